@@ -1,0 +1,317 @@
+//! The command line: one file a command.
+//!
+//! Results go to standard output, everything isorecipe has to say about itself
+//! goes to standard error; `apply` leaves standard output to its command.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    diagnostic::{Diagnostic, Format, Severity, Style, render},
+    recipe::{self, Document, Recipe},
+    sys,
+    yaml::FILE_LIMIT,
+};
+
+mod apply;
+mod completions;
+mod host;
+mod man;
+mod plan;
+mod report;
+mod schema;
+mod validate;
+
+/// The command could not be started (`env(1)`, `timeout(1)`, `docker run` say the same).
+const COULD_NOT_START: u8 = 125;
+const PROBLEM_FOUND: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// Run a command in a sandbox that a recipe describes, step by step
+///
+/// A recipe lists layers of isolation. isorecipe plans it, shows the plan if
+/// asked, and applies it in a child process. When a step cannot work, it says
+/// which line of the recipe, which call, which errno, why, and what to type.
+#[derive(Parser)]
+#[command(name = "isorecipe", version, propagate_version = true, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    output: Output,
+}
+
+const EXAMPLES: &str = "\
+Try:
+  isorecipe apply recipes/step3.yaml -- ps -ef   two processes, and ps is one of them
+  isorecipe plan recipes/step3.yaml              what it would do, and what it needs
+  isorecipe validate recipes/*.yaml              every mistake of every file";
+
+/// How isorecipe talks
+#[derive(clap::Args)]
+struct Output {
+    /// One JSON object a line instead of pictures and tables
+    #[arg(long, global = true)]
+    json: bool,
+    /// Plain sentences instead of pictures, for screen readers and logs
+    #[arg(long, global = true)]
+    plain: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Apply(apply::Apply),
+    Plan(plan::Plan),
+    Validate(validate::Validate),
+    Host(host::Host),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+/// Runs the program with the process's own arguments.
+pub fn main() -> ExitCode {
+    // Nothing in a sandbox tool may run with rights its caller does not have.
+    if sys::process::is_privileged_by_file() {
+        let _ = writeln!(
+            io::stderr(),
+            "isorecipe does not run set-user-ID or with file capabilities\n\
+             help: take them away: `sudo chmod u-s` or `sudo setcap -r`"
+        );
+        return ExitCode::from(COULD_NOT_START);
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let output = arguments.output;
+    let code = match arguments.command {
+        Command::Apply(command) => command.run(&output),
+        Command::Plan(command) => command.run(&output),
+        Command::Validate(command) => command.run(&output),
+        Command::Host(command) => command.run(&output),
+        Command::Schema(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
+    };
+    ExitCode::from(code)
+}
+
+/// Help and version are results; anything else is wrong usage, which must not
+/// look like an end of the command that `apply` was to run.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let is_apply = std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == "apply");
+    ExitCode::from(if is_apply {
+        COULD_NOT_START
+    } else {
+        WRONG_USAGE
+    })
+}
+
+impl Output {
+    /// Shows diagnostics on standard error.
+    fn complain(&self, diagnostics: &[Diagnostic]) {
+        if diagnostics.is_empty() {
+            return;
+        }
+        // Nobody is left to be told that standard error is gone.
+        let _ = io::stderr().write_all(render(diagnostics, &self.style()).as_bytes());
+    }
+
+    fn style(&self) -> Style {
+        let format = match (self.json, self.plain) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Plain,
+            _ => Format::Fancy,
+        };
+        Style {
+            format,
+            color: self.has_color(),
+            unicode: has_unicode(),
+            width: width(),
+        }
+    }
+
+    fn has_color(&self) -> bool {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto if is_set("NO_COLOR") => false,
+            Color::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => {
+                true
+            }
+            Color::Auto => io::stderr().is_terminal() && !is_dumb(),
+        }
+    }
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Whether the locale says UTF-8, in the order of `setlocale(3)`.
+fn has_unicode() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .find(|value| !value.is_empty())
+        .is_some_and(|locale| {
+            let locale = locale.to_string_lossy().to_ascii_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        })
+}
+
+/// How wide the terminal is; `COLUMNS` wins.
+fn width() -> usize {
+    let wished = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    wished
+        .or_else(|| sys::terminal::width().map(usize::from))
+        .unwrap_or(100)
+}
+
+/// Where a recipe comes from.
+#[derive(Clone)]
+struct RecipePath(PathBuf);
+
+impl From<OsString> for RecipePath {
+    fn from(path: OsString) -> Self {
+        Self(path.into())
+    }
+}
+
+/// A recipe that was read, with its text.
+struct Loaded {
+    recipe: Option<Recipe>,
+    document: Document,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl RecipePath {
+    /// How messages call it.
+    fn name(&self) -> String {
+        match self.0.as_os_str() == "-" {
+            true => "(standard input)".to_owned(),
+            false => self.0.display().to_string(),
+        }
+    }
+
+    /// Where its relative paths start.
+    fn folder(&self) -> PathBuf {
+        let current = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        match self.0.parent() {
+            Some(parent) if self.0.as_os_str() != "-" => {
+                let folder: PathBuf = current.join(parent).components().collect();
+                folder
+            }
+            _ => current,
+        }
+    }
+
+    /// Reads no more than a recipe may have, wherever it comes from.
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let limit = FILE_LIMIT as u64 + 1;
+        let mut bytes = Vec::new();
+        match self.0.as_os_str() == "-" {
+            true => io::stdin().lock().take(limit).read_to_end(&mut bytes)?,
+            false => File::open(&self.0)?.take(limit).read_to_end(&mut bytes)?,
+        };
+        Ok(bytes)
+    }
+
+    fn load(&self) -> Result<Loaded, Diagnostic> {
+        let bytes = self
+            .bytes()
+            .map_err(|error| recipe::unreadable(&self.name(), &error))?;
+        let (recipe, document, diagnostics) = Recipe::read(&bytes, &self.name(), &self.folder());
+        Ok(Loaded {
+            recipe,
+            document,
+            diagnostics,
+        })
+    }
+
+    /// The recipe, or the exit code after saying what is wrong with it.
+    fn load_or_complain(&self, output: &Output) -> Option<(Recipe, Document)> {
+        match self.load() {
+            Err(diagnostic) => {
+                output.complain(&[diagnostic]);
+                None
+            }
+            Ok(Loaded {
+                recipe,
+                document,
+                diagnostics,
+            }) => {
+                output.complain(&diagnostics);
+                recipe.map(|recipe| (recipe, document))
+            }
+        }
+    }
+}
+
+/// Adds places to diagnostics, errors first.
+fn located(document: &Document, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut located: Vec<_> = diagnostics
+        .into_iter()
+        .map(|diagnostic| document.locate(diagnostic))
+        .collect();
+    located.sort_by_key(|diagnostic| diagnostic.severity() == Severity::Warning);
+    located
+}
+
+/// Writes a result to standard output; a reader that went away is no problem.
+fn print(text: &str) -> u8 {
+    match io::stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| io::stdout().flush())
+    {
+        Ok(()) => 0,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "isorecipe: standard output: {error}");
+            PROBLEM_FOUND
+        }
+    }
+}
+
+/// The caller's environment.
+fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
+/// A path with the recipe's folder as `.`, so that a plan reads the same everywhere.
+fn within(folder: &Path, text: &str) -> String {
+    match folder.to_str() {
+        Some(folder) if folder != "/" => text.replace(folder, "."),
+        _ => text.to_owned(),
+    }
+}

@@ -1,0 +1,174 @@
+//! `isorecipe apply`: runs a command in the sandbox of a recipe.
+
+use std::{ffi::OsString, rc::Rc};
+
+use crate::{
+    diagnostic::{Diagnostic, Refusal},
+    exec::{self, Outcome},
+    host::Host,
+    ops::Evidence,
+    plan::Plan,
+    recipe::{Document, Recipe, Run},
+    sys::{Call, Errno, Fault, process::Change},
+    yaml,
+};
+
+use super::{COULD_NOT_START, Output, RecipePath, environment, located};
+
+/// Run a command in the sandbox of a recipe
+///
+/// The exit status is the command's own; 125 if it could not be started, 126
+/// if it may not be executed, 127 if it was not found, 128+N if signal N
+/// killed it.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Try:
+  isorecipe apply recipes/step2.yaml -- hostname       the sandbox's own name
+  isorecipe apply recipes/step3.yaml                   a shell; leave it with `exit`
+  isorecipe apply --unchecked recipes/step2-no-uts.yaml   let the kernel refuse it")]
+pub(super) struct Apply {
+    /// Do what the plan says will fail, and explain what the kernel says to it
+    #[arg(long)]
+    unchecked: bool,
+    /// Let a recipe change the host (its hostname, its mounts)
+    #[arg(long)]
+    allow_host_changes: bool,
+    /// The recipe: a file, or `-` for standard input
+    #[arg(value_name = "RECIPE")]
+    recipe: RecipePath,
+    /// What to run instead of the recipe's own command
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    command: Vec<OsString>,
+}
+
+impl Apply {
+    pub(super) fn run(self, output: &Output) -> u8 {
+        let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
+            return COULD_NOT_START;
+        };
+        let run = Run {
+            command: self.command,
+            environment: environment(),
+            is_live: true,
+        };
+        let mut plan = recipe.plan(Rc::new(Host::at_hand()), &run);
+        let mut problems = std::mem::take(&mut plan.warnings);
+        let is_stopped = !self.unchecked && !plan.refusals.is_empty()
+            || !self.allow_host_changes && !plan.leaks.is_empty();
+        if !self.unchecked {
+            problems.append(&mut plan.refusals.clone());
+        }
+        let leaks = plan.leaks.drain(..);
+        problems.extend(leaks.map(|leak| match self.allow_host_changes {
+            true => leak.warning(),
+            false => leak,
+        }));
+        output.complain(&located(&document, problems));
+        if is_stopped {
+            return COULD_NOT_START;
+        }
+        let outcome = exec::run(&mut plan);
+        Ending {
+            recipe: &recipe,
+            document: &document,
+            run: &run,
+            plan: &plan,
+            output,
+        }
+        .report(outcome)
+    }
+}
+
+/// What is needed to say how it ended.
+struct Ending<'a> {
+    recipe: &'a Recipe,
+    document: &'a Document,
+    run: &'a Run,
+    plan: &'a Plan,
+    output: &'a Output,
+}
+
+impl Ending<'_> {
+    fn report(&self, outcome: Outcome) -> u8 {
+        match outcome {
+            Outcome::Ended(change) => status(change),
+            Outcome::Refused {
+                step,
+                fault,
+                evidence,
+            } => {
+                let explained = self.explain(step, fault, &evidence);
+                self.complain(explained);
+                refusal_status(fault)
+            }
+            Outcome::Lost(change) => {
+                self.complain(Some(lost(change)));
+                COULD_NOT_START
+            }
+            Outcome::Stillborn(errno) => {
+                self.complain(Some(stillborn(errno)));
+                COULD_NOT_START
+            }
+        }
+    }
+
+    fn complain(&self, diagnostic: Option<Diagnostic>) {
+        self.output
+            .complain(&located(self.document, diagnostic.into_iter().collect()));
+    }
+
+    /// Explains with every fact there is: now they are worth looking for.
+    fn explain(&self, step: usize, fault: Fault, evidence: &Evidence) -> Option<Diagnostic> {
+        let known = self.recipe.plan_knowing(Host::probe(), self.run);
+        let is_same = known.steps.len() == self.plan.steps.len();
+        let plan = if is_same { &known } else { self.plan };
+        plan.explain(step, fault, evidence)
+    }
+}
+
+/// As the shell counts (`bash(1)`, "EXIT STATUS").
+fn status(change: Change) -> u8 {
+    match change {
+        Change::Exited(status) => (status & 0xff) as u8,
+        Change::Killed(signal) => (128 + signal & 0xff) as u8,
+        Change::Stopped | Change::None => COULD_NOT_START,
+    }
+}
+
+fn refusal_status(fault: Fault) -> u8 {
+    match (fault.call, fault.errno) {
+        (Call::Execve, Errno::ENOENT | Errno::ENOTDIR) => 127,
+        (Call::Execve, _) => 126,
+        _ => COULD_NOT_START,
+    }
+}
+
+fn lost(change: Change) -> Diagnostic {
+    let why = match change {
+        Change::Killed(signal) => format!("signal {signal} killed it"),
+        Change::Exited(status) => format!("it ended with status {status}"),
+        Change::Stopped | Change::None => "nothing more is known".to_owned(),
+    };
+    Refusal::new(
+        "sandbox::lost",
+        "the sandbox ended before its command began",
+    )
+    .why(why)
+    .help("if nobody killed it, look for the kernel's reasons: `sudo dmesg | tail`")
+    .at(yaml::Path::root())
+}
+
+fn stillborn(errno: Errno) -> Diagnostic {
+    let why = format!("clone gave {errno}: {}", errno.desc());
+    Refusal::new(
+        "sandbox::not_born",
+        "no process could be made for the sandbox",
+    )
+    .why(why)
+    .help("see `ulimit -u`, and the `pids.max` of the control group")
+    .at(yaml::Path::root())
+}

@@ -1,0 +1,34 @@
+//! `isorecipe validate`: every mistake of every file, and nothing is run.
+
+use super::{Output, PROBLEM_FOUND, RecipePath, print};
+
+/// Find every mistake in recipes, without asking this machine anything
+///
+/// Exit status: 0 if all are fine, 1 if not, 2 for wrong usage.
+#[derive(clap::Args)]
+pub(super) struct Validate {
+    /// Recipes: files, or `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    recipes: Vec<RecipePath>,
+}
+
+impl Validate {
+    pub(super) fn run(self, output: &Output) -> u8 {
+        let mut code = 0;
+        for path in &self.recipes {
+            if path.load_or_complain(output).is_none() {
+                code = PROBLEM_FOUND;
+            } else {
+                let line = match output.json {
+                    true => format!(
+                        "{}\n",
+                        serde_json::json!({ "file": path.name(), "valid": true })
+                    ),
+                    false => format!("{}: fine\n", path.name()),
+                };
+                code = code.max(print(&line));
+            }
+        }
+        code
+    }
+}

@@ -1,0 +1,141 @@
+//! Running a plan: a supervisor that stays on the host and a child that
+//! becomes the sandbox play the same list of steps, each its own.
+//!
+//! **Invariant:** either the command starts with exactly what the plan says,
+//! or it never starts and one fault says why. The end of the conversation
+//! means stop, never "go on".
+
+use std::{
+    cell::OnceCell,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use crate::{
+    ops::{Evidence, Op},
+    plan::{Actor, Plan},
+    sys::{
+        Errno, Fault,
+        descriptor::{self, Walk},
+        mount,
+        namespace::{self, Side},
+        process::Change,
+        signal, socket, terminal,
+    },
+};
+
+mod child;
+mod init;
+mod supervisor;
+mod turn;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The command ran and ended like this
+    Ended(Change),
+    /// A step failed; the command never ran
+    Refused {
+        /// Which, counted from 0
+        step: usize,
+        /// What the kernel said to which call
+        fault: Fault,
+        /// What else was seen
+        evidence: Evidence,
+    },
+    /// The child ended before the command began, without a word
+    Lost(Change),
+    /// Not even a child could be made
+    Stillborn(Errno),
+}
+
+/// Runs a plan to its end.
+///
+/// The calling process must have one thread. Signals that arrive meanwhile
+/// are passed on to the command.
+pub fn run(plan: &mut Plan) -> Outcome {
+    descriptor::fill_standard_streams();
+    match attempt(plan) {
+        // What was to be made at once is made one by one, to see which fails.
+        Err(_) if !plan.birth.is_empty() => {
+            plan.unmerge();
+            attempt(plan).unwrap_or_else(Outcome::Stillborn)
+        }
+        other => other.unwrap_or_else(Outcome::Stillborn),
+    }
+}
+
+fn attempt(plan: &Plan) -> Result<Outcome, Errno> {
+    let slots: Vec<OnceCell<OwnedFd>> = (0..plan.slots).map(|_| OnceCell::new()).collect();
+    let proc = open_proc(plan);
+    let proc = proc.as_ref().map(AsFd::as_fd);
+    let (ours, theirs) = socket::pair()?;
+    let before = signal::hold()?;
+    // Made before the child, so that no early end is missed.
+    let signals = signal::descriptor()?;
+    let foreground = foreground();
+    let flags = plan.birth.iter().fold(0, |flags, kind| flags | kind.flag());
+    let forked = match flags {
+        0 => namespace::fork(),
+        flags => namespace::fork_into(flags),
+    };
+    let side = forked.inspect_err(|_| {
+        let _ = signal::release(&before);
+    })?;
+    match side {
+        Side::Child => {
+            drop(ours);
+            child::play(
+                plan,
+                &child::Birth {
+                    proc,
+                    slots: &slots,
+                    before,
+                    foreground,
+                },
+                theirs,
+            )
+        }
+        Side::Parent(pid) => {
+            drop(theirs);
+            let outcome = supervisor::Supervisor {
+                plan,
+                pid,
+                proc,
+                slots: &slots,
+                foreground,
+                ours,
+                signals,
+            }
+            .run();
+            let _ = signal::release(&before);
+            Ok(outcome)
+        }
+    }
+}
+
+/// The terminal on standard input, if the caller's process group is in front.
+fn foreground() -> Option<BorrowedFd<'static>> {
+    let input = descriptor::standard_input();
+    (terminal::is_terminal(input) && terminal::is_foreground(input)).then_some(input)
+}
+
+/// The host's procfs, for the plans that write to it; a fake one is none.
+fn open_proc(plan: &Plan) -> Option<OwnedFd> {
+    let is_needed = plan.steps.iter().any(|step| {
+        matches!(
+            step.op,
+            Op::DenySetgroups(_) | Op::WriteMap(_) | Op::MountImage(_)
+        )
+    });
+    if !is_needed {
+        return None;
+    }
+    descriptor::open_directory(None, c"/proc", Walk::Free)
+        .ok()
+        .filter(|proc| mount::is_proc(proc))
+}
+
+/// Whether the next step that is not taken at birth is this actor's.
+fn is_next(plan: &Plan, step: usize, actor: Actor) -> bool {
+    plan.steps.get(step).is_some_and(|step| step.by == actor)
+}

@@ -1,0 +1,168 @@
+//! What the forked child does, from its first instruction to `execve`.
+//!
+//! The child shares no locks and no allocator with anyone sane: it may only
+//! borrow what the supervisor prepared and make system calls.
+//!
+//! **Invariant:** it never allocates (held by `tests/child.rs`).
+
+use std::{
+    cell::OnceCell,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use crate::{
+    ops::{Op, Stage, Turnings},
+    plan::{Actor, Plan, Step},
+    sys::{
+        Call, Errno, Fault, descriptor,
+        namespace::{self, Side},
+        process, signal, socket, terminal,
+    },
+};
+
+use super::{
+    init, is_next,
+    turn::{self, Message},
+};
+
+/// What a child exits with when it could not become the command: the
+/// supervisor knows why, and nobody else sees it.
+const GAVE_UP: i32 = 125;
+
+/// What the child is given on its way.
+pub(super) struct Birth<'a> {
+    pub proc: Option<BorrowedFd<'a>>,
+    pub slots: &'a [OnceCell<OwnedFd>],
+    pub before: signal::Before,
+    pub foreground: Option<BorrowedFd<'a>>,
+}
+
+/// Takes the child's steps, up to the last, which is the command.
+pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
+    let child = Child {
+        birth,
+        end: end.as_fd(),
+    };
+    let stage = Stage::new(birth.proc, 0, birth.slots, &child);
+    if process::die_with_parent().is_err() || socket::is_alone(end.as_fd()) {
+        process::exit(GAVE_UP);
+    }
+    for (index, step) in plan.steps.iter().enumerate() {
+        match step.by {
+            _ if step.at_birth => {}
+            Actor::Supervisor => child.wait_for_supervisor(plan, index, &stage),
+            Actor::Child => {
+                if let Err(fault) = child.take(step, &stage) {
+                    let filtered = fault.call == Call::Unshare && is_filtered();
+                    turn::fail(end.as_fd(), index, fault, filtered, &stage);
+                    process::exit(GAVE_UP);
+                }
+            }
+        }
+    }
+    process::exit(GAVE_UP)
+}
+
+/// A child on its way.
+struct Child<'a> {
+    birth: &'a Birth<'a>,
+    end: BorrowedFd<'a>,
+}
+
+impl Child<'_> {
+    fn take(&self, step: &Step, stage: &Stage) -> Result<(), Fault> {
+        if let Op::Execute(_) = step.op {
+            self.get_ready()?;
+        }
+        step.op.operation().run(stage)
+    }
+
+    /// Lets the supervisor take its steps. The first of them speaks for all
+    /// that follow directly.
+    fn wait_for_supervisor(&self, plan: &Plan, step: usize, stage: &Stage) {
+        if step > 0 && is_next(plan, step - 1, Actor::Supervisor) {
+            return;
+        }
+        if turn::pass(self.end, step).is_err() {
+            process::exit(GAVE_UP);
+        }
+        loop {
+            match turn::next(self.end) {
+                Message::Turn(_) => return,
+                Message::Mount(slot, Some(fd)) => {
+                    if stage.keep(slot, fd).is_err() {
+                        process::exit(GAVE_UP);
+                    }
+                }
+                _ => process::exit(GAVE_UP),
+            }
+        }
+    }
+
+    /// Makes the process an ordinary one again: its own group, the terminal,
+    /// the caller's signals, no descriptor but the first three.
+    fn get_ready(&self) -> Result<(), Fault> {
+        let prctl = |errno| Call::Prctl.gave(errno);
+        match self.birth.foreground {
+            Some(terminal) => {
+                // The first process of a session leads its group already.
+                let _ = process::new_group();
+                // A terminal that is gone is not worth stopping for.
+                let _ = terminal::take(terminal);
+            }
+            None if terminal::is_terminal(descriptor::standard_input()) => {
+                let _ = process::new_group();
+            }
+            None => {
+                let _ = process::new_session();
+            }
+        }
+        // A change of ids took it away.
+        process::die_with_parent().map_err(prctl)?;
+        if socket::is_alone(self.end) {
+            process::exit(GAVE_UP);
+        }
+        descriptor::close_on_exec_from(3).map_err(|errno| Call::CloseRange.gave(errno))?;
+        if turn::ready(self.end).is_err() {
+            process::exit(GAVE_UP);
+        }
+        signal::default_sigpipe().map_err(prctl)?;
+        signal::release(&self.birth.before).map_err(prctl)
+    }
+
+    fn go_on_in_child(&self) -> Result<Option<i32>, Errno> {
+        match namespace::fork()? {
+            Side::Parent(pid) => Ok(Some(pid)),
+            Side::Child => {
+                process::die_with_parent()?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Turnings for Child<'_> {
+    fn fork(&self) -> Result<(), Errno> {
+        match self.go_on_in_child()? {
+            Some(pid) => init::stay(pid, self.end),
+            None => Ok(()),
+        }
+    }
+
+    fn stay_as_init(&self) -> Result<(), Errno> {
+        match self.go_on_in_child()? {
+            Some(pid) => {
+                // Nobody inside may look into init.
+                process::become_undumpable()?;
+                init::stay(pid, self.end)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a seccomp filter answers in the kernel's place: the kernel itself
+/// has nothing against `unshare(0)`.
+fn is_filtered() -> bool {
+    namespace::unshare_nothing().is_err()
+}

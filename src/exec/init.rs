@@ -1,0 +1,59 @@
+//! The process that waits for another: init in a PID namespace, or the one
+//! that had to fork to get into it.
+//!
+//! It reaps what is orphaned, passes signals on, and ends as the command
+//! ended; with it, the kernel ends the namespace (`pid_namespaces(7)`).
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::sys::{
+    descriptor,
+    process::{self, Change},
+    signal,
+};
+
+use super::turn;
+
+/// Waits for the command, and ends like it.
+pub(super) fn stay(command: i32, end: BorrowedFd) -> ! {
+    close_all_but(end);
+    loop {
+        match signal::wait() {
+            Some(libc::SIGCHLD) => reap(command, end),
+            Some(signal) => pass_on(command, signal),
+            None => {}
+        }
+    }
+}
+
+fn reap(command: i32, end: BorrowedFd) {
+    while let Ok((pid, change)) = process::poll_any_child() {
+        match change {
+            Change::Exited(status) if pid == command => process::exit(status),
+            Change::Killed(signal) if pid == command => process::exit(128 + signal),
+            Change::Stopped if pid == command => {
+                let _ = turn::stopped(end);
+            }
+            Change::None => return,
+            _ => {}
+        }
+    }
+}
+
+/// Stopping and going on are for the whole group of the command.
+pub(super) fn pass_on(command: i32, signal: i32) {
+    let to = match signal {
+        libc::SIGTSTP | libc::SIGCONT => -command,
+        _ => command,
+    };
+    let _ = process::send(to, signal);
+}
+
+/// What the steps held open is not for a process that stays.
+fn close_all_but(end: BorrowedFd) {
+    let end = end.as_raw_fd();
+    for first in 3..end {
+        descriptor::close(first);
+    }
+    let _ = descriptor::close_from(end + 1);
+}

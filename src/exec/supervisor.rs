@@ -1,0 +1,208 @@
+//! The process that stays on the host: takes its own steps, passes signals
+//! on, looks after the terminal, and knows how it ended.
+
+use std::{
+    cell::OnceCell,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use nix::sys::signalfd::SignalFd;
+
+use crate::{
+    ops::{Evidence, Stage, Turnings},
+    plan::{Actor, Plan},
+    sys::{
+        Call, Errno, Fault,
+        process::{self, Change},
+        signal, terminal,
+    },
+};
+
+use super::{
+    Outcome, init,
+    turn::{self, Message},
+};
+
+/// Everything the supervisor holds.
+pub(super) struct Supervisor<'a> {
+    pub plan: &'a Plan,
+    pub pid: i32,
+    pub proc: Option<BorrowedFd<'a>>,
+    pub slots: &'a [OnceCell<OwnedFd>],
+    pub foreground: Option<BorrowedFd<'a>>,
+    pub ours: OwnedFd,
+    pub signals: SignalFd,
+}
+
+/// How far the child has come.
+#[derive(Default)]
+struct Progress {
+    is_ready: bool,
+    is_silent: bool,
+    refused: Option<(usize, Fault, Evidence)>,
+}
+
+impl Supervisor<'_> {
+    /// Sees the child through to its end.
+    pub(super) fn run(self) -> Outcome {
+        let mut progress = Progress::default();
+        let change = loop {
+            let socket = (!progress.is_silent).then_some(&self.ours);
+            match signal::poll_two(&self.signals, socket) {
+                Ok((_, true)) => self.listen(&mut progress),
+                Ok((true, _)) => {
+                    if let Some(change) = self.heed_signals() {
+                        break change;
+                    }
+                }
+                _ => {}
+            }
+        };
+        // What was said last is still in the socket.
+        while !progress.is_silent {
+            self.listen(&mut progress);
+        }
+        self.take_terminal_back();
+        match progress.refused {
+            Some((step, fault, evidence)) => Outcome::Refused {
+                step,
+                fault,
+                evidence,
+            },
+            None if progress.is_ready => Outcome::Ended(change),
+            None => Outcome::Lost(change),
+        }
+    }
+
+    fn listen(&self, progress: &mut Progress) {
+        match turn::next(self.ours.as_fd()) {
+            Message::Turn(step) => {
+                if let Err((step, fault)) = self.take_steps(step) {
+                    progress.refused.get_or_insert((step, fault.0, fault.1));
+                    self.kill();
+                }
+            }
+            Message::Fault(step, fault, evidence) => {
+                progress.refused.get_or_insert((step, fault, evidence));
+            }
+            Message::Ready => progress.is_ready = true,
+            Message::Stopped => self.stop_too(),
+            Message::Mount(..) => {}
+            Message::End => progress.is_silent = true,
+        }
+    }
+
+    /// Takes the supervisor's steps from here on, and passes the turn back.
+    fn take_steps(&self, first: usize) -> Result<(), (usize, (Fault, Evidence))> {
+        let stage = Stage::new(self.proc, self.pid, self.slots, &Never);
+        let mut step = first;
+        while let Some(own) = self
+            .plan
+            .steps
+            .get(step)
+            .filter(|step| step.by == Actor::Supervisor)
+        {
+            let failed = |fault| (step, (fault, evidence(&stage)));
+            own.op.operation().run(&stage).map_err(failed)?;
+            if let Some(slot) = own.op.hands_over() {
+                let fd = stage
+                    .slot(slot)
+                    .map_err(|errno| failed(Call::Recvmsg.gave(errno)))?;
+                // A child that is gone will be noticed by its end.
+                let _ = turn::hand_over(self.ours.as_fd(), slot, fd);
+            }
+            step += 1;
+        }
+        let _ = turn::pass(self.ours.as_fd(), step);
+        Ok(())
+    }
+
+    /// Reads every signal that is there; gives the end of the child, if it was one.
+    fn heed_signals(&self) -> Option<Change> {
+        while let Some(signal) = signal::next(&self.signals) {
+            match signal {
+                libc::SIGCHLD => {
+                    if let Some(end) = self.heed_child() {
+                        return Some(end);
+                    }
+                }
+                libc::SIGCONT => self.go_on(),
+                libc::SIGTSTP => {
+                    init::pass_on(self.pid, signal);
+                    self.stop_too();
+                }
+                libc::SIGTTIN | libc::SIGTTOU => self.stop_too(),
+                // The kernel tells the group in the foreground itself.
+                libc::SIGWINCH => {}
+                _ => init::pass_on(self.pid, signal),
+            }
+        }
+        None
+    }
+
+    fn heed_child(&self) -> Option<Change> {
+        match process::poll_child(self.pid) {
+            Ok(Change::None) => None,
+            Ok(Change::Stopped) => {
+                self.stop_too();
+                None
+            }
+            Ok(end) => Some(end),
+            Err(_) => Some(Change::None),
+        }
+    }
+
+    /// The command was stopped: so the shell around gets its terminal back,
+    /// and sees its job stopped. Both go on together.
+    fn stop_too(&self) {
+        let group = self
+            .foreground
+            .and_then(|terminal| terminal::foreground(terminal).ok());
+        self.take_terminal_back();
+        let _ = process::send(process::own_pid(), libc::SIGSTOP);
+        // Here it goes on: the shell has put this process in front again, or not.
+        if let (Some(terminal), Some(group)) = (self.foreground, group)
+            && terminal::is_foreground(terminal)
+        {
+            let _ = terminal::give(terminal, group);
+        }
+        self.go_on();
+    }
+
+    fn go_on(&self) {
+        init::pass_on(self.pid, libc::SIGCONT);
+    }
+
+    fn take_terminal_back(&self) {
+        if let Some(terminal) = self.foreground {
+            let _ = terminal::take(terminal);
+        }
+    }
+
+    fn kill(&self) {
+        let _ = process::send(self.pid, libc::SIGKILL);
+    }
+}
+
+fn evidence(stage: &Stage) -> Evidence {
+    let (log, length) = stage.log();
+    let words = String::from_utf8_lossy(log.get(..length).unwrap_or_default());
+    let line = words.lines().next().unwrap_or_default();
+    Evidence {
+        log: line.strip_prefix("e ").unwrap_or(line).to_owned(),
+        filtered: false,
+    }
+}
+
+/// The supervisor forks once, and no step asks it to.
+struct Never;
+
+impl Turnings for Never {
+    fn fork(&self) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn stay_as_init(&self) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+}

@@ -1,0 +1,124 @@
+//! What supervisor and child say to each other: small messages of numbers.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::{
+    ops::{Evidence, Stage},
+    sys::{Call, Errno, Fault, socket},
+};
+
+/// The longest message: a head of numbers, and the kernel's own words.
+const LENGTH: usize = 12 + 256;
+
+/// One message.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// The other's turn, from this step on
+    Turn(usize),
+    /// The descriptor that comes with this belongs in this slot
+    Mount(usize, Option<OwnedFd>),
+    /// This step failed
+    Fault(usize, Fault, Evidence),
+    /// The command is executed now
+    Ready,
+    /// The command was stopped by its terminal
+    Stopped,
+    /// Nobody is there any more
+    End,
+}
+
+const TURN: u8 = 1;
+const MOUNT: u8 = 2;
+const FAULT: u8 = 3;
+const READY: u8 = 4;
+const STOPPED: u8 = 5;
+
+/// Says that it is the other's turn from this step on.
+pub(super) fn pass(to: BorrowedFd, step: usize) -> Result<(), Errno> {
+    socket::send(to, &head(TURN, step, 0, 0), None)
+}
+
+/// Hands a descriptor over for a slot.
+pub(super) fn hand_over(to: BorrowedFd, slot: usize, fd: BorrowedFd) -> Result<(), Errno> {
+    socket::send(to, &head(MOUNT, slot, 0, 0), Some(fd))
+}
+
+/// Says that the command is executed now.
+pub(super) fn ready(to: BorrowedFd) -> Result<(), Errno> {
+    socket::send(to, &head(READY, 0, 0, 0), None)
+}
+
+/// Says that the command was stopped.
+pub(super) fn stopped(to: BorrowedFd) -> Result<(), Errno> {
+    socket::send(to, &head(STOPPED, 0, 0, 0), None)
+}
+
+/// Reports a fault, with what only the failing process can know.
+pub(super) fn fail(to: BorrowedFd, step: usize, fault: Fault, filtered: bool, stage: &Stage) {
+    let (log, length) = stage.log();
+    let mut message = [0; LENGTH];
+    let head = head(FAULT, step, fault.call as u16, fault.errno as i32);
+    let (front, back) = message.split_at_mut(head.len());
+    front.copy_from_slice(&head);
+    if let Some(flag) = front.get_mut(1) {
+        *flag = u8::from(filtered);
+    }
+    back.copy_from_slice(&log);
+    // If nobody listens, nobody is left to be told.
+    let _ = socket::send(
+        to,
+        message.get(..head.len() + length).unwrap_or(&head),
+        None,
+    );
+}
+
+/// Waits for the next message.
+pub(super) fn next(from: BorrowedFd) -> Message {
+    let mut message = [0; LENGTH];
+    let Ok((length, fd)) = socket::receive(from, &mut message) else {
+        return Message::End;
+    };
+    let (head, log) = message.split_at(12);
+    let number = |at: usize| -> u32 {
+        let bytes = head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_ne_bytes)
+    };
+    let step = number(4) as usize;
+    match (length, head.first()) {
+        (12.., Some(&TURN)) => Message::Turn(step),
+        (12.., Some(&MOUNT)) => Message::Mount(step, fd),
+        (12.., Some(&READY)) => Message::Ready,
+        (12.., Some(&STOPPED)) => Message::Stopped,
+        (12.., Some(&FAULT)) => {
+            let call = u16::from_ne_bytes([head[2], head[3]]);
+            let errno = Errno::from_raw(number(8) as i32);
+            let Some(call) = Call::from_number(call) else {
+                return Message::End;
+            };
+            let words = log.get(..length - 12).unwrap_or_default();
+            let evidence = Evidence {
+                log: words_of(words),
+                filtered: head[1] != 0,
+            };
+            Message::Fault(step, Fault { call, errno }, evidence)
+        }
+        _ => Message::End,
+    }
+}
+
+/// The kernel's `e overlay: words` without its own prefix. Only the supervisor
+/// asks for them; a message to the child has none, and nothing is allocated.
+fn words_of(log: &[u8]) -> String {
+    let text = String::from_utf8_lossy(log);
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("e ").unwrap_or(line).trim().to_owned()
+}
+
+fn head(kind: u8, step: usize, call: u16, errno: i32) -> [u8; 12] {
+    let mut head = [0; 12];
+    head[0] = kind;
+    head[2..4].copy_from_slice(&call.to_ne_bytes());
+    head[4..8].copy_from_slice(&(step as u32).to_ne_bytes());
+    head[8..12].copy_from_slice(&errno.to_ne_bytes());
+    head
+}

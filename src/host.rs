@@ -1,0 +1,228 @@
+//! Facts about the machine and the caller, as data.
+//!
+//! Planning reads a [`Host`] and never the kernel, so a plan can be replayed
+//! for a machine that is not here: `isorecipe host > host.json`, then
+//! `isorecipe plan --host host.json`.
+//!
+//! **Invariant:** a fact is known or unknown, and the unknown never refuses
+//! (`None` below is "unknown", not "absent").
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod probe;
+
+/// A machine and the process that asks, as far as known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// `uname -r`
+    pub kernel: Option<String>,
+    /// Who runs isorecipe.
+    pub caller: Caller,
+    /// Who ran `sudo`, when somebody did.
+    pub invoker: Option<Invoker>,
+    /// Whether this is the first user namespace of the machine.
+    pub initial_user_namespace: Option<bool>,
+    /// Whether the caller's root directory is not the root of its mounts
+    /// (`chroot(2)`): the kernel then gives no user namespace.
+    pub chrooted: Option<bool>,
+    /// `/proc/sys/user/max_*_namespaces`
+    pub namespace_limits: Option<NamespaceLimits>,
+    /// `/proc/sys/kernel/unprivileged_userns_clone` (Debian and Arch kernels).
+    pub unprivileged_userns_clone: Option<bool>,
+    /// `/proc/sys/kernel/apparmor_restrict_unprivileged_userns` (Ubuntu).
+    pub apparmor_restricts_userns: Option<bool>,
+    /// The mounts of the caller's namespace, in the kernel's order.
+    pub mounts: Option<Vec<HostMount>>,
+    /// What is at the paths that a recipe names.
+    #[serde(default)]
+    pub paths: BTreeMap<PathBuf, PathFact>,
+    /// The caller's lines of `/etc/subuid` and `/etc/subgid`.
+    pub subordinate: Option<SubordinateIds>,
+}
+
+/// The process that asks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// Effective user id
+    pub uid: u32,
+    /// Effective group id
+    pub gid: u32,
+    /// Supplementary groups, if known
+    pub groups: Option<Vec<u32>>,
+    /// Login name, if it has one
+    pub name: Option<String>,
+    /// Effective capabilities, one bit each (`capabilities(7)`)
+    pub capabilities: u64,
+    /// Home directory
+    pub home: Option<PathBuf>,
+    /// Current directory
+    pub directory: Option<PathBuf>,
+    /// `$SHELL`
+    pub shell: Option<PathBuf>,
+}
+
+/// The user behind `sudo`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Invoker {
+    /// `SUDO_UID`
+    pub uid: u32,
+    /// `SUDO_GID`
+    pub gid: u32,
+    /// That user's groups
+    pub groups: Vec<u32>,
+    /// `SUDO_USER`
+    pub name: Option<String>,
+}
+
+/// How many namespaces of each kind a user may have.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceLimits {
+    /// `max_user_namespaces`
+    pub user: u64,
+    /// `max_mnt_namespaces`
+    pub mount: u64,
+    /// `max_uts_namespaces`
+    pub uts: u64,
+    /// `max_pid_namespaces`
+    pub pid: u64,
+}
+
+/// One line of `/proc/self/mountinfo`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostMount {
+    /// Mount id
+    pub id: u32,
+    /// The mount it is mounted on
+    pub parent: u32,
+    /// The directory of its filesystem that it shows
+    pub root: PathBuf,
+    /// Where, as the caller sees it
+    pub at: PathBuf,
+    /// Filesystem type
+    pub filesystem: String,
+    /// Read-only, as a mount or as a filesystem
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// Member of a peer group: mounts made here appear elsewhere
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// May not be bound
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unbindable: bool,
+}
+
+/// What stands at a path, not followed if it is a symbolic link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PathFact {
+    /// Nothing
+    Missing,
+    /// Something the caller may not look at
+    Hidden,
+    /// A directory
+    Directory(Owner),
+    /// A regular file, and the filesystem it holds if it is an image of one
+    File(Owner, Option<ImageKind>),
+    /// A symbolic link to this
+    Symlink(PathBuf),
+    /// A device, socket or pipe
+    Special(Owner),
+}
+
+/// Whose it is, and what they may do.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// User id
+    pub uid: u32,
+    /// Group id
+    pub gid: u32,
+    /// Permission bits
+    pub mode: u32,
+}
+
+/// A filesystem in a file, told by its magic number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageKind {
+    /// `XFSB` at 0
+    Xfs,
+    /// 0xEF53 at 1080
+    Ext4,
+    /// `hsqs` at 0
+    Squashfs,
+    /// 0xE0F5E1E2 at 1024
+    Erofs,
+}
+
+impl ImageKind {
+    /// The kernel's name for the filesystem.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Xfs => "xfs",
+            Self::Ext4 => "ext4",
+            Self::Squashfs => "squashfs",
+            Self::Erofs => "erofs",
+        }
+    }
+}
+
+/// Ids that `newuidmap(1)` and `newgidmap(1)` may give the caller.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubordinateIds {
+    /// First id and count, from `/etc/subuid`
+    pub uid: Option<(u32, u32)>,
+    /// First id and count, from `/etc/subgid`
+    pub gid: Option<(u32, u32)>,
+    /// First id of 65536 that nobody has been given
+    pub free: u32,
+    /// Where `newuidmap` is
+    pub newuidmap: Option<PathBuf>,
+    /// Where `newgidmap` is
+    pub newgidmap: Option<PathBuf>,
+}
+
+impl Host {
+    /// What costs nothing to know: ids, capabilities, environment.
+    pub fn at_hand() -> Host {
+        probe::at_hand()
+    }
+
+    /// Everything but paths, which a recipe has to name first.
+    pub fn probe() -> Host {
+        probe::everything()
+    }
+
+    /// Looks at one path, for [`Host::paths`].
+    pub fn look_at(path: &Path) -> PathFact {
+        probe::look_at(path)
+    }
+
+    /// The caller's subordinate ids, asking the machine if they are not known.
+    pub fn subordinate_ids(&self) -> SubordinateIds {
+        let ask = || probe::subordinate_ids(&self.caller, self.invoker.as_ref());
+        self.subordinate.clone().unwrap_or_else(ask)
+    }
+
+    /// Whether the caller is root.
+    pub fn is_root(&self) -> bool {
+        self.caller.uid == 0
+    }
+
+    /// Whether the caller has this capability.
+    pub fn has(&self, capability: u32) -> bool {
+        self.caller.capabilities & 1 << capability != 0
+    }
+}

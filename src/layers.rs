@@ -1,0 +1,117 @@
+//! What an author can ask for: an open set, one file each.
+//!
+//! A layer says which steps it wants, in order, and nothing else: no system
+//! calls, no errnos, no other layer's name. The documentation of its fields is
+//! the user's manual: it becomes the schema and what editors show.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Planner;
+
+mod bind;
+mod dir;
+mod domainname;
+mod forms;
+mod hostname;
+mod mount;
+mod overlay;
+mod pid;
+mod pivot_root;
+mod proc;
+mod tmpfs;
+mod user;
+mod uts;
+mod words;
+
+pub use bind::Bind;
+pub use dir::Dir;
+pub use domainname::Domainname;
+pub use forms::{FromWord, OneOrMany, WordOrMap};
+pub use hostname::Hostname;
+pub use mount::{Mount, Propagation};
+pub use overlay::{Image, Lower, Overlay};
+pub use pid::Pid;
+pub use pivot_root::PivotRoot;
+pub use proc::Proc;
+pub use tmpfs::Tmpfs;
+pub use user::{IdRange, Map, Ranges, Setgroups, User};
+pub use uts::Uts;
+pub use words::{Mode, Name, Place, Size, Word};
+
+/// One entry of a recipe.
+pub trait Plan {
+    /// The steps it takes, in order.
+    fn plan(&self, to: &mut Planner);
+
+    /// Fields and paths of the old tree that it needs even after a pivot.
+    fn sources(&self) -> Vec<(&'static str, PathBuf)> {
+        Vec::new()
+    }
+
+    /// Whether the old root, kept aside by a pivot, may still be of use to it.
+    fn mounts(&self) -> bool {
+        false
+    }
+}
+
+macro_rules! layers {
+    ($($(#[$doc:meta])* $name:ident: $layer:ident as $form:ty,)*) => {
+        /// A layer: one key, its name, and what it is set to.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Layer { $($(#[$doc])* $layer($form),)* }
+
+        impl Layer {
+            /// Every layer's name, in the order of the manual.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name),)*];
+
+            /// Its name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Layer::$layer(_) => stringify!($name),)* }
+            }
+
+            /// The layer itself.
+            pub fn layer(&self) -> &dyn Plan {
+                match self { $(Layer::$layer(layer) => <$form as AsRef<$layer>>::as_ref(layer),)* }
+            }
+        }
+    };
+}
+
+layers! {
+    /// A user namespace: other ids inside than outside.
+    user: User as User,
+    /// A UTS namespace: a hostname of its own.
+    uts: Uts as Uts,
+    /// The hostname.
+    hostname: Hostname as Hostname,
+    /// The NIS domain name.
+    domainname: Domainname as Domainname,
+    /// A PID namespace: processes of its own.
+    pid: Pid as Pid,
+    /// A mount namespace: mounts of its own.
+    mount: Mount as Mount,
+    /// An overlay: one writable tree over read-only ones.
+    overlay: Overlay as Overlay,
+    /// A tree or file that is seen at a second place.
+    bind: Bind as Bind,
+    /// An empty filesystem in memory.
+    tmpfs: Tmpfs as WordOrMap<Tmpfs>,
+    /// A fresh /proc.
+    proc: Proc as WordOrMap<Proc>,
+    /// A directory.
+    dir: Dir as WordOrMap<Dir>,
+    /// Another root directory.
+    pivot_root: PivotRoot as WordOrMap<PivotRoot>,
+}
+
+macro_rules! itself {
+    ($($layer:ident)*) => { $(impl AsRef<$layer> for $layer {
+        fn as_ref(&self) -> &$layer { self }
+    })* };
+}
+
+itself! { User Uts Hostname Domainname Pid Mount Overlay Bind }

@@ -1,0 +1,123 @@
+//! Two ways of writing one thing: a word or a map, one or many.
+//!
+//! Written by hand, because serde's untagged enums forget where a mistake is.
+
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, SeqAccess, Visitor, value},
+};
+
+/// What can be said in one word.
+pub trait FromWord: Sized {
+    /// Reads the word.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    fn from_word<E: de::Error>(word: &str) -> Result<Self, E>;
+}
+
+/// A setting that is a word in the common case, and a map otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct WordOrMap<T>(pub T);
+
+impl<T> AsRef<T> for WordOrMap<T> {
+    fn as_ref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: FromWord + Deserialize<'de>> Deserialize<'de> for WordOrMap<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(WordOrMapVisitor(PhantomData))
+            .map(WordOrMap)
+    }
+}
+
+struct WordOrMapVisitor<T>(PhantomData<T>);
+
+impl<'de, T: FromWord + Deserialize<'de>> Visitor<'de> for WordOrMapVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a word or a map")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<T, E> {
+        T::from_word(word)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<T, E> {
+        T::deserialize(value::MapDeserializer::<_, E>::new(std::iter::empty::<(
+            &str,
+            &str,
+        )>()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(value::MapAccessDeserializer::new(map))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for WordOrMap<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}OrWord", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let map = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "null" }, map] })
+    }
+}
+
+/// A list, or its only element.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct OneOrMany<T>(pub Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(OneOrManyVisitor(PhantomData))
+            .map(OneOrMany)
+    }
+}
+
+struct OneOrManyVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("one, or a list")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Vec<T>, E> {
+        T::deserialize(value::StrDeserializer::new(word)).map(|one| vec![one])
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+        T::deserialize(value::MapAccessDeserializer::new(map)).map(|one| vec![one])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut many = Vec::new();
+        while let Some(one) = list.next_element()? {
+            many.push(one);
+        }
+        Ok(many)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}

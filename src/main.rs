@@ -1,0 +1,7 @@
+//! The `isorecipe` program. All of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    isorecipe::cli::main()
+}

@@ -1,0 +1,377 @@
+//! A model of the kernel: what one process is, owns and sees.
+//!
+//! Operations are simulated on it in the kernel's own order of questions, so
+//! that the answer is the kernel's: yes, no with this errno, or "the kernel
+//! decides" where a fact is not known.
+//!
+//! **Invariant:** for every recipe, step by step, the model says what the
+//! kernel does (held by `tests/conformance.rs`).
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    rc::Rc,
+};
+
+use crate::{
+    host::Host,
+    sys::{Call, Errno, Fault, Namespace},
+};
+
+mod mounts;
+mod paths;
+mod user;
+
+pub use mounts::{Filesystem, FilesystemId, Mount, MountId, Mounts, Position};
+pub use paths::{Found, Thing};
+pub use user::{Extent, IdMap, UserId, UserNamespace};
+
+/// Capabilities that operations ask for, by their number (`capability.h`).
+pub mod capability {
+    /// Bypass permission checks on files
+    pub const DAC_OVERRIDE: u32 = 1;
+    /// Bypass read and search permission checks
+    pub const DAC_READ_SEARCH: u32 = 2;
+    /// Change group ids
+    pub const SETGID: u32 = 6;
+    /// Change user ids
+    pub const SETUID: u32 = 7;
+    /// Most of what root may do
+    pub const SYS_ADMIN: u32 = 21;
+    /// Give capabilities to files; map host root
+    pub const SETFCAP: u32 = 31;
+
+    /// The name, as the man page spells it.
+    pub fn name(capability: u32) -> &'static str {
+        match capability {
+            DAC_OVERRIDE => "CAP_DAC_OVERRIDE",
+            DAC_READ_SEARCH => "CAP_DAC_READ_SEARCH",
+            SETGID => "CAP_SETGID",
+            SETUID => "CAP_SETUID",
+            SYS_ADMIN => "CAP_SYS_ADMIN",
+            SETFCAP => "CAP_SETFCAP",
+            _ => "a capability",
+        }
+    }
+}
+
+/// Every capability.
+const ALL_CAPABILITIES: u64 = u64::MAX;
+/// User and PID namespaces nest this deep (`namespaces(7)`).
+const DEEPEST: u32 = 32;
+
+/// What the kernel would say to an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It works
+    Yes,
+    /// It fails, so
+    No(Fault),
+    /// A fact is not known
+    KernelDecides,
+}
+
+/// Why a question was not answered with yes, before it is known who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// The kernel says no
+    No(Errno),
+    /// A fact is not known
+    Unknown,
+}
+
+impl Objection {
+    /// The objection as the answer to this call.
+    pub fn to(self, call: Call) -> Answer {
+        match self {
+            Self::No(errno) => Answer::No(call.gave(errno)),
+            Self::Unknown => Answer::KernelDecides,
+        }
+    }
+}
+
+/// A namespace that is neither the user's nor the mounts'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// The user namespace that owns it
+    pub owner: UserId,
+    /// Made by this recipe (otherwise it is the host's)
+    pub own: bool,
+}
+
+/// A place where a descriptor is kept between two steps.
+pub type Slot = usize;
+
+/// A detached mount, and what its root is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// The mount
+    pub tree: MountId,
+    /// Directory or file
+    pub thing: Thing,
+}
+
+/// The process as the kernel sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// The user namespace it is in
+    pub user: UserId,
+    /// Effective user id, as the host counts
+    pub uid: u32,
+    /// Effective group id, as the host counts
+    pub gid: u32,
+    /// Supplementary groups, as the host counts; `None`: not known
+    pub groups: Option<Vec<u32>>,
+    /// Effective capabilities over its user namespace
+    pub capabilities: u64,
+    /// Whether its root directory is not the root of its mounts
+    pub chrooted: Option<bool>,
+    /// Whether it may write its own `/proc` files (`PR_SET_DUMPABLE`)
+    pub dumpable: bool,
+    /// Whether `execve` can give it nothing
+    pub no_new_privs: bool,
+}
+
+/// The state of the kernel, as far as a recipe can change it.
+#[derive(Clone)]
+pub struct Model {
+    /// The machine it started from
+    pub host: Rc<Host>,
+    /// Every user namespace, the host's first
+    pub users: Vec<UserNamespace>,
+    /// The process
+    pub process: Process,
+    /// Its UTS namespace
+    pub uts: Owned,
+    /// Hostname, once set
+    pub hostname: Option<String>,
+    /// NIS domain name, once set
+    pub domainname: Option<String>,
+    /// Its PID namespace
+    pub pid: Owned,
+    /// How deep that is, from the host's
+    pub pid_level: u32,
+    /// The PID namespace of its next child, when that is another
+    pub pid_for_children: Option<Owned>,
+    /// Whether it is the first process of its PID namespace
+    pub is_init: bool,
+    /// Its mounts
+    pub mounts: Mounts,
+    /// Mounts held by descriptor only, by the number of their slot
+    pub held: BTreeMap<Slot, Held>,
+    /// Paths whose facts were wanted and not known; shared by every copy
+    asked: Rc<RefCell<BTreeSet<PathBuf>>>,
+}
+
+impl PartialEq for Model {
+    /// The same state; what was asked on the way does not count.
+    fn eq(&self, other: &Self) -> bool {
+        self.users == other.users
+            && self.process == other.process
+            && (self.uts, self.pid, self.pid_level) == (other.uts, other.pid, other.pid_level)
+            && (self.pid_for_children, self.is_init) == (other.pid_for_children, other.is_init)
+            && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
+            && self.mounts == other.mounts
+            && self.held == other.held
+    }
+}
+
+impl Model {
+    /// The state a recipe starts from.
+    pub fn of(host: Rc<Host>) -> Self {
+        let caller = &host.caller;
+        let process = Process {
+            user: UserId::HOST,
+            uid: caller.uid,
+            gid: caller.gid,
+            groups: caller.groups.clone(),
+            capabilities: caller.capabilities,
+            chrooted: host.chrooted,
+            dumpable: true,
+            no_new_privs: false,
+        };
+        let of_host = Owned {
+            owner: UserId::HOST,
+            own: false,
+        };
+        Self {
+            users: vec![UserNamespace::host()],
+            process,
+            uts: of_host,
+            hostname: None,
+            domainname: None,
+            pid: of_host,
+            pid_level: 0,
+            pid_for_children: None,
+            is_init: false,
+            mounts: Mounts::of(&host),
+            held: BTreeMap::new(),
+            host,
+            asked: Rc::default(),
+        }
+    }
+
+    /// Takes the paths whose facts were wanted and not known.
+    pub fn take_asked(&self) -> BTreeSet<PathBuf> {
+        self.asked.take()
+    }
+
+    /// Whether the process has a capability over a user namespace
+    /// (`user_namespaces(7)`, "Capabilities").
+    pub fn capable(&self, over: UserId, capability: u32) -> bool {
+        let process = &self.process;
+        self.is_capable(
+            (process.user, process.uid, process.capabilities),
+            over,
+            capability,
+        )
+    }
+
+    /// The same, for the supervisor, which stays what it was.
+    pub fn supervisor_capable(&self, over: UserId, capability: u32) -> bool {
+        let caller = &self.host.caller;
+        self.is_capable(
+            (UserId::HOST, caller.uid, caller.capabilities),
+            over,
+            capability,
+        )
+    }
+
+    fn is_capable(&self, who: (UserId, u32, u64), over: UserId, capability: u32) -> bool {
+        if over == UserId::PRESUMED {
+            return true;
+        }
+        let (user, uid, capabilities) = who;
+        let mut namespace = over;
+        loop {
+            if namespace == user {
+                return capabilities & (1 << capability) != 0;
+            }
+            let Some(parent) = self.user(namespace).parent else {
+                return false;
+            };
+            // The owner of a namespace has every capability in it, from outside.
+            if parent == user && self.user(namespace).owner == uid {
+                return true;
+            }
+            namespace = parent;
+        }
+    }
+
+    /// Whether the process has root's power over the machine itself.
+    pub fn process_is_root(&self) -> bool {
+        self.administers(UserId::HOST)
+    }
+
+    /// Whether the process may change a namespace that this user namespace owns.
+    pub fn administers(&self, owner: UserId) -> bool {
+        self.capable(owner, capability::SYS_ADMIN)
+    }
+
+    /// Whether the process may mount and unmount (`may_mount()`).
+    pub fn may_mount(&self) -> bool {
+        self.administers(self.mounts.owner)
+    }
+
+    /// The user namespace of this number.
+    pub fn user(&self, id: UserId) -> &UserNamespace {
+        &self.users[id.index()]
+    }
+
+    /// The user namespace the process is in.
+    pub fn own_user(&self) -> &UserNamespace {
+        self.user(self.process.user)
+    }
+
+    /// Whether the recipe has made a namespace of this kind.
+    pub fn has_own(&self, kind: Namespace) -> bool {
+        match kind {
+            Namespace::User => self.process.user != UserId::HOST,
+            Namespace::Mount => self.mounts.own,
+            Namespace::Uts => self.uts.own,
+            Namespace::Pid => self.pid.own || self.pid_for_children.is_some(),
+        }
+    }
+
+    /// Whether the kernel gives this process a namespace of this kind, and if
+    /// not, why not (`create_user_ns()`, `create_new_namespaces()`).
+    pub fn may_make(&self, kind: Namespace) -> Result<(), Errno> {
+        match kind {
+            Namespace::User => self.may_make_user(),
+            _ if !self.administers(self.process.user) => Err(Errno::EPERM),
+            Namespace::Pid if self.pid_for_children.is_some() => Err(Errno::EINVAL),
+            Namespace::Pid if self.pid_level >= DEEPEST => Err(Errno::ENOSPC),
+            kind if self.limit(kind) == Some(0) => Err(Errno::ENOSPC),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a namespace of this kind and puts the process (or its next child) in.
+    pub fn make(&mut self, kind: Namespace) {
+        let owned = Owned {
+            owner: self.process.user,
+            own: true,
+        };
+        match kind {
+            Namespace::User => self.make_user(),
+            Namespace::Mount => self.mounts.copy_for(self.process.user),
+            Namespace::Uts => self.uts = owned,
+            Namespace::Pid => self.pid_for_children = Some(owned),
+        }
+    }
+
+    /// Assumes that a namespace just made is the process's to change.
+    pub fn presume_owned(&mut self, kind: Namespace) {
+        match kind {
+            Namespace::User => {}
+            Namespace::Mount => self.mounts.owner = UserId::PRESUMED,
+            Namespace::Uts => self.uts.owner = UserId::PRESUMED,
+            Namespace::Pid => {
+                self.pid_for_children = Some(Owned {
+                    owner: UserId::PRESUMED,
+                    own: true,
+                });
+            }
+        }
+    }
+
+    /// What a child of this process is: the process in its new PID namespace.
+    pub fn fork(&mut self) {
+        let Some(namespace) = self.pid_for_children.take() else {
+            return;
+        };
+        self.pid = namespace;
+        self.pid_level += 1;
+        self.is_init = true;
+    }
+
+    /// `/proc/sys/user/max_*_namespaces` of the machine, where known.
+    fn limit(&self, kind: Namespace) -> Option<u64> {
+        let limits = self.host.namespace_limits.as_ref()?;
+        Some(match kind {
+            Namespace::User => limits.user,
+            Namespace::Mount => limits.mount,
+            Namespace::Uts => limits.uts,
+            Namespace::Pid => limits.pid,
+        })
+    }
+
+    /// Whether a procfs is among the mounts.
+    pub fn has_proc(&self) -> bool {
+        self.mounts.has_proc(&self.host)
+    }
+
+    /// Whether the kernel would show a fresh procfs beside those there are
+    /// (`mount_too_revealing()`).
+    pub fn may_reveal_proc(&self) -> Result<(), Objection> {
+        if self.mounts.owner == UserId::HOST && self.host.initial_user_namespace != Some(false) {
+            return Ok(());
+        }
+        match self.mounts.has_full_proc(&self.host) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Objection::No(Errno::EPERM)),
+            None => Err(Objection::Unknown),
+        }
+    }
+}

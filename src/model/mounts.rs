@@ -1,0 +1,530 @@
+//! The mount table: `mount_namespaces(7)`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    host::{Host, HostMount, Owner},
+    sys::{Errno, Propagation},
+};
+
+use super::UserId;
+
+/// A mount of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MountId(u32);
+
+/// A filesystem, however many mounts show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FilesystemId(u32);
+
+/// A place in the tree: a path below the root of a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The mount
+    pub mount: MountId,
+    /// The path from its root; empty for the root itself
+    pub path: PathBuf,
+}
+
+/// What a mount shows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filesystem {
+    /// A tree of the host, known under this path there
+    Host(PathBuf),
+    /// `tmpfs(5)`, with who made it (as the host counts)
+    Tmpfs(Owner),
+    /// `proc(5)`
+    Proc,
+    /// overlayfs: its layers, the upper one first
+    Overlay {
+        /// Filesystem and path of each layer
+        layers: Vec<(FilesystemId, PathBuf)>,
+    },
+    /// An image file that the supervisor mounted
+    Image(PathBuf),
+    /// Mounts that were cloned from one place
+    Detached,
+}
+
+/// A filesystem and what steps have changed in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// What it is
+    pub filesystem: Filesystem,
+    /// The user namespace that mounted it
+    pub user: UserId,
+    /// Overlays below this one
+    pub depth: u32,
+    /// Directories made since
+    pub made: BTreeMap<PathBuf, Owner>,
+    /// Directories removed since
+    pub removed: BTreeSet<PathBuf>,
+}
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    /// The mount below, and the path from its root; `None` for the root of all,
+    /// and for what is not attached
+    pub on: Option<Position>,
+    /// What it shows
+    pub filesystem: FilesystemId,
+    /// Which directory of the filesystem is its root
+    pub root: PathBuf,
+    /// Nothing can be written through it
+    pub read_only: bool,
+    /// Inherited from a more privileged namespace: it cannot be taken away alone
+    pub locked: bool,
+    /// Member of a peer group; `None`: not known
+    pub shared: Option<bool>,
+    /// Its peers are the host's mounts: what is mounted here appears there
+    pub shared_with_host: bool,
+    /// May not be bound; `None`: not known
+    pub unbindable: Option<bool>,
+    /// There may be mounts below that nobody has told of
+    pub opaque: bool,
+    /// Made by the recipe
+    pub own: bool,
+}
+
+/// A mount namespace and the root of the process in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mounts {
+    /// The user namespace that owns it
+    pub owner: UserId,
+    /// Made by the recipe (otherwise it is the host's)
+    pub own: bool,
+    /// The mount that `/` is
+    pub root: MountId,
+    table: BTreeMap<MountId, Mount>,
+    filesystems: BTreeMap<FilesystemId, Instance>,
+}
+
+impl Mounts {
+    /// The host's mounts, or one opaque tree where they are not known.
+    pub fn of(host: &Host) -> Self {
+        let mut mounts = Self {
+            owner: UserId::HOST,
+            own: false,
+            root: MountId(0),
+            table: BTreeMap::new(),
+            filesystems: BTreeMap::new(),
+        };
+        match &host.mounts {
+            None => mounts.root = mounts.insert_opaque_root(),
+            Some(known) => mounts.insert_known(known),
+        }
+        mounts
+    }
+
+    fn insert_opaque_root(&mut self) -> MountId {
+        let filesystem = self.instance(Filesystem::Host("/".into()), UserId::HOST);
+        self.insert(Mount {
+            on: None,
+            filesystem,
+            root: PathBuf::new(),
+            read_only: false,
+            locked: false,
+            shared: None,
+            shared_with_host: true,
+            unbindable: None,
+            opaque: true,
+            own: false,
+        })
+    }
+
+    fn insert_known(&mut self, known: &[HostMount]) {
+        let mut by_id: BTreeMap<u32, (MountId, &Path)> = BTreeMap::new();
+        for mount in known {
+            let on = by_id.get(&mount.parent).map(|&(id, at)| Position {
+                mount: id,
+                path: mount
+                    .at
+                    .strip_prefix(at)
+                    .unwrap_or(Path::new(""))
+                    .to_owned(),
+            });
+            let is_root = on.is_none();
+            let filesystem = self.instance(Filesystem::Host(mount.at.clone()), UserId::HOST);
+            let id = self.insert(Mount {
+                on,
+                filesystem,
+                root: PathBuf::new(),
+                read_only: mount.read_only,
+                locked: false,
+                shared: Some(mount.shared),
+                shared_with_host: mount.shared,
+                unbindable: Some(mount.unbindable),
+                opaque: false,
+                own: false,
+            });
+            by_id.insert(mount.id, (id, &mount.at));
+            if is_root && mount.at == Path::new("/") {
+                self.root = id;
+            }
+        }
+        if self.table.is_empty() {
+            self.root = self.insert_opaque_root();
+        }
+    }
+
+    /// Remembers a filesystem.
+    pub fn instance(&mut self, filesystem: Filesystem, user: UserId) -> FilesystemId {
+        let id = FilesystemId(self.filesystems.len() as u32);
+        let depth = match &filesystem {
+            Filesystem::Overlay { layers } => {
+                1 + layers
+                    .iter()
+                    .map(|(layer, _)| self.filesystem(*layer).depth)
+                    .max()
+                    .unwrap_or(0)
+            }
+            _ => 0,
+        };
+        let instance = Instance {
+            filesystem,
+            user,
+            depth,
+            made: BTreeMap::new(),
+            removed: BTreeSet::new(),
+        };
+        self.filesystems.insert(id, instance);
+        id
+    }
+
+    /// A mount of this filesystem that is attached nowhere.
+    pub fn insert_detached(&mut self, filesystem: FilesystemId) -> MountId {
+        self.insert(Mount {
+            on: None,
+            filesystem,
+            root: PathBuf::new(),
+            read_only: true,
+            locked: false,
+            shared: Some(false),
+            shared_with_host: false,
+            unbindable: Some(false),
+            opaque: false,
+            own: true,
+        })
+    }
+
+    /// The path on the host of what stands at `path` in a filesystem, where it
+    /// is the host's.
+    pub fn on_host(&self, filesystem: FilesystemId, path: &Path) -> Option<PathBuf> {
+        match &self.filesystem(filesystem).filesystem {
+            Filesystem::Host(base) => Some(join(base, path)),
+            Filesystem::Overlay { layers } => layers
+                .iter()
+                .filter_map(|(layer, root)| self.on_host(*layer, &join(root, path)))
+                .find(|path| path.exists()),
+            _ => None,
+        }
+    }
+
+    fn insert(&mut self, mount: Mount) -> MountId {
+        let id = MountId(self.table.last_key_value().map_or(0, |(id, _)| id.0 + 1));
+        self.table.insert(id, mount);
+        id
+    }
+
+    /// The mount of this id.
+    pub fn mount(&self, id: MountId) -> &Mount {
+        &self.table[&id]
+    }
+
+    /// The filesystem of this id.
+    pub fn filesystem(&self, id: FilesystemId) -> &Instance {
+        &self.filesystems[&id]
+    }
+
+    /// The filesystem of this id, to be changed.
+    pub fn filesystem_mut(&mut self, id: FilesystemId) -> Option<&mut Instance> {
+        self.filesystems.get_mut(&id)
+    }
+
+    /// The filesystem and the path in it of a position.
+    pub fn within(&self, at: &Position) -> (FilesystemId, PathBuf) {
+        let mount = self.mount(at.mount);
+        (mount.filesystem, join(&mount.root, &at.path))
+    }
+
+    /// Where the process starts to walk.
+    pub fn root_position(&self) -> Position {
+        Position {
+            mount: self.root,
+            path: PathBuf::new(),
+        }
+    }
+
+    /// The root of the topmost mount that covers a position, or the position.
+    pub fn follow(&self, mut at: Position) -> Position {
+        while let Some(over) = self.child_at(&at) {
+            at = Position {
+                mount: over,
+                path: PathBuf::new(),
+            };
+        }
+        at
+    }
+
+    fn child_at(&self, at: &Position) -> Option<MountId> {
+        self.table
+            .iter()
+            .rev()
+            .find(|(_, mount)| mount.on.as_ref() == Some(at))
+            .map(|(&id, _)| id)
+    }
+
+    /// Mounts that stand on this one, in order.
+    pub fn children(&self, id: MountId) -> impl Iterator<Item = (MountId, &Mount)> {
+        self.table
+            .iter()
+            .filter(move |(_, mount)| mount.on.as_ref().is_some_and(|on| on.mount == id))
+            .map(|(&id, mount)| (id, mount))
+    }
+
+    /// Whether locked mounts stand at or below a position (`has_locked_children()`);
+    /// `None` where nobody told.
+    pub fn has_locked_below(&self, at: &Position) -> Option<bool> {
+        let locked = self.children(at.mount).any(|(_, mount)| {
+            mount.locked
+                && mount
+                    .on
+                    .as_ref()
+                    .is_some_and(|on| on.path.starts_with(&at.path))
+        });
+        let mount = self.mount(at.mount);
+        if !locked && mount.opaque && self.owner != UserId::HOST {
+            None
+        } else {
+            Some(locked)
+        }
+    }
+
+    /// A namespace with copies of these mounts (`copy_mnt_ns()`).
+    pub fn copy_for(&mut self, user: UserId) {
+        // A less privileged namespace may neither send events back nor lift a
+        // mount to see what is below.
+        if user != self.owner {
+            for mount in self.table.values_mut() {
+                mount.locked = true;
+                mount.shared = Some(false);
+                mount.shared_with_host = false;
+            }
+        }
+        self.owner = user;
+        self.own = true;
+    }
+
+    /// Sets the propagation of every mount.
+    pub fn propagate(&mut self, to: Propagation) {
+        for mount in self.table.values_mut() {
+            match to {
+                Propagation::Shared => {
+                    mount.shared_with_host &= mount.shared != Some(false);
+                    mount.shared = Some(true);
+                }
+                Propagation::Private | Propagation::Slave => {
+                    mount.shared = Some(false);
+                    mount.shared_with_host = false;
+                }
+            }
+            mount.unbindable = Some(false);
+        }
+    }
+
+    /// Attaches a new mount over a position; a shared place shares what it gets.
+    pub fn attach(&mut self, over: Position, filesystem: FilesystemId, read_only: bool) -> MountId {
+        let over = self.follow(over);
+        let shared = self.mount(over.mount).shared;
+        self.insert(Mount {
+            on: Some(over),
+            filesystem,
+            root: PathBuf::new(),
+            read_only,
+            locked: false,
+            shared,
+            shared_with_host: false,
+            unbindable: Some(false),
+            opaque: false,
+            own: true,
+        })
+    }
+
+    /// A detached copy of the mounts at a position and below (`open_tree(2)`).
+    pub fn clone_tree(&mut self, from: &Position) -> MountId {
+        let source = self.mount(from.mount).clone();
+        let top = self.insert(Mount {
+            on: None,
+            root: join(&source.root, &from.path),
+            locked: false,
+            own: true,
+            ..source
+        });
+        self.clone_children(from.mount, &from.path, top);
+        top
+    }
+
+    fn clone_children(&mut self, of: MountId, below: &Path, onto: MountId) {
+        let children: Vec<(MountId, Mount, PathBuf)> = self
+            .children(of)
+            .filter_map(|(id, mount)| {
+                let path = mount.on.as_ref()?.path.strip_prefix(below).ok()?;
+                (mount.unbindable != Some(true)).then(|| (id, mount.clone(), path.to_owned()))
+            })
+            .collect();
+        for (id, mount, path) in children {
+            let on = Some(Position { mount: onto, path });
+            let copy = self.insert(Mount {
+                on,
+                own: true,
+                ..mount
+            });
+            self.clone_children(id, Path::new(""), copy);
+        }
+    }
+
+    /// Attaches a detached tree over a position.
+    pub fn attach_tree(&mut self, tree: MountId, over: Position) {
+        let over = self.follow(over);
+        // A peer group goes on in a bind, and a shared place makes one.
+        let is_shared = self.mount(over.mount).shared;
+        if let Some(mount) = self.table.get_mut(&tree) {
+            mount.on = Some(over);
+            if is_shared == Some(true) {
+                mount.shared = is_shared;
+            }
+        }
+    }
+
+    /// Makes a tree read-only, mounts below included.
+    pub fn make_read_only(&mut self, tree: MountId) {
+        let children: Vec<MountId> = self.children(tree).map(|(id, _)| id).collect();
+        if let Some(mount) = self.table.get_mut(&tree) {
+            mount.read_only = true;
+        }
+        for child in children {
+            self.make_read_only(child);
+        }
+    }
+
+    /// Takes a mount and all above it away.
+    pub fn detach(&mut self, id: MountId) {
+        let children: Vec<MountId> = self.children(id).map(|(id, _)| id).collect();
+        for child in children {
+            self.detach(child);
+        }
+        if id != self.root {
+            self.table.remove(&id);
+        }
+    }
+
+    /// `pivot_root(".", ".")` at this place, in the kernel's order of questions.
+    pub fn may_pivot_to(&self, new: &Position) -> Result<(), Option<Errno>> {
+        let mount = self.mount(new.mount);
+        let root = self.mount(self.root);
+        let parent = mount.on.as_ref().map(|on| self.mount(on.mount).shared);
+        if mount.shared == Some(true) || parent == Some(Some(true)) {
+            return Err(Some(Errno::EINVAL));
+        }
+        if mount.shared.is_none() || parent == Some(None) || root.shared.is_none() {
+            return Err(None);
+        }
+        if mount.locked {
+            return Err(Some(Errno::EINVAL));
+        }
+        if new.mount == self.root {
+            return Err(Some(Errno::EBUSY));
+        }
+        if !new.path.as_os_str().is_empty() {
+            return Err(Some(Errno::EINVAL));
+        }
+        Ok(())
+    }
+
+    /// Makes a mount the root; the old root stands on top of it.
+    /// Returns the old root.
+    pub fn pivot(&mut self, new: MountId) -> MountId {
+        let old = self.root;
+        let was_locked = self.table.get_mut(&old).is_some_and(|mount| {
+            mount.on = Some(Position {
+                mount: new,
+                path: PathBuf::new(),
+            });
+            std::mem::take(&mut mount.locked)
+        });
+        if let Some(mount) = self.table.get_mut(&new) {
+            mount.on = None;
+            mount.locked |= was_locked;
+        }
+        self.root = new;
+        old
+    }
+
+    /// Moves an attached mount to another position.
+    pub fn move_to(&mut self, id: MountId, over: Position) {
+        let over = self.follow(over);
+        if let Some(mount) = self.table.get_mut(&id) {
+            mount.on = Some(over);
+        }
+    }
+
+    /// Whether a procfs is among the attached mounts.
+    pub fn has_proc(&self, host: &Host) -> bool {
+        self.table.values().any(|mount| self.is_proc(mount, host))
+    }
+
+    /// Whether one of the attached mounts is a whole procfs with nothing locked
+    /// over its parts (`mnt_already_visible()`); `None`: nobody told.
+    pub fn has_full_proc(&self, host: &Host) -> Option<bool> {
+        if self.table.values().any(|mount| mount.opaque) {
+            return None;
+        }
+        Some(self.table.iter().any(|(&id, mount)| {
+            self.is_proc(mount, host)
+                && mount.root.as_os_str().is_empty()
+                && !self.children(id).any(|(_, over)| over.locked)
+        }))
+    }
+
+    fn is_proc(&self, mount: &Mount, host: &Host) -> bool {
+        match &self.filesystem(mount.filesystem).filesystem {
+            Filesystem::Proc => true,
+            Filesystem::Host(at) => host
+                .mounts
+                .iter()
+                .flatten()
+                .rev()
+                .find(|known| known.at == *at)
+                .is_some_and(|known| known.filesystem == "proc" && known.root == Path::new("/")),
+            _ => false,
+        }
+    }
+
+    /// Every mount reachable from the root, with the path that leads there.
+    pub fn visible(&self) -> Vec<(PathBuf, &Mount)> {
+        let mut found = Vec::new();
+        self.collect(self.root, Path::new("/"), &mut found);
+        found
+    }
+
+    fn collect<'a>(&'a self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, &'a Mount)>) {
+        into.push((at.to_owned(), self.mount(id)));
+        for (child, mount) in self.children(id) {
+            let Some(on) = &mount.on else { continue };
+            self.collect(child, &join(at, &on.path), into);
+        }
+    }
+}
+
+/// Joins without a trailing slash for the empty path.
+pub(super) fn join(base: &Path, path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() {
+        base.to_owned()
+    } else {
+        base.join(path)
+    }
+}

@@ -1,0 +1,270 @@
+//! Walking a path as the kernel does: `path_resolution(7)`.
+
+use std::{
+    ffi::OsStr,
+    path::{Component, Path, PathBuf},
+};
+
+use crate::{
+    host::{ImageKind, Owner, PathFact},
+    sys::Errno,
+};
+
+use super::{Filesystem, FilesystemId, Model, Objection, Position, capability, mounts::join};
+
+/// Symbolic links that one walk follows (`MAXSYMLINKS`).
+const MAX_LINKS: u32 = 40;
+const WRITE: u32 = 2;
+const SEARCH: u32 = 1;
+
+/// What stands at a position.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Thing {
+    /// A directory; whose, where known
+    Directory(Option<Owner>),
+    /// A file, and the filesystem it is an image of
+    File(Option<ImageKind>),
+    /// A device, socket or pipe
+    Special,
+    /// A symbolic link
+    Symlink(PathBuf),
+    /// Nobody told
+    Unknown,
+}
+
+impl Thing {
+    /// Whether it is a directory, where known.
+    pub fn is_directory(&self) -> Option<bool> {
+        match self {
+            Thing::Directory(_) => Some(true),
+            Thing::File(_) | Thing::Special => Some(false),
+            Thing::Symlink(_) | Thing::Unknown => None,
+        }
+    }
+}
+
+/// Where a walk ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The place, following mounts
+    pub at: Position,
+    /// What stands there
+    pub thing: Thing,
+}
+
+impl Model {
+    /// Walks a path from the root of the process, following links.
+    pub fn walk(&self, path: &Path) -> Result<Found, Errno> {
+        self.walk_from(self.mounts.root_position(), path)
+    }
+
+    /// Walks a path within the tree at `base`, whose own root it cannot leave.
+    pub fn walk_within(&self, base: &Position, path: &Path) -> Result<Found, Errno> {
+        self.walk_from(base.clone(), path)
+    }
+
+    /// Walks to the directory above the last name, and gives that name.
+    pub fn walk_to_parent<'p>(
+        &self,
+        base: &Position,
+        path: &'p Path,
+    ) -> Result<(Found, &'p OsStr), Errno> {
+        let name = path.file_name().ok_or(Errno::EEXIST)?;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        Ok((self.walk_from(base.clone(), parent)?, name))
+    }
+
+    /// What has this name in a directory, mounts followed.
+    pub fn child(&self, of: &Found, name: &OsStr) -> Result<Found, Errno> {
+        self.enter(of)?;
+        let place = Position {
+            mount: of.at.mount,
+            path: of.at.path.join(name),
+        };
+        let at = self.mounts.follow(place);
+        let thing = if of.thing == Thing::Unknown && at.mount == of.at.mount {
+            Thing::Unknown
+        } else {
+            self.thing_at(&at).ok_or(Errno::ENOENT)?
+        };
+        Ok(Found { at, thing })
+    }
+
+    fn walk_from(&self, base: Position, path: &Path) -> Result<Found, Errno> {
+        let mut links = 0;
+        self.walk_counting(&base, base.clone(), path, &mut links)
+    }
+
+    fn walk_counting(
+        &self,
+        base: &Position,
+        start: Position,
+        path: &Path,
+        links: &mut u32,
+    ) -> Result<Found, Errno> {
+        let thing = self.thing_at(&start).unwrap_or(Thing::Unknown);
+        let mut here = Found { at: start, thing };
+        for component in path.components() {
+            match component {
+                Component::RootDir => here = self.root_of(base),
+                Component::CurDir | Component::Prefix(_) => {}
+                Component::ParentDir => here = self.above(base, here)?,
+                Component::Normal(name) => {
+                    let next = self.child(&here, name)?;
+                    let Thing::Symlink(to) = &next.thing else {
+                        here = next;
+                        continue;
+                    };
+                    *links += 1;
+                    if *links > MAX_LINKS {
+                        return Err(Errno::ELOOP);
+                    }
+                    here = self.walk_counting(base, here.at, to, links)?;
+                }
+            }
+        }
+        Ok(here)
+    }
+
+    fn root_of(&self, base: &Position) -> Found {
+        let thing = self.thing_at(base).unwrap_or(Thing::Unknown);
+        Found {
+            at: base.clone(),
+            thing,
+        }
+    }
+
+    fn above(&self, base: &Position, here: Found) -> Result<Found, Errno> {
+        self.enter(&here)?;
+        let mut at = here.at;
+        loop {
+            if at == *base {
+                return Ok(self.root_of(base));
+            }
+            if at.path.pop() {
+                break;
+            }
+            match self.mounts.mount(at.mount).on.clone() {
+                Some(on) => at = on,
+                None => break,
+            }
+        }
+        let thing = self.thing_at(&at).unwrap_or(Thing::Unknown);
+        Ok(Found { at, thing })
+    }
+
+    /// Whether the process may search a directory.
+    fn enter(&self, directory: &Found) -> Result<(), Errno> {
+        match &directory.thing {
+            Thing::Directory(Some(owner)) if !self.permits(*owner, SEARCH) => Err(Errno::EACCES),
+            Thing::File(_) | Thing::Special => Err(Errno::ENOTDIR),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the process may make or remove something in a directory.
+    ///
+    /// The kernel asks for a writable mount, then for ids that the filesystem
+    /// can store, then for permission (`filename_create()`, `may_create()`).
+    pub fn may_change(&self, directory: &Found) -> Result<(), Objection> {
+        let mount = self.mounts.mount(directory.at.mount);
+        let instance = self.mounts.filesystem(mount.filesystem);
+        if mount.read_only {
+            return Err(Objection::No(Errno::EROFS));
+        }
+        if matches!(instance.filesystem, Filesystem::Proc | Filesystem::Image(_)) {
+            return Err(Objection::Unknown);
+        }
+        let user = self.user(instance.user);
+        let can_store = user.uids.from_host(self.process.uid).is_some()
+            && user.gids.from_host(self.process.gid).is_some();
+        if !can_store {
+            return Err(Objection::No(Errno::EOVERFLOW));
+        }
+        match &directory.thing {
+            Thing::Directory(Some(owner)) if self.permits(*owner, WRITE | SEARCH) => Ok(()),
+            Thing::Directory(Some(_)) => Err(Objection::No(Errno::EACCES)),
+            _ => Err(Objection::Unknown),
+        }
+    }
+
+    /// Discretionary access, and the capabilities that pass it by
+    /// (`generic_permission()`).
+    pub fn permits(&self, owner: Owner, want: u32) -> bool {
+        let process = &self.process;
+        let in_group = process.gid == owner.gid
+            || process
+                .groups
+                .as_ref()
+                .is_some_and(|groups| groups.contains(&owner.gid));
+        let bits = if process.uid == owner.uid {
+            owner.mode >> 6
+        } else if in_group {
+            owner.mode >> 3
+        } else {
+            owner.mode
+        };
+        if bits & want == want {
+            return true;
+        }
+        let own = self.own_user();
+        // Capabilities over a user namespace reach only files of its ids.
+        let reaches =
+            own.uids.from_host(owner.uid).is_some() && own.gids.from_host(owner.gid).is_some();
+        let has = |capability| self.process.capabilities & (1_u64 << capability) != 0;
+        let reads_only = want & WRITE == 0;
+        reaches && (has(capability::DAC_OVERRIDE) || reads_only && has(capability::DAC_READ_SEARCH))
+    }
+
+    /// Whether the process may enter a directory of this owner.
+    pub fn may_search(&self, owner: Owner) -> bool {
+        self.permits(owner, SEARCH)
+    }
+
+    /// Whether the process may write in a directory of this owner.
+    pub fn may_write(&self, owner: Owner) -> bool {
+        self.permits(owner, WRITE | SEARCH)
+    }
+
+    /// What stands at a position; `None`: nothing.
+    pub fn thing_at(&self, at: &Position) -> Option<Thing> {
+        let (filesystem, path) = self.mounts.within(at);
+        self.thing_in(filesystem, &path)
+    }
+
+    fn thing_in(&self, id: FilesystemId, path: &Path) -> Option<Thing> {
+        let instance = self.mounts.filesystem(id);
+        if let Some(&owner) = instance.made.get(path) {
+            return Some(Thing::Directory(Some(owner)));
+        }
+        if instance.removed.contains(path) {
+            return None;
+        }
+        let is_root = path.as_os_str().is_empty();
+        match &instance.filesystem {
+            Filesystem::Host(base) => self.thing_on_host(&join(base, path)),
+            Filesystem::Tmpfs(owner) => is_root.then_some(Thing::Directory(Some(*owner))),
+            Filesystem::Proc if is_root => Some(Thing::Directory(None)),
+            Filesystem::Image(_) if is_root => Some(Thing::Directory(None)),
+            Filesystem::Proc | Filesystem::Image(_) | Filesystem::Detached => Some(Thing::Unknown),
+            Filesystem::Overlay { layers } => layers
+                .iter()
+                .find_map(|(layer, root)| self.thing_in(*layer, &join(root, path))),
+        }
+    }
+
+    fn thing_on_host(&self, path: &Path) -> Option<Thing> {
+        let Some(fact) = self.host.paths.get(path) else {
+            self.asked.borrow_mut().insert(path.to_owned());
+            return Some(Thing::Unknown);
+        };
+        match fact {
+            PathFact::Missing => None,
+            PathFact::Hidden => Some(Thing::Unknown),
+            PathFact::Directory(owner) => Some(Thing::Directory(Some(*owner))),
+            PathFact::File(_, image) => Some(Thing::File(*image)),
+            PathFact::Symlink(to) => Some(Thing::Symlink(to.clone())),
+            PathFact::Special(_) => Some(Thing::Special),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What the kernel can be told: a closed set, one file a family.
+//!
+//! Every operation can be printed, simulated on a [`Model`] and run on the
+//! real kernel, and it alone has the words for what goes wrong. A predicted
+//! and an observed failure come out of the same `explain`, so they read the
+//! same, and the model can be tested against the kernel step by step.
+
+use std::{fmt, os::fd::OwnedFd};
+
+use crate::{
+    diagnostic::Refusal,
+    model::{Answer, Model, Slot, UserId, capability},
+    sys::{Fault, Namespace},
+};
+
+mod command;
+mod directory;
+mod identity;
+mod image;
+mod maps;
+mod mount;
+mod namespace;
+mod overlay;
+mod pivot;
+mod stage;
+mod uts;
+
+pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
+pub use directory::{MakeDirectory, RemoveDirectory};
+pub use identity::Become;
+pub use image::{AttachImage, MountImage};
+pub use maps::{DenySetgroups, HelperMap, Ids, Line, WriteMap, Writer};
+pub use mount::{Bind, DetachMount, HoldSource, MountKind, MountNew, SetPropagation, Source};
+pub use namespace::{Fork, NewNamespace};
+pub use overlay::{Layer, MountOverlay};
+pub use pivot::PivotRoot;
+pub use stage::{Evidence, Stage, Turnings};
+pub use uts::{SetDomainname, SetHostname};
+
+/// One thing the kernel can be told.
+pub trait Operation: fmt::Display {
+    /// What the kernel would say, asked in its own order of questions.
+    fn answer(&self, model: &Model) -> Answer;
+
+    /// What is different afterwards.
+    fn effect(&self, model: &mut Model);
+
+    /// The answer and, unless it is no, the effect.
+    fn simulate(&self, model: &mut Model) -> Answer {
+        let answer = self.answer(model);
+        if !matches!(answer, Answer::No(_)) {
+            self.effect(model);
+        }
+        answer
+    }
+
+    /// What the author meant to be different afterwards, though the kernel
+    /// said no: planning goes on from there, so that a mere consequence is not
+    /// taken for a mistake of its own.
+    fn intend(&self, model: &mut Model) {
+        self.effect(model);
+    }
+
+    /// Tells the kernel. In the child this may not allocate.
+    ///
+    /// # Errors
+    /// The first call that failed, and its errno.
+    fn run(&self, stage: &Stage) -> Result<(), Fault>;
+
+    /// The fault in words: what is, why, and what to type.
+    fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal;
+
+    /// What would change outside the sandbox, if the kernel let it.
+    fn leak(&self, _before: &Model) -> Option<Refusal> {
+        None
+    }
+
+    /// The capability it asks for, and over whose namespace.
+    fn needs(&self, _before: &Model) -> Option<Need> {
+        None
+    }
+}
+
+/// A capability, and the user namespace it must be held over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Its number
+    pub capability: u32,
+    /// Owner of what is to be changed
+    pub over: UserId,
+    /// What is to be changed, in a word
+    pub what: &'static str,
+}
+
+impl Need {
+    /// `CAP_SYS_ADMIN` over the owner of something.
+    pub fn admin(over: UserId, what: &'static str) -> Self {
+        Self {
+            capability: capability::SYS_ADMIN,
+            over,
+            what,
+        }
+    }
+}
+
+macro_rules! operations {
+    ($($name:ident,)*) => {
+        /// Every operation there is.
+        pub enum Op { $(#[doc = concat!("[`", stringify!($name), "`]")] $name($name),)* }
+
+        impl Op {
+            /// The operation itself.
+            pub fn operation(&self) -> &dyn Operation {
+                match self { $(Op::$name(operation) => operation,)* }
+            }
+        }
+
+        $(impl From<$name> for Op {
+            fn from(operation: $name) -> Op { Op::$name(operation) }
+        })*
+    };
+}
+
+operations! {
+    AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
+    HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
+    NoNewPrivileges, PivotRoot, RemoveDirectory, SetDomainname, SetHostname, SetPropagation,
+    StayAsInit, WriteMap,
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.operation().fmt(f)
+    }
+}
+
+impl Op {
+    /// The namespace it makes, if that is what it does.
+    pub fn namespace(&self) -> Option<Namespace> {
+        match self {
+            Op::NewNamespace(NewNamespace(kind)) => Some(*kind),
+            _ => None,
+        }
+    }
+
+    /// The slot of a descriptor that goes from the supervisor to the child.
+    pub fn hands_over(&self) -> Option<Slot> {
+        match self {
+            Op::MountImage(image) => Some(image.slot),
+            _ => None,
+        }
+    }
+}
+
+/// Descriptors kept between two steps.
+pub type Slots = [std::cell::OnceCell<OwnedFd>];
+
+/// A fault whose cause nobody knows: the step, the call, the errno, no more.
+fn unexplained(operation: &dyn Operation, fault: Fault) -> Refusal {
+    Refusal::new(
+        "step::refused",
+        format!("the kernel refused to {operation}"),
+    )
+    .why(format!(
+        "{} gave {}: {}",
+        fault.call,
+        fault.errno,
+        fault.errno.desc()
+    ))
+    .help("`isorecipe plan` shows the state before each step")
+}
+
+/// What the kernel's yes means to a check that has a fault to report.
+fn yes(checked: Result<(), Answer>) -> Answer {
+    match checked {
+        Ok(()) => Answer::Yes,
+        Err(answer) => answer,
+    }
+}

@@ -1,0 +1,368 @@
+//! The last steps: what the command may do, where it stands, and the command
+//! itself: `execve(2)`, `PR_SET_NO_NEW_PRIVS(2const)`.
+
+use std::{
+    ffi::{CString, OsStr, OsString},
+    fmt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    diagnostic::Refusal,
+    model::{Answer, Found, Model, Thing},
+    sys::{Call, Errno, Fault, KernelPath, directory, process},
+};
+
+use super::{Evidence, Operation, Stage, unexplained};
+
+/// The process stays as PID 1, and a child goes on.
+pub struct StayAsInit;
+
+impl fmt::Display for StayAsInit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stay as init; the command is a child of PID 1")
+    }
+}
+
+impl Operation for StayAsInit {
+    fn answer(&self, _: &Model) -> Answer {
+        Answer::Yes
+    }
+
+    fn effect(&self, model: &mut Model) {
+        model.is_init = false;
+    }
+
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        stage
+            .turnings
+            .stay_as_init()
+            .map_err(|errno| Call::Fork.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
+        unexplained(self, fault)
+    }
+}
+
+/// Programs that would give more rights give none.
+pub struct NoNewPrivileges;
+
+impl fmt::Display for NoNewPrivileges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("set no_new_privs")
+    }
+}
+
+impl Operation for NoNewPrivileges {
+    fn answer(&self, _: &Model) -> Answer {
+        Answer::Yes
+    }
+
+    fn effect(&self, model: &mut Model) {
+        model.process.no_new_privs = true;
+    }
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
+        process::no_new_privs().map_err(|errno| Call::Prctl.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
+        unexplained(self, fault)
+    }
+}
+
+/// Where the command starts.
+pub struct ChangeDirectory(pub KernelPath);
+
+impl fmt::Display for ChangeDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "enter {}", self.0.as_path().display())
+    }
+}
+
+impl Operation for ChangeDirectory {
+    fn answer(&self, model: &Model) -> Answer {
+        let no = |errno| Answer::No(Call::Chdir.gave(errno));
+        match model.walk(self.0.as_path()) {
+            Err(errno) => no(errno),
+            Ok(Found {
+                thing: Thing::Unknown,
+                ..
+            }) => Answer::KernelDecides,
+            Ok(Found {
+                thing: Thing::Directory(Some(owner)),
+                ..
+            }) if !model.may_search(owner) => no(Errno::EACCES),
+            Ok(Found {
+                thing: Thing::Directory(_),
+                ..
+            }) => Answer::Yes,
+            Ok(_) => no(Errno::ENOTDIR),
+        }
+    }
+
+    fn effect(&self, _: &mut Model) {}
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
+        directory::enter_path(self.0.as_c_str()).map_err(|errno| Call::Chdir.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
+        let shown = self.0.as_path().display();
+        match fault.errno {
+            Errno::ENOENT => {
+                Refusal::new("cwd::missing", format!("there is no {shown} to start in"))
+                    .why("it does not exist in the sandbox")
+                    .help("name a directory of the sandbox: `cwd: /`")
+            }
+            Errno::ENOTDIR => Refusal::new(
+                "cwd::not_a_directory",
+                format!("{shown} is not a directory"),
+            )
+            .why("a command starts in a directory")
+            .help("name a directory of the sandbox: `cwd: /`"),
+            Errno::EACCES => Refusal::new("cwd::hidden", format!("you may not enter {shown}"))
+                .why("the directory does not let you in")
+                .help("name another: `cwd: /`"),
+            _ => unexplained(self, fault),
+        }
+    }
+}
+
+/// The command takes the place of the process.
+pub struct Execute {
+    name: OsString,
+    candidates: Vec<KernelPath>,
+    arguments: process::Vector,
+    environment: process::Vector,
+}
+
+impl Execute {
+    /// Prepares everything that `execve` wants. A name without a slash is
+    /// looked for along `search_path`, in the root that the command will see.
+    pub fn new(
+        command: &[OsString],
+        environment: Vec<(OsString, OsString)>,
+        search_path: Option<&OsStr>,
+    ) -> Self {
+        let name = command.first().cloned().unwrap_or_default();
+        let candidates = candidates(&name, search_path);
+        let arguments = command.iter().map(|word| c_string(word.clone())).collect();
+        let environment = environment
+            .into_iter()
+            .map(|(mut variable, value)| {
+                variable.push("=");
+                variable.push(value);
+                c_string(variable)
+            })
+            .collect();
+        Self {
+            name,
+            candidates,
+            arguments: process::Vector::new(arguments),
+            environment: process::Vector::new(environment),
+        }
+    }
+}
+
+/// What `execvp(3)` searches when there is no PATH.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+fn candidates(name: &OsStr, search_path: Option<&OsStr>) -> Vec<KernelPath> {
+    if name.as_bytes().contains(&b'/') {
+        return vec![KernelPath::new(name)];
+    }
+    search_path
+        .unwrap_or(OsStr::new(DEFAULT_PATH))
+        .as_bytes()
+        .split(|&byte| byte == b':')
+        .map(|directory| {
+            let directory = if directory.is_empty() {
+                b"."
+            } else {
+                directory
+            };
+            KernelPath::new(Path::new(OsStr::from_bytes(directory)).join(name))
+        })
+        .collect()
+}
+
+fn c_string(text: OsString) -> CString {
+    let mut bytes = text.into_vec();
+    bytes.retain(|&byte| byte != 0);
+    CString::new(bytes).unwrap_or_default()
+}
+
+impl fmt::Display for Execute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("execute")?;
+        for word in self.arguments.strings() {
+            write!(f, " {}", word.to_string_lossy())?;
+        }
+        Ok(())
+    }
+}
+
+impl Operation for Execute {
+    fn answer(&self, model: &Model) -> Answer {
+        // Known to be nowhere is the one sure no; what a file is takes a try.
+        let missing = self.candidates.iter().all(|path| {
+            matches!(
+                model.walk(path.as_path()),
+                Err(Errno::ENOENT | Errno::ENOTDIR)
+            )
+        });
+        match missing {
+            true => Answer::No(Call::Execve.gave(Errno::ENOENT)),
+            false => Answer::KernelDecides,
+        }
+    }
+
+    fn effect(&self, _: &mut Model) {}
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
+        let mut last = Errno::ENOENT;
+        for path in &self.candidates {
+            match process::execute(path.as_c_str(), &self.arguments, &self.environment) {
+                // As `execvp(3)`: what may not be executed is remembered, and the search goes on.
+                Errno::ENOENT | Errno::ENOTDIR => {}
+                Errno::EACCES => last = Errno::EACCES,
+                errno => return Err(Call::Execve.gave(errno)),
+            }
+        }
+        Err(Call::Execve.gave(last))
+    }
+
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
+        let name = self.name.display();
+        let found = self.candidates.iter().find(|path| {
+            matches!(before.walk(path.as_path()), Ok(found) if found.thing != Thing::Unknown)
+        });
+        match (fault.errno, found) {
+            (Errno::ENOENT | Errno::ENOTDIR, None) => {
+                let refusal = Refusal::new(
+                    "command::not_found",
+                    format!("there is no `{name}` in the sandbox"),
+                );
+                if name.to_string().contains('/') {
+                    refusal
+                        .why("nothing has this path there")
+                        .help("name a program that the sandbox has")
+                } else {
+                    refusal
+                        .why("no directory of PATH has it there")
+                        .help("bind it into the sandbox, or name its full path")
+                }
+            }
+            (Errno::ENOENT, Some(path)) => missing_interpreter(path.as_path(), before),
+            (Errno::EACCES, _) => Refusal::new(
+                "command::not_executable",
+                format!("`{name}` may not be executed"),
+            )
+            .why("it has no `x` bit for you, or lies on a noexec mount")
+            .help(format!("`ls -l` and `findmnt -T` show which, for {name}")),
+            (Errno::ENOEXEC, _) => Refusal::new(
+                "command::not_a_program",
+                format!("`{name}` is not a program"),
+            )
+            .why("it begins neither like an ELF file nor with `#!`")
+            .help(format!(
+                "run it through its interpreter: `command: [sh, {name}]`"
+            )),
+            (Errno::E2BIG, _) => Refusal::new(
+                "command::too_long",
+                "the arguments and the environment are too long",
+            )
+            .why("the kernel takes a quarter of the stack limit at most")
+            .help("pass them through a file, or set `clear_env: true`"),
+            _ => unexplained(self, fault),
+        }
+    }
+}
+
+/// A program that is there and still not found: its loader is not.
+fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
+    let shown = path.display();
+    let loader = on_host(path, before).as_deref().and_then(interpreter);
+    let refusal = Refusal::new(
+        "command::no_loader",
+        format!("{shown} is there, but what has to load it is not"),
+    );
+    match loader {
+        Some(loader) => refusal
+            .why(format!(
+                "it needs {loader}, which the sandbox does not have"
+            ))
+            .help(format!(
+                "bring {loader} into the new root, with its libraries"
+            )),
+        None => refusal
+            .why("its ELF loader or its `#!` interpreter does not exist in the sandbox")
+            .help(format!(
+                "`readelf -l {shown}` or `head -1 {shown}` names it"
+            )),
+    }
+}
+
+/// Where a file of the sandbox is on the host, as far as known.
+fn on_host(path: &Path, before: &Model) -> Option<PathBuf> {
+    let found = before.walk(path).ok()?;
+    let (filesystem, within) = before.mounts.within(&found.at);
+    before.mounts.on_host(filesystem, &within)
+}
+
+/// The loader an ELF file names, or the interpreter of a script.
+fn interpreter(path: &Path) -> Option<String> {
+    let bytes = std::fs::read(path).ok()?;
+    if let Some(line) = bytes.strip_prefix(b"#!") {
+        let line = line.split(|&byte| byte == b'\n').next()?;
+        return Some(
+            String::from_utf8_lossy(line)
+                .split_whitespace()
+                .next()?
+                .to_owned(),
+        );
+    }
+    let number = |at: usize, length: usize| -> Option<usize> {
+        let field = bytes.get(at..at + length)?;
+        Some(
+            field
+                .iter()
+                .rev()
+                .fold(0, |value, &byte| value << 8 | usize::from(byte)),
+        )
+    };
+    // ELF64, little-endian (`elf(5)`): program headers, one of which is PT_INTERP.
+    if !bytes.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    (0..count).find_map(|index| {
+        let header = table.checked_add(index * size)?;
+        let is_interpreter = number(header, 4)? == 3;
+        let (start, length) = (number(header + 8, 8)?, number(header + 32, 8)?);
+        let name = bytes.get(start..start.checked_add(length)?)?;
+        let name = name.split(|&byte| byte == 0).next()?;
+        is_interpreter.then(|| String::from_utf8_lossy(name).into_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_for_along_the_path_in_order() {
+        let found: Vec<_> = candidates(OsStr::new("ls"), Some(OsStr::new("/a::/b")));
+        let found: Vec<_> = found.iter().map(|path| path.as_path().to_owned()).collect();
+        assert_eq!(found, ["/a/ls", "./ls", "/b/ls"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn the_loader_of_this_test_is_known() {
+        let own = std::env::current_exe().expect("a path");
+        assert!(interpreter(&own).expect("a loader").contains("ld-"));
+    }
+}

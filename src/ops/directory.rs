@@ -1,0 +1,326 @@
+//! Directories made and removed on the way: `mkdir(2)`, `rmdir(2)`.
+
+use std::{
+    ffi::CString,
+    fmt,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use crate::{
+    diagnostic::Refusal,
+    host::Owner,
+    model::{Answer, Filesystem, Found, Model, Position, Thing},
+    sys::{
+        Call, Errno, Fault, KernelPath,
+        descriptor::{self, Walk},
+        directory,
+    },
+};
+
+use super::{Evidence, Operation, Stage, unexplained, yes};
+
+/// A directory with all that is missing above it; one that is there stays as it is.
+pub struct MakeDirectory {
+    base: Option<KernelPath>,
+    path: PathBuf,
+    names: Vec<CString>,
+    mode: u32,
+    named: bool,
+}
+
+impl MakeDirectory {
+    /// A directory in the tree that the process sees.
+    pub fn new(path: impl AsRef<Path>, mode: u32) -> Self {
+        let path = path.as_ref().to_owned();
+        Self {
+            base: None,
+            names: names(&path),
+            path,
+            mode,
+            named: false,
+        }
+    }
+
+    /// A directory inside a tree that the process may not be led out of.
+    pub fn within(base: impl AsRef<Path>, path: impl AsRef<Path>, mode: u32) -> Self {
+        let path = path.as_ref().to_owned();
+        Self {
+            base: Some(KernelPath::new(base)),
+            names: names(&path),
+            path,
+            mode,
+            named: true,
+        }
+    }
+
+    /// The same, where a layer names the place, so that changing it is no surprise.
+    pub fn named(path: impl AsRef<Path>, mode: u32) -> Self {
+        Self {
+            named: true,
+            ..Self::new(path, mode)
+        }
+    }
+
+    fn shown(&self) -> PathBuf {
+        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
+        match &self.base {
+            Some(base) => base.as_path().join(path),
+            None => self.path.clone(),
+        }
+    }
+
+    fn start(&self, model: &Model) -> Result<Found, Errno> {
+        match &self.base {
+            None => model.walk(Path::new("/")),
+            Some(base) => model.walk(base.as_path()),
+        }
+    }
+
+    /// Walks as `run` does, and gives the places where something will be made.
+    fn walk(&self, model: &Model) -> Result<Vec<Position>, Answer> {
+        let start = self
+            .start(model)
+            .map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))?;
+        let root = match self.base {
+            None => model.mounts.root_position(),
+            Some(_) => start.at.clone(),
+        };
+        let mut parent = start;
+        let mut here = PathBuf::new();
+        let mut names = self
+            .path
+            .components()
+            .filter(|name| *name != Component::RootDir);
+        while let Some(name) = names.next() {
+            here.push(name);
+            match self.look(model, &root, &parent, &here) {
+                Ok(found) => match found.thing {
+                    Thing::Directory(_) => parent = found,
+                    Thing::Unknown => return Err(Answer::KernelDecides),
+                    Thing::Symlink(_) => {
+                        return Err(Answer::No(Call::OpenTarget.gave(Errno::ELOOP)));
+                    }
+                    _ => return Err(Answer::No(Call::OpenTarget.gave(Errno::ENOTDIR))),
+                },
+                Err(Errno::ENOENT) => {
+                    model
+                        .may_change(&parent)
+                        .map_err(|objection| objection.to(Call::Mkdir))?;
+                    let mut at = parent.at.clone();
+                    at.path.push(name);
+                    let mut made = vec![at.clone()];
+                    for name in names {
+                        at.path.push(name);
+                        made.push(at.clone());
+                    }
+                    return Ok(made);
+                }
+                Err(errno) => return Err(Answer::No(Call::Mkdir.gave(errno))),
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// What stands at `here`: links are followed in the process's own tree only.
+    fn look(
+        &self,
+        model: &Model,
+        root: &Position,
+        parent: &Found,
+        here: &Path,
+    ) -> Result<Found, Errno> {
+        match (&self.base, here.file_name()) {
+            (Some(_), Some(name)) => model.child(parent, name),
+            _ => model.walk_within(root, here),
+        }
+    }
+}
+
+/// The names on the way, each as the kernel wants it.
+fn names(path: &Path) -> Vec<CString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => CString::new(name.as_bytes()).ok(),
+            Component::ParentDir => Some(c"..".to_owned()),
+            _ => None,
+        })
+        .collect()
+}
+
+impl fmt::Display for MakeDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "make the directory {}", self.shown().display())
+    }
+}
+
+impl Operation for MakeDirectory {
+    fn answer(&self, model: &Model) -> Answer {
+        yes(self.walk(model).map(drop))
+    }
+
+    fn effect(&self, model: &mut Model) {
+        let Ok(missing) = self.walk(model) else {
+            return;
+        };
+        let owner = Owner {
+            uid: model.process.uid,
+            gid: model.process.gid,
+            mode: self.mode,
+        };
+        for at in missing {
+            let (filesystem, path) = model.mounts.within(&at);
+            if let Some(instance) = model.mounts.filesystem_mut(filesystem) {
+                instance.removed.remove(&path);
+                instance.made.insert(path, owner);
+            }
+        }
+    }
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
+        let open = |errno| Call::OpenTarget.gave(errno);
+        let start = self.base.as_ref().map_or(c"/", KernelPath::as_c_str);
+        let root = descriptor::open_directory(None, start, Walk::Free).map_err(open)?;
+        let mut here: Option<OwnedFd> = None;
+        for name in &self.names {
+            let at = here.as_ref().map_or(root.as_fd(), OwnedFd::as_fd);
+            match directory::make(at, name, self.mode) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(Call::Mkdir.gave(errno)),
+            }
+            let walk = if self.base.is_some() {
+                Walk::Beneath
+            } else {
+                Walk::Free
+            };
+            let next = descriptor::open_directory(Some(at), name, walk).map_err(open)?;
+            here = Some(next);
+        }
+        Ok(())
+    }
+
+    fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
+        let shown = self.shown();
+        let shown = shown.display();
+        match fault.errno {
+            Errno::EROFS => Refusal::new(
+                "dir::read_only",
+                format!("{shown} cannot be made: the place is read-only"),
+            )
+            .why("nothing can be written there any more")
+            .help("put the `dir` before what makes the place read-only"),
+            Errno::EACCES => {
+                Refusal::new("dir::not_permitted", format!("you may not make {shown}"))
+                    .why("the directory above belongs to somebody else")
+                    .help("name a place that you may write, or make it yourself before")
+            }
+            Errno::EOVERFLOW => {
+                Refusal::new("dir::unmapped", format!("{shown} would belong to nobody"))
+                    .why("the user has no id in the user namespace of that filesystem")
+                    .help("give the `user` layer a map: `user: {map: root}`")
+            }
+            Errno::ENOTDIR => {
+                Refusal::new("dir::below_file", format!("{shown} leads through a file"))
+                    .why("a directory on the way is none")
+                    .help("name a path whose parents are directories")
+            }
+            Errno::EXDEV | Errno::ELOOP => Refusal::new(
+                "dir::leads_out",
+                format!("{shown} leads out of the new root"),
+            )
+            .why("a part of it is a symbolic link")
+            .help("name a path without links"),
+            _ => unexplained(self, fault),
+        }
+    }
+
+    fn leak(&self, before: &Model) -> Option<Refusal> {
+        if self.named {
+            return None;
+        }
+        let missing = self.walk(before).ok()?;
+        let first = missing.first()?;
+        let (filesystem, _) = before.mounts.within(first);
+        let is_host = matches!(
+            before.mounts.filesystem(filesystem).filesystem,
+            Filesystem::Host(_)
+        );
+        is_host.then(|| {
+            let shown = self.shown();
+            Refusal::new(
+                "dir::host",
+                format!("this would make {} on the host", shown.display()),
+            )
+            .why("the place is a part of the host's own tree")
+            .help("make it on the host yourself, or put a `tmpfs` or an `overlay` there before")
+        })
+    }
+}
+
+/// An empty directory that goes away.
+pub struct RemoveDirectory {
+    /// Which
+    pub path: KernelPath,
+}
+
+impl fmt::Display for RemoveDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "remove the directory {}", self.path.as_path().display())
+    }
+}
+
+impl RemoveDirectory {
+    fn check(&self, model: &Model) -> Result<(), Answer> {
+        let no = |errno| Answer::No(Call::Rmdir.gave(errno));
+        let root = model.mounts.root_position();
+        let (parent, name) = model
+            .walk_to_parent(&root, self.path.as_path())
+            .map_err(no)?;
+        model.child(&parent, name).map_err(no)?;
+        model
+            .may_change(&parent)
+            .map_err(|objection| objection.to(Call::Rmdir))
+    }
+}
+
+impl Operation for RemoveDirectory {
+    fn answer(&self, model: &Model) -> Answer {
+        yes(self.check(model))
+    }
+
+    fn effect(&self, model: &mut Model) {
+        let Ok(found) = model.walk(self.path.as_path()) else {
+            return;
+        };
+        let (filesystem, path) = model.mounts.within(&found.at);
+        if let Some(instance) = model.mounts.filesystem_mut(filesystem) {
+            instance.made.remove(&path);
+            instance.removed.insert(path);
+        }
+    }
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
+        directory::remove(self.path.as_c_str()).map_err(|errno| Call::Rmdir.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
+        let shown = self.path.as_path().display();
+        match fault.errno {
+            Errno::ENOTEMPTY => {
+                Refusal::new("pivot_root::old_not_empty", format!("{shown} is not empty"))
+                    .why("the directory for the old root had something in it before")
+                    .help("name one that does not exist, such as `old: .old`")
+            }
+            Errno::EROFS => Refusal::new(
+                "pivot_root::old_read_only",
+                format!("{shown} cannot be removed again"),
+            )
+            .why("the new root is read-only")
+            .help("leave `old` out: the old root then goes at once"),
+            _ => unexplained(self, fault),
+        }
+    }
+}

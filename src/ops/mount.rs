@@ -1,0 +1,695 @@
+//! Mounting, binding, detaching and propagation: `mount_namespaces(7)`.
+//!
+//! Every operation here asks first what needs a privilege, then for its
+//! source, then for its target: the order in which it can be told apart best.
+
+use std::{fmt, os::fd::AsFd, path::Path};
+
+use crate::{
+    diagnostic::Refusal,
+    host::Owner,
+    model::{Answer, Filesystem, Found, Held, Model, Objection, Slot, Thing},
+    sys::{
+        Call, Errno, Fault, KernelPath, Propagation,
+        descriptor::{self, Walk},
+        mount::{self, Configuration, attribute},
+    },
+};
+
+use super::{Evidence, Need, Operation, Stage, unexplained, yes};
+
+/// What a mount operation says when it may not, in words.
+pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
+    if before.may_mount() {
+        return None;
+    }
+    if before.mounts.own {
+        return Some(
+            Refusal::new(
+                "mount::foreign",
+                "these mounts belong to another user namespace",
+            )
+            .why("the mount namespace was made before the `user` layer")
+            .help("put the `mount` layer after `user`"),
+        );
+    }
+    let refusal = Refusal::new("mount::shared", "these mounts belong to the host")
+        .why("no mount namespace yet");
+    Some(if before.administers(before.process.user) {
+        refusal.help("put a `mount` layer before it")
+    } else {
+        refusal.help("put `user` and `mount` layers before it")
+    })
+}
+
+/// What it would mean for the host: everybody there sees the change.
+pub(super) fn reaches_host(before: &Model) -> Option<Refusal> {
+    if !before.may_mount() {
+        return None;
+    }
+    if !before.mounts.own {
+        return Some(
+            Refusal::new("mount::host", "this would change the mounts of the host")
+                .why("no mount namespace yet, and root may do it")
+                .help("put a `mount` layer before it"),
+        );
+    }
+    None
+}
+
+/// The same for a mount over this place, which may be shared with the host.
+pub(super) fn reaches_host_at(before: &Model, at: &KernelPath) -> Option<Refusal> {
+    if let Some(refusal) = reaches_host(before) {
+        return Some(refusal);
+    }
+    let found = before.walk(at.as_path()).ok()?;
+    before
+        .mounts
+        .mount(found.at.mount)
+        .shared_with_host
+        .then(|| {
+            Refusal::new(
+                "mount::propagates",
+                "this mount would appear on the host as well",
+            )
+            .why("the mounts are still shared with the host")
+            .help("`mount: {propagation: private}`")
+        })
+}
+
+/// Looks for a target that is a place to mount on.
+pub(super) fn target(model: &Model, at: &KernelPath) -> Result<Found, Answer> {
+    model
+        .walk(at.as_path())
+        .map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))
+}
+
+/// Whether a tree may be attached there (`do_move_mount()`).
+pub(super) fn may_attach(is_directory: Option<bool>, target: &Found) -> Result<(), Answer> {
+    match (is_directory, target.thing.is_directory()) {
+        (Some(one), Some(other)) if one != other => {
+            Err(Answer::No(Call::MoveMount.gave(Errno::EINVAL)))
+        }
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err(Answer::KernelDecides),
+    }
+}
+
+/// Opens the target and attaches a detached mount there.
+pub(super) fn attach(mount: impl AsFd, at: &KernelPath) -> Result<(), Fault> {
+    let target = descriptor::open_place(None, at.as_c_str(), Walk::Free)
+        .map_err(|errno| Call::OpenTarget.gave(errno))?;
+    mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
+}
+
+/// What a missing or unreachable target says, in words.
+pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<Refusal> {
+    if fault.call != Call::OpenTarget {
+        return None;
+    }
+    let shown = at.display();
+    match fault.errno {
+        Errno::ENOENT => Some(
+            Refusal::new(
+                "mount::no_target",
+                format!("there is no {shown} to mount on"),
+            )
+            .why(first_missing(at, before))
+            .help(format!("put `dir: {shown}` before it")),
+        ),
+        Errno::ENOTDIR => Some(
+            Refusal::new(
+                "mount::target_below_file",
+                format!("{shown} leads through a file"),
+            )
+            .why("a directory on the way is none")
+            .help("name a path whose parents are directories"),
+        ),
+        Errno::EACCES => Some(
+            Refusal::new(
+                "mount::target_hidden",
+                format!("you may not search the way to {shown}"),
+            )
+            .why("a directory on the way does not let you through")
+            .help(format!("`namei -l {shown}` shows which")),
+        ),
+        _ => None,
+    }
+}
+
+/// The first part of a path that is not there.
+fn first_missing(path: &Path, before: &Model) -> String {
+    let missing = path
+        .ancestors()
+        .filter(|part| before.walk(part) == Err(Errno::ENOENT))
+        .last();
+    match missing {
+        Some(part) if part != path => format!("{} does not exist either", part.display()),
+        _ => "it does not exist at this point".to_owned(),
+    }
+}
+
+/// A filesystem that a user namespace may mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountKind {
+    /// `proc(5)`
+    Proc,
+    /// `tmpfs(5)`, with the permission bits of its root
+    Tmpfs {
+        /// Permission bits
+        mode: u32,
+    },
+}
+
+/// A new filesystem on a place.
+pub struct MountNew {
+    kind: MountKind,
+    at: KernelPath,
+    options: Vec<(std::ffi::CString, std::ffi::CString)>,
+}
+
+impl MountNew {
+    /// A fresh procfs.
+    pub fn proc(at: impl AsRef<Path>) -> Self {
+        Self {
+            kind: MountKind::Proc,
+            at: KernelPath::new(at),
+            options: Vec::new(),
+        }
+    }
+
+    /// An empty tmpfs with a root of this mode, no larger than `size` bytes if given.
+    pub fn tmpfs(at: impl AsRef<Path>, mode: u32, size: Option<u64>) -> Self {
+        let text = |text: String| std::ffi::CString::new(text).unwrap_or_default();
+        let mut options = vec![(c"mode".to_owned(), text(format!("{mode:o}")))];
+        if let Some(size) = size {
+            options.push((c"size".to_owned(), text(size.to_string())));
+        }
+        Self {
+            kind: MountKind::Tmpfs { mode },
+            at: KernelPath::new(at),
+            options,
+        }
+    }
+
+    fn name(&self) -> &'static std::ffi::CStr {
+        match self.kind {
+            MountKind::Proc => c"proc",
+            MountKind::Tmpfs { .. } => c"tmpfs",
+        }
+    }
+
+    fn attributes(&self) -> u64 {
+        match self.kind {
+            MountKind::Proc => attribute::NO_SUID | attribute::NO_DEV | attribute::NO_EXEC,
+            MountKind::Tmpfs { .. } => attribute::NO_SUID | attribute::NO_DEV,
+        }
+    }
+
+    fn check(&self, model: &Model) -> Result<(), Answer> {
+        if !model.may_mount() {
+            return Err(Answer::No(Call::Fsopen.gave(Errno::EPERM)));
+        }
+        if self.kind == MountKind::Proc {
+            if !model.administers(model.pid.owner) {
+                return Err(Answer::No(Call::Fsconfig.gave(Errno::EPERM)));
+            }
+            model.may_reveal_proc().map_err(|no| no.to(Call::Fsmount))?;
+        }
+        let target = target(model, &self.at)?;
+        may_attach(Some(true), &target)
+    }
+}
+
+impl fmt::Display for MountNew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "mount {} on {}",
+            self.name().to_string_lossy(),
+            self.at.as_path().display()
+        )
+    }
+}
+
+impl Operation for MountNew {
+    fn answer(&self, model: &Model) -> Answer {
+        yes(self.check(model))
+    }
+
+    fn effect(&self, model: &mut Model) {
+        let filesystem = match self.kind {
+            MountKind::Proc => Filesystem::Proc,
+            MountKind::Tmpfs { mode } => {
+                let Model { process, .. } = &*model;
+                Filesystem::Tmpfs(Owner {
+                    uid: process.uid,
+                    gid: process.gid,
+                    mode,
+                })
+            }
+        };
+        let Ok(target) = model.walk(self.at.as_path()) else {
+            return;
+        };
+        let user = model.process.user;
+        let instance = model.mounts.instance(filesystem, user);
+        model.mounts.attach(target.at, instance, false);
+    }
+
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        let configuration =
+            Configuration::open(self.name()).map_err(|errno| Call::Fsopen.gave(errno))?;
+        let keep = |errno| {
+            stage.keep_log(&configuration);
+            Call::Fsconfig.gave(errno)
+        };
+        for (key, value) in &self.options {
+            configuration.set(key, value).map_err(keep)?;
+        }
+        configuration.create().map_err(keep)?;
+        let mount = configuration
+            .mount(self.attributes())
+            .map_err(|errno| Call::Fsmount.gave(errno))?;
+        attach(&mount, &self.at)
+    }
+
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
+        if fault.errno == Errno::EPERM
+            && let Some(refusal) = not_allowed(before)
+        {
+            return refusal;
+        }
+        if let Some(refusal) = target_refused(self.at.as_path(), fault, before) {
+            return refusal;
+        }
+        match (self.kind, fault.call, fault.errno) {
+            (MountKind::Proc, Call::Fsconfig, Errno::EPERM) if !before.pid.own => Refusal::new(
+                "proc::needs_pid",
+                "a fresh /proc shows a PID namespace of its own",
+            )
+            .why("no PID namespace yet")
+            .help("put a `pid` layer before it"),
+            (MountKind::Proc, Call::Fsconfig, Errno::EPERM) => Refusal::new(
+                "proc::foreign_pid",
+                "the PID namespace belongs to another user namespace",
+            )
+            .why("the `pid` layer stands before the `user` layer")
+            .help("put the `pid` layer after `user`"),
+            (MountKind::Proc, Call::Fsmount, Errno::EPERM) if before.has_proc() => Refusal::new(
+                "proc::masked",
+                "the kernel gives no fresh /proc beside a masked one",
+            )
+            .why("parts of the /proc outside are covered")
+            .help("start the outer container with an unmasked /proc, or bind the one there is"),
+            (MountKind::Proc, Call::Fsmount, Errno::EPERM) => Refusal::new(
+                "proc::none_left",
+                "the kernel gives a fresh /proc only beside another",
+            )
+            .why("the old root went away, and its /proc with it")
+            .help(
+                "put `proc` before `pivot_root`, or keep the old root: `pivot_root: {old: .old}`",
+            ),
+            (_, Call::MoveMount, Errno::EINVAL) => onto_file(self.at.as_path()),
+            _ => unexplained(self, fault),
+        }
+    }
+
+    fn leak(&self, before: &Model) -> Option<Refusal> {
+        reaches_host_at(before, &self.at)
+    }
+
+    fn needs(&self, before: &Model) -> Option<Need> {
+        Some(Need::admin(before.mounts.owner, "the mount namespace"))
+    }
+}
+
+fn onto_file(at: &Path) -> Refusal {
+    let shown = at.display();
+    Refusal::new(
+        "mount::onto_file",
+        format!("{shown} is a file, and a directory goes over it"),
+    )
+    .why("only a file can cover a file")
+    .help("name a directory")
+}
+
+/// How mount events travel from now on, for every mount.
+pub struct SetPropagation(pub Propagation);
+
+impl fmt::Display for SetPropagation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0 {
+            Propagation::Private => "private",
+            Propagation::Slave => "a slave of the host's",
+            Propagation::Shared => "shared",
+        };
+        write!(f, "make every mount {kind}")
+    }
+}
+
+impl Operation for SetPropagation {
+    fn answer(&self, model: &Model) -> Answer {
+        match model.may_mount() {
+            true => Answer::Yes,
+            false => Answer::No(Call::Mount.gave(Errno::EPERM)),
+        }
+    }
+
+    fn effect(&self, model: &mut Model) {
+        model.mounts.propagate(self.0);
+    }
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
+        mount::propagate_all(self.0).map_err(|errno| Call::Mount.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
+        not_allowed(before).unwrap_or_else(|| unexplained(self, fault))
+    }
+
+    fn leak(&self, before: &Model) -> Option<Refusal> {
+        reaches_host(before)
+    }
+
+    fn needs(&self, before: &Model) -> Option<Need> {
+        Some(Need::admin(before.mounts.owner, "the mount namespace"))
+    }
+}
+
+/// Where a bind takes its tree from.
+pub enum Source {
+    /// A path, walked now
+    Path(KernelPath),
+    /// A slot that an earlier step has filled, and the path it was
+    Slot(Slot, KernelPath),
+}
+
+impl Source {
+    fn path(&self) -> &Path {
+        match self {
+            Source::Path(path) | Source::Slot(_, path) => path.as_path(),
+        }
+    }
+}
+
+/// A detached copy of a tree, kept for after the pivot.
+pub struct HoldSource {
+    /// What to open
+    pub from: KernelPath,
+    /// Where to keep it
+    pub slot: Slot,
+}
+
+/// Whether a tree can be cloned, in the kernel's order (`open_detached_copy()`).
+fn clonable(model: &Model, from: &Path) -> Result<Found, Answer> {
+    let no = |errno| Answer::No(Call::Bind.gave(errno));
+    if !model.may_mount() {
+        return Err(no(Errno::EPERM));
+    }
+    let found = model.walk(from).map_err(no)?;
+    match model.mounts.mount(found.at.mount).unbindable {
+        Some(true) => Err(no(Errno::EINVAL)),
+        Some(false) if found.thing != Thing::Unknown => Ok(found),
+        _ => Err(Answer::KernelDecides),
+    }
+}
+
+/// Clones a tree of the model, known to work or not.
+fn hold(model: &mut Model, from: &Path) -> Option<Held> {
+    let found = model.walk(from).ok()?;
+    let tree = model.mounts.clone_tree(&found.at);
+    Some(Held {
+        tree,
+        thing: found.thing,
+    })
+}
+
+fn source_refused(operation: &dyn Operation, from: &Path, fault: Fault, before: &Model) -> Refusal {
+    let shown = from.display();
+    match fault.errno {
+        Errno::EPERM if !before.may_mount() => {
+            not_allowed(before).unwrap_or_else(|| unexplained(operation, fault))
+        }
+        Errno::ENOENT => Refusal::new("bind::no_source", format!("there is no {shown} to bind"))
+            .why(first_missing(from, before))
+            .help("relative paths start in the folder of the recipe"),
+        Errno::ENOTDIR => Refusal::new(
+            "bind::source_below_file",
+            format!("{shown} leads through a file"),
+        )
+        .why("a directory on the way is none")
+        .help("name a path whose parents are directories"),
+        Errno::EACCES => Refusal::new(
+            "bind::source_hidden",
+            format!("you may not search the way to {shown}"),
+        )
+        .why("a directory on the way does not let you through")
+        .help(format!("`namei -l {shown}` shows which")),
+        _ => unexplained(operation, fault),
+    }
+}
+
+impl fmt::Display for HoldSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hold {} for later", self.from.as_path().display())
+    }
+}
+
+impl Operation for HoldSource {
+    fn answer(&self, model: &Model) -> Answer {
+        yes(clonable(model, self.from.as_path()).map(drop))
+    }
+
+    fn effect(&self, model: &mut Model) {
+        if let Some(held) = hold(model, self.from.as_path()) {
+            model.held.insert(self.slot, held);
+        }
+    }
+
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        let tree =
+            mount::clone_tree(self.from.as_c_str()).map_err(|errno| Call::Bind.gave(errno))?;
+        stage
+            .keep(self.slot, tree)
+            .map_err(|errno| Call::Bind.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
+        source_refused(self, self.from.as_path(), fault, before)
+    }
+
+    fn needs(&self, before: &Model) -> Option<Need> {
+        Some(Need::admin(before.mounts.owner, "the mount namespace"))
+    }
+}
+
+/// A tree that is seen at a second place.
+pub struct Bind {
+    /// What
+    pub from: Source,
+    /// Where
+    pub to: KernelPath,
+    /// Nothing can be written through it, mounts below included
+    pub read_only: bool,
+}
+
+impl Bind {
+    fn held(&self, model: &Model) -> Result<Option<bool>, Answer> {
+        match &self.from {
+            Source::Path(path) => Ok(clonable(model, path.as_path())?.thing.is_directory()),
+            Source::Slot(slot, _) => {
+                let held = model.held.get(slot).ok_or(Answer::KernelDecides)?;
+                Ok(held.thing.is_directory())
+            }
+        }
+    }
+
+    fn check(&self, model: &Model) -> Result<(), Answer> {
+        let is_directory = match self.held(model) {
+            // The source is unknown, the target may still be known to be missing.
+            Err(Answer::KernelDecides) => None,
+            held => held?,
+        };
+        let target = target(model, &self.to)?;
+        if is_directory.is_none() {
+            return Err(Answer::KernelDecides);
+        }
+        may_attach(is_directory, &target)
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.read_only { ", read-only" } else { "" };
+        write!(
+            f,
+            "bind {} on {}{how}",
+            self.from.path().display(),
+            self.to.as_path().display()
+        )
+    }
+}
+
+impl Operation for Bind {
+    fn answer(&self, model: &Model) -> Answer {
+        yes(self.check(model))
+    }
+
+    fn effect(&self, model: &mut Model) {
+        let held = match &self.from {
+            Source::Path(path) => hold(model, path.as_path()),
+            Source::Slot(slot, _) => model.held.remove(slot),
+        };
+        let (Some(held), Ok(target)) = (held, model.walk(self.to.as_path())) else {
+            return;
+        };
+        if self.read_only {
+            model.mounts.make_read_only(held.tree);
+        }
+        model.mounts.attach_tree(held.tree, target.at);
+    }
+
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        let clone = |path: &KernelPath| {
+            mount::clone_tree(path.as_c_str()).map_err(|errno| Call::Bind.gave(errno))
+        };
+        let cloned;
+        let tree = match &self.from {
+            Source::Path(path) => {
+                cloned = clone(path)?;
+                cloned.as_fd()
+            }
+            Source::Slot(slot, _) => stage.slot(*slot).map_err(|errno| Call::Bind.gave(errno))?,
+        };
+        if self.read_only {
+            mount::add_attributes(tree, attribute::READ_ONLY)
+                .map_err(|errno| Call::MountSetattr.gave(errno))?;
+        }
+        attach(tree, &self.to)?;
+        read_back(tree, self.read_only)
+    }
+
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
+        let from = self.from.path();
+        if fault.call == Call::Bind {
+            return source_refused(self, from, fault, before);
+        }
+        if let Some(refusal) = target_refused(self.to.as_path(), fault, before) {
+            return refusal;
+        }
+        match (fault.call, fault.errno) {
+            (Call::MoveMount, Errno::EINVAL) if self.is_mismatch(before) => {
+                let (from, to) = (from.display(), self.to.as_path().display());
+                Refusal::new(
+                    "bind::mismatch",
+                    format!("{from} and {to} are not of one kind"),
+                )
+                .why("a file covers a file, a directory a directory")
+                .help("bind a directory on a directory, or a file on a file")
+            }
+            _ => unexplained(self, fault),
+        }
+    }
+
+    fn leak(&self, before: &Model) -> Option<Refusal> {
+        reaches_host_at(before, &self.to)
+    }
+
+    fn needs(&self, before: &Model) -> Option<Need> {
+        Some(Need::admin(before.mounts.owner, "the mount namespace"))
+    }
+}
+
+impl Bind {
+    fn is_mismatch(&self, before: &Model) -> bool {
+        let from = match &self.from {
+            Source::Path(path) => before
+                .walk(path.as_path())
+                .ok()
+                .and_then(|f| f.thing.is_directory()),
+            Source::Slot(slot, _) => before
+                .held
+                .get(slot)
+                .and_then(|held| held.thing.is_directory()),
+        };
+        let to = before
+            .walk(self.to.as_path())
+            .ok()
+            .and_then(|found| found.thing.is_directory());
+        matches!((from, to), (Some(from), Some(to)) if from != to)
+    }
+}
+
+/// Read-only is what fails silently most often (rows S1 and S2 of the
+/// catalogue): look instead of believing.
+fn read_back(mount: impl AsFd, read_only: bool) -> Result<(), Fault> {
+    if !read_only {
+        return Ok(());
+    }
+    match mount::is_read_only(mount) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Call::ReadOnly.gave(Errno::EROFS)),
+        Err(errno) => Err(Call::ReadOnly.gave(errno)),
+    }
+}
+
+/// A mount that goes away, at the latest with its last user (`umount -l`).
+pub struct DetachMount {
+    /// Where it is
+    pub at: KernelPath,
+}
+
+impl DetachMount {
+    fn check(&self, model: &Model) -> Result<(), Answer> {
+        let no = |errno| Answer::No(Call::Umount.gave(errno));
+        let found = model.walk(self.at.as_path()).map_err(no)?;
+        if !model.may_mount() {
+            return Err(no(Errno::EPERM));
+        }
+        let mount = model.mounts.mount(found.at.mount);
+        if found.thing == Thing::Unknown {
+            return Err(Objection::Unknown.to(Call::Umount));
+        }
+        if !found.at.path.as_os_str().is_empty() || mount.locked {
+            return Err(no(Errno::EINVAL));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DetachMount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "detach {}", self.at.as_path().display())
+    }
+}
+
+impl Operation for DetachMount {
+    fn answer(&self, model: &Model) -> Answer {
+        yes(self.check(model))
+    }
+
+    fn effect(&self, model: &mut Model) {
+        if let Ok(found) = model.walk(self.at.as_path())
+            && found.at.path.as_os_str().is_empty()
+        {
+            model.mounts.detach(found.at.mount);
+        }
+    }
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
+        mount::detach(self.at.as_c_str()).map_err(|errno| Call::Umount.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
+        not_allowed(before).unwrap_or_else(|| unexplained(self, fault))
+    }
+
+    fn leak(&self, before: &Model) -> Option<Refusal> {
+        reaches_host(before)
+    }
+
+    fn needs(&self, before: &Model) -> Option<Need> {
+        Some(Need::admin(before.mounts.owner, "the mount namespace"))
+    }
+}

@@ -1,0 +1,155 @@
+//! New namespaces, and the fork that enters a PID namespace: `unshare(2)`.
+
+use std::fmt;
+
+use crate::{
+    diagnostic::Refusal,
+    model::{Answer, Model},
+    sys::{Call, Errno, Fault, Namespace, namespace},
+};
+
+use super::{Evidence, Need, Operation, Stage, unexplained};
+
+/// A namespace of this kind, for the process itself (`Pid`: for its next child).
+pub struct NewNamespace(pub Namespace);
+
+impl fmt::Display for NewNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "make a new {} namespace", noun(self.0))
+    }
+}
+
+impl Operation for NewNamespace {
+    fn answer(&self, model: &Model) -> Answer {
+        match model.may_make(self.0) {
+            Ok(()) => Answer::Yes,
+            Err(errno) => Answer::No(Call::Unshare.gave(errno)),
+        }
+    }
+
+    fn effect(&self, model: &mut Model) {
+        model.make(self.0);
+    }
+
+    fn intend(&self, model: &mut Model) {
+        model.make(self.0);
+        model.presume_owned(self.0);
+    }
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
+        namespace::unshare(self.0).map_err(|errno| Call::Unshare.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {
+        if seen.filtered {
+            return Refusal::new("seccomp::denies", "a seccomp filter denies new namespaces")
+                .why("the filter that isorecipe was started under answers for the kernel")
+                .help("start the outer container with a profile that allows `unshare`");
+        }
+        match (self.0, fault.errno) {
+            (Namespace::User, Errno::EPERM) => user_refused(self, fault, before),
+            (kind, Errno::ENOSPC) => limit_reached(kind),
+            (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
+            _ => unexplained(self, fault),
+        }
+    }
+
+    fn needs(&self, before: &Model) -> Option<Need> {
+        (self.0 != Namespace::User)
+            .then(|| Need::admin(before.process.user, "the user namespace it will belong to"))
+    }
+}
+
+/// The kernel's reasons for EPERM, in its order (`create_user_ns()`).
+fn user_refused(operation: &NewNamespace, fault: Fault, before: &Model) -> Refusal {
+    let host = &before.host;
+    let own = before.own_user();
+    let is_mapped = own.uids.from_host(before.process.uid).is_some()
+        && own.gids.from_host(before.process.gid).is_some();
+    if host.unprivileged_userns_clone == Some(false) && !before.process_is_root() {
+        return Refusal::new(
+            "user::switched_off",
+            "this machine gives no user namespace to users",
+        )
+        .why("kernel.unprivileged_userns_clone is 0")
+        .help("`sudo sysctl kernel.unprivileged_userns_clone=1`");
+    }
+    if before.process.chrooted == Some(true) {
+        return Refusal::new(
+            "user::chrooted",
+            "no user namespace can be made inside a chroot",
+        )
+        .why("isorecipe was started in a root directory that is no mount")
+        .help("start isorecipe outside the chroot; a recipe enters a tree with `pivot_root`");
+    }
+    if !is_mapped {
+        return Refusal::new(
+            "user::unmapped",
+            "the user has no id in the user namespace around",
+        )
+        .why("the outer `user` layer maps no ids")
+        .help("give the outer one a map: `user: {map: root}`");
+    }
+    unexplained(operation, fault)
+}
+
+fn limit_reached(kind: Namespace) -> Refusal {
+    let knob = format!("user.max_{}_namespaces", kind.link());
+    Refusal::new(
+        "namespace::limit",
+        format!("there can be no more {} namespaces", noun(kind)),
+    )
+    .why(format!("{knob} is reached, here or in a namespace around"))
+    .help(format!("`sudo sysctl {knob}=15000` on the machine itself"))
+}
+
+fn needs_user(kind: Namespace) -> Refusal {
+    let message = format!("a new {} namespace needs CAP_SYS_ADMIN", noun(kind));
+    Refusal::new("namespace::needs_user", message)
+        .why("no user namespace yet")
+        .help("put a `user` layer before it")
+}
+
+fn noun(kind: Namespace) -> &'static str {
+    match kind {
+        Namespace::User => "user",
+        Namespace::Mount => "mount",
+        Namespace::Uts => "UTS",
+        Namespace::Pid => "PID",
+    }
+}
+
+/// A child, which is the first process of the new PID namespace.
+pub struct Fork;
+
+impl fmt::Display for Fork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fork: the child is PID 1")
+    }
+}
+
+impl Operation for Fork {
+    fn answer(&self, _: &Model) -> Answer {
+        Answer::Yes
+    }
+
+    fn effect(&self, model: &mut Model) {
+        model.fork();
+    }
+
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        stage
+            .turnings
+            .fork()
+            .map_err(|errno| Call::Fork.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
+        match fault.errno {
+            Errno::EAGAIN => Refusal::new("fork::too_many", "there can be no more processes")
+                .why("the limit of processes is reached")
+                .help("see `ulimit -u` and the `pids.max` of the control group"),
+            _ => unexplained(self, fault),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Another root: `pivot_root(2)`.
+
+use std::{fmt, os::fd::AsFd, path::PathBuf};
+
+use crate::{
+    diagnostic::Refusal,
+    model::{Answer, Found, Model},
+    sys::{
+        Call, Errno, Fault, KernelPath,
+        descriptor::{self, Walk},
+        directory, mount,
+    },
+};
+
+use super::{Evidence, Need, Operation, Stage, mount as mounting, unexplained, yes};
+
+/// A mount becomes the root; the old root moves aside or goes.
+///
+/// `pivot_root(".", ".")` stacks the old root on the new one; by descriptor it
+/// then moves to `old`. So no path is walked while two roots are there, and a
+/// hostile new root can lead nobody out.
+pub struct PivotRoot {
+    /// The new root
+    pub new: KernelPath,
+    /// Where the old root is kept, below the new one; without it, it is detached
+    pub old: Option<KernelPath>,
+}
+
+impl PivotRoot {
+    fn find_old(&self, model: &Model, new: &Found) -> Result<Option<Found>, Answer> {
+        let Some(old) = &self.old else {
+            return Ok(None);
+        };
+        let no = |errno| Answer::No(Call::OpenTarget.gave(errno));
+        let found = model.walk_within(&new.at, old.as_path()).map_err(no)?;
+        match found.thing.is_directory() {
+            Some(false) => Err(no(Errno::ENOTDIR)),
+            _ => Ok(Some(found)),
+        }
+    }
+
+    fn find_new(&self, model: &Model) -> Result<Found, Answer> {
+        let no = |errno| Answer::No(Call::OpenTarget.gave(errno));
+        let found = model.walk(self.new.as_path()).map_err(no)?;
+        match found.thing.is_directory() {
+            Some(false) => Err(no(Errno::ENOTDIR)),
+            _ => Ok(found),
+        }
+    }
+
+    fn check(&self, model: &Model) -> Result<(), Answer> {
+        let new = self.find_new(model)?;
+        let old = self.find_old(model, &new)?;
+        if !model.may_mount() {
+            return Err(Answer::No(Call::PivotRoot.gave(Errno::EPERM)));
+        }
+        if new.thing.is_directory().is_none()
+            || old.is_some_and(|found| found.thing.is_directory().is_none())
+        {
+            return Err(Answer::KernelDecides);
+        }
+        if model.process.chrooted == Some(true) {
+            return Err(Answer::No(Call::PivotRoot.gave(Errno::EINVAL)));
+        }
+        model
+            .mounts
+            .may_pivot_to(&new.at)
+            .map_err(|errno| match errno {
+                Some(errno) => Answer::No(Call::PivotRoot.gave(errno)),
+                None => Answer::KernelDecides,
+            })
+    }
+}
+
+impl fmt::Display for PivotRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "make {} the root", self.new.as_path().display())?;
+        match &self.old {
+            Some(old) => write!(f, ", the old one on {}", in_root(old).display()),
+            None => f.write_str(", detach the old one"),
+        }
+    }
+}
+
+/// A path as it reads from the new root.
+fn in_root(path: &KernelPath) -> PathBuf {
+    PathBuf::from("/").join(path.as_path())
+}
+
+impl Operation for PivotRoot {
+    fn answer(&self, model: &Model) -> Answer {
+        yes(self.check(model))
+    }
+
+    fn effect(&self, model: &mut Model) {
+        let Ok(new) = self.find_new(model) else {
+            return;
+        };
+        let old_at = self.find_old(model, &new).ok().flatten();
+        let old = model.mounts.pivot(new.at.mount);
+        match old_at {
+            Some(at) => model.mounts.move_to(old, at.at),
+            None => model.mounts.detach(old),
+        }
+        model.process.chrooted = Some(false);
+    }
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
+        let open = |errno| Call::OpenTarget.gave(errno);
+        let new =
+            descriptor::open_directory(None, self.new.as_c_str(), Walk::Free).map_err(open)?;
+        let old = self
+            .old
+            .as_ref()
+            .map(|old| descriptor::open_directory(Some(new.as_fd()), old.as_c_str(), Walk::InRoot));
+        let old = old.transpose().map_err(open)?;
+        let old_root = descriptor::open_directory(None, c"/", Walk::Free).map_err(open)?;
+        directory::enter(new.as_fd()).map_err(|errno| Call::Chdir.gave(errno))?;
+        mount::pivot_to_current_directory().map_err(|errno| Call::PivotRoot.gave(errno))?;
+        match old {
+            Some(old) => mount::attach(old_root.as_fd(), old.as_fd())
+                .map_err(|errno| Call::MoveMount.gave(errno))?,
+            None => mount::detach(c".").map_err(|errno| Call::Umount.gave(errno))?,
+        }
+        directory::enter_path(c"/").map_err(|errno| Call::Chdir.gave(errno))
+    }
+
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
+        let shown = self.new.as_path().display();
+        if fault.errno == Errno::EPERM
+            && let Some(refusal) = mounting::not_allowed(before)
+        {
+            return refusal;
+        }
+        match (fault.call, fault.errno) {
+            (Call::OpenTarget, Errno::ENOENT) => Refusal::new(
+                "pivot_root::no_new_root",
+                format!("there is no {shown} to become the root"),
+            )
+            .why("the new root has to be there before")
+            .help("mount something there first: an `overlay`, a `bind` or a `tmpfs`"),
+            (Call::OpenTarget, Errno::ENOTDIR) => Refusal::new(
+                "pivot_root::not_a_directory",
+                format!("{shown} is not a directory"),
+            )
+            .why("only a directory can become the root")
+            .help("name the place where an earlier layer has mounted the new root"),
+            (Call::PivotRoot, Errno::EBUSY) => Refusal::new(
+                "pivot_root::is_root",
+                format!("{shown} is part of the root that is there already"),
+            )
+            .why("nothing is mounted there")
+            .help("mount something there first: an `overlay`, a `bind` or a `tmpfs`"),
+            (Call::PivotRoot, Errno::EINVAL) => self.explain_einval(fault, before),
+            _ => unexplained(self, fault),
+        }
+    }
+
+    fn leak(&self, before: &Model) -> Option<Refusal> {
+        mounting::reaches_host(before)
+    }
+
+    fn needs(&self, before: &Model) -> Option<Need> {
+        Some(Need::admin(before.mounts.owner, "the mount namespace"))
+    }
+}
+
+impl PivotRoot {
+    /// pivot_root's conditions one by one, in the kernel's order.
+    fn explain_einval(&self, fault: Fault, before: &Model) -> Refusal {
+        let shown = self.new.as_path().display();
+        if before.process.chrooted == Some(true) {
+            return Refusal::new(
+                "pivot_root::chrooted",
+                "the root cannot be changed inside a chroot",
+            )
+            .why("isorecipe was started in a root directory that is no mount")
+            .help("start isorecipe outside the chroot");
+        }
+        let Ok(new) = self.find_new(before) else {
+            return unexplained(self, fault);
+        };
+        let mount = before.mounts.mount(new.at.mount);
+        let parent = mount.on.as_ref().map(|on| before.mounts.mount(on.mount));
+        let is_shared =
+            mount.shared == Some(true) || parent.is_some_and(|parent| parent.shared == Some(true));
+        if is_shared {
+            return Refusal::new(
+                "pivot_root::shared",
+                "the mounts are still shared with other namespaces",
+            )
+            .why("the kernel changes the root only where nobody else would notice")
+            .help("`mount: {propagation: private}`");
+        }
+        if mount.locked {
+            return Refusal::new("pivot_root::locked", format!("the mount on {shown} is not yours to move"))
+                .why("it was there before the mount namespace was made")
+                .help(format!("bind it onto itself after the `mount` layer: `bind: {{from: {shown}, to: {shown}}}`"));
+        }
+        if !new.at.path.as_os_str().is_empty() {
+            return Refusal::new(
+                "pivot_root::not_a_mount_point",
+                format!("nothing is mounted on {shown}"),
+            )
+            .why("only the root of a mount can become the root")
+            .help("mount something there first: an `overlay`, a `bind` or a `tmpfs`");
+        }
+        unexplained(self, fault)
+    }
+}

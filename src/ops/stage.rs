@@ -1,0 +1,178 @@
+//! What a step may use while it runs: everything was prepared before the fork.
+
+use std::{
+    cell::{Cell, OnceCell},
+    ffi::CStr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use crate::{
+    model::Slot,
+    sys::{Errno, descriptor, mount::Configuration},
+};
+
+/// The longest kernel message that is kept.
+const LOG_LENGTH: usize = 256;
+
+/// How a process becomes two, which only the executor can do.
+pub trait Turnings {
+    /// Goes on as the child of a fork; the parent waits for it and never returns.
+    ///
+    /// # Errors
+    /// As `clone3(2)`.
+    fn fork(&self) -> Result<(), Errno>;
+
+    /// The same, with the parent staying as the init of its PID namespace.
+    ///
+    /// # Errors
+    /// As `clone3(2)`.
+    fn stay_as_init(&self) -> Result<(), Errno>;
+}
+
+/// The surroundings of a running step.
+pub struct Stage<'a> {
+    /// The root of the host's procfs, opened before anything was covered
+    pub proc: Option<BorrowedFd<'a>>,
+    /// The child's PID, in the supervisor; 0 in the child
+    pub child: i32,
+    /// Descriptors kept between steps
+    pub slots: &'a [OnceCell<OwnedFd>],
+    /// How to fork
+    pub turnings: &'a dyn Turnings,
+    log: Cell<([u8; LOG_LENGTH], usize)>,
+}
+
+impl<'a> Stage<'a> {
+    /// A stage for one process.
+    pub fn new(
+        proc: Option<BorrowedFd<'a>>,
+        child: i32,
+        slots: &'a [OnceCell<OwnedFd>],
+        turnings: &'a dyn Turnings,
+    ) -> Self {
+        Self {
+            proc,
+            child,
+            slots,
+            turnings,
+            log: Cell::new(([0; LOG_LENGTH], 0)),
+        }
+    }
+
+    /// Writes one of the child's own files in `/proc/PID/`.
+    ///
+    /// # Errors
+    /// As `open(2)` and `write(2)`; `ENOENT` without a procfs.
+    pub fn write_own(&self, file: &str, bytes: &[u8]) -> Result<(), Errno> {
+        let proc = self.proc.ok_or(Errno::ENOENT)?;
+        let mut buffer = [0; 64];
+        let path = own_path(&mut buffer, self.child, file).ok_or(Errno::ENAMETOOLONG)?;
+        let file = descriptor::open_file(proc, path, true)?;
+        descriptor::write_once(&file, bytes)
+    }
+
+    /// Opens one of the child's own files in `/proc/PID/` to read.
+    ///
+    /// # Errors
+    /// As `open(2)`; `ENOENT` without a procfs.
+    pub fn open_own(&self, file: &str) -> Result<OwnedFd, Errno> {
+        let proc = self.proc.ok_or(Errno::ENOENT)?;
+        let mut buffer = [0; 64];
+        let path = own_path(&mut buffer, self.child, file).ok_or(Errno::ENAMETOOLONG)?;
+        descriptor::open_file(proc, path, false)
+    }
+
+    /// The descriptor in a slot.
+    ///
+    /// # Errors
+    /// `EBADF` for a slot that no step has filled.
+    pub fn slot(&self, slot: Slot) -> Result<BorrowedFd<'_>, Errno> {
+        self.slots
+            .get(slot)
+            .and_then(OnceCell::get)
+            .map(AsFd::as_fd)
+            .ok_or(Errno::EBADF)
+    }
+
+    /// Fills a slot.
+    ///
+    /// # Errors
+    /// `EBADF` for a slot that is not there or full.
+    pub fn keep(&self, slot: Slot, fd: OwnedFd) -> Result<(), Errno> {
+        self.slots
+            .get(slot)
+            .ok_or(Errno::EBADF)?
+            .set(fd)
+            .map_err(|_| Errno::EBADF)
+    }
+
+    /// Keeps what a filesystem has to say about its refusal.
+    pub fn keep_log(&self, configuration: &Configuration) {
+        let mut buffer = [0; LOG_LENGTH];
+        let length = configuration.log(&mut buffer).len();
+        self.log.set((buffer, length));
+    }
+
+    /// The kept words, and how many bytes of them count.
+    pub fn log(&self) -> ([u8; LOG_LENGTH], usize) {
+        self.log.get()
+    }
+}
+
+/// Writes `self/FILE` or `PID/FILE`, ended by NUL, without allocating.
+fn own_path<'b>(buffer: &'b mut [u8; 64], pid: i32, file: &str) -> Option<&'b CStr> {
+    let mut digits = [0; 10];
+    let owner = if pid == 0 {
+        b"self"
+    } else {
+        decimal(&mut digits, pid.unsigned_abs())
+    };
+    let parts = [owner, b"/", file.as_bytes()];
+    let mut end = 0;
+    for part in parts {
+        buffer.get_mut(end..end + part.len())?.copy_from_slice(part);
+        end += part.len();
+    }
+    CStr::from_bytes_until_nul(buffer).ok()
+}
+
+fn decimal(digits: &mut [u8; 10], number: u32) -> &[u8] {
+    let mut rest = number;
+    let mut start = digits.len();
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        start -= 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    digits.get(start..).unwrap_or_default()
+}
+
+/// What was seen around a fault, beyond its errno.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// What the filesystem itself said (`fsopen(2)`, the message log)
+    pub log: String,
+    /// A seccomp filter answers in the kernel's place
+    pub filtered: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_proc_file_names_the_process() {
+        let mut buffer = [0; 64];
+        assert_eq!(own_path(&mut buffer, 0, "uid_map"), Some(c"self/uid_map"));
+        let mut buffer = [0; 64];
+        assert_eq!(
+            own_path(&mut buffer, 4_194_304, "uid_map"),
+            Some(c"4194304/uid_map")
+        );
+        let mut buffer = [0; 64];
+        assert_eq!(own_path(&mut buffer, 1, &"x".repeat(70)), None);
+    }
+}

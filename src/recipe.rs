@@ -1,0 +1,425 @@
+//! A recipe file: read with all its mistakes, located, planned.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+};
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    diagnostic::{Diagnostic, Refusal, Source},
+    host::Host,
+    layers::{Layer, Place, Word},
+    ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
+    plan::{Plan, Planner},
+    sys::KernelPath,
+    yaml::{self, Kind, Mistake, Part, Tree},
+};
+
+/// The only format there is.
+const FORMAT: u32 = 1;
+/// What a recipe without a command runs, if the caller has no shell.
+const SHELL: &str = "/bin/sh";
+/// Facts lead to further questions, but not often in a row.
+const MAX_ROUNDS: usize = 64;
+
+/// A sandbox definition: layers of isolation, and the command that runs in them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "isorecipe recipe")]
+pub struct Recipe {
+    /// The number of the format: 1. It comes first.
+    pub isorecipe: u32,
+    /// A name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is for, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Layers of isolation, applied in this order.
+    #[serde(default)]
+    pub layers: Vec<Layer>,
+    /// What to run, if the command line names nothing; your shell otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<Word>>,
+    /// Environment variables, over the inherited ones.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env: IndexMap<String, Word>,
+    /// Start from an empty environment.
+    #[serde(default)]
+    pub clear_env: bool,
+    /// Variables that stay though `clear_env` is on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pass_env: Vec<String>,
+    /// The directory the command starts in: yours otherwise, `/` after a pivot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<Place>,
+    /// No program inside can gain rights (set-user-ID and the like).
+    #[serde(default = "on")]
+    pub no_new_privs: bool,
+    /// The folder of the file: where relative paths start.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+fn on() -> bool {
+    true
+}
+
+/// The text that a recipe was read from, to find the places of its parts.
+pub struct Document {
+    source: Arc<Source>,
+    tree: Option<Tree>,
+}
+
+impl Document {
+    /// Adds the place in the file to a diagnostic that knows only a path.
+    pub fn locate(&self, diagnostic: Diagnostic) -> Diagnostic {
+        let Some(tree) = &self.tree else {
+            return diagnostic;
+        };
+        if diagnostic.span().is_some() {
+            return diagnostic;
+        }
+        let span = span(tree, diagnostic.path());
+        let also = diagnostic.also().map(|path| span_of(tree, path));
+        diagnostic.locate(&self.source, Some(span), also)
+    }
+
+    /// The line of a part of the recipe, counted from 1.
+    pub fn line(&self, path: &yaml::Path) -> Option<usize> {
+        let tree = self.tree.as_ref()?;
+        Some(self.source.position(span(tree, path).start).line)
+    }
+}
+
+fn span_of(tree: &Tree, path: &yaml::Path) -> std::ops::Range<usize> {
+    span(tree, path)
+}
+
+/// A word is marked itself, a map by its key.
+fn span(tree: &Tree, path: &yaml::Path) -> std::ops::Range<usize> {
+    let mut node = Some(&tree.root);
+    for segment in path.segments() {
+        node = node.and_then(|node| match segment {
+            yaml::Segment::Key(key) => node.entry(key).map(|entry| &entry.value),
+            yaml::Segment::Index(index) => node.item(*index),
+        });
+    }
+    let part = match node.map(|node| &node.kind) {
+        Some(Kind::Scalar(_)) => Part::Value,
+        _ => Part::Key,
+    };
+    tree.locate(path, part)
+}
+
+impl Recipe {
+    /// Reads a recipe and finds all its mistakes; relative paths in it start
+    /// in `folder`, and messages call it `name`.
+    pub fn read(
+        bytes: &[u8],
+        name: &str,
+        folder: &Path,
+    ) -> (Option<Recipe>, Document, Vec<Diagnostic>) {
+        let mut mistakes = Vec::new();
+        let tree = yaml::parse(bytes, &mut mistakes);
+        let recipe = tree.as_ref().and_then(|tree| {
+            check_format(tree, &mut mistakes);
+            yaml::read::<Recipe>(&tree.root, &yaml::Path::root(), &mut mistakes)
+        });
+        if let (Some(recipe), Some(tree)) = (&recipe, &tree) {
+            recipe.check(tree, &mut mistakes);
+        }
+        let source = Arc::new(Source::new(name, String::from_utf8_lossy(bytes)));
+        let recipe = recipe.filter(|_| mistakes.is_empty()).map(|recipe| Recipe {
+            folder: folder.to_owned(),
+            ..recipe
+        });
+        let diagnostics = mistakes
+            .into_iter()
+            .map(|mistake| Diagnostic::mistake(mistake, &source))
+            .collect();
+        (recipe, Document { source, tree }, diagnostics)
+    }
+
+    /// What no type can say.
+    fn check(&self, tree: &Tree, mistakes: &mut Vec<Mistake>) {
+        let mut mistake = |path: yaml::Path, code, message: &str, why: &str, help: &str| {
+            let span = span(tree, &path);
+            mistakes.push(
+                Mistake::new(code, message)
+                    .at(path, span)
+                    .why(why)
+                    .help(help),
+            );
+        };
+        if self.command.as_ref().is_some_and(Vec::is_empty) {
+            mistake(
+                yaml::Path::root().key("command"),
+                "command::empty",
+                "this command has no words",
+                "the first word is the program",
+                "write `command: [bash]`, or leave `command` out for your shell",
+            );
+        }
+        let names = self
+            .env
+            .keys()
+            .map(|name| (yaml::Path::root().key("env").key(name), name));
+        let passed = self
+            .pass_env
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (yaml::Path::root().key("pass_env").index(index), name));
+        for (path, name) in names.chain(passed) {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                mistake(
+                    path,
+                    "env::not_a_name",
+                    "this cannot be the name of a variable",
+                    "a name has a letter, and no `=` or NUL",
+                    "write the value behind a colon: `env: {LANG: C.UTF-8}`",
+                );
+            }
+        }
+    }
+
+    /// The recipe as YAML, for one that was made in Rust code.
+    ///
+    /// # Errors
+    /// None for a recipe; the writer's otherwise.
+    pub fn to_yaml(&self) -> Result<String, serde_yaml::Error> {
+        serde_yaml::to_string(self)
+    }
+
+    /// Plans the recipe for what is known of a host, and for nothing else.
+    pub fn plan(&self, host: Rc<Host>, run: &Run) -> Plan {
+        let mut planner = Planner::new(host, self.folder.clone(), run.is_live);
+        let layers = yaml::Path::root().key("layers");
+        let last_mount = self.layers.iter().rposition(|layer| layer.layer().mounts());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let place = |layer: &Layer, index| layers.index(index).key(layer.name());
+            if let Layer::PivotRoot(_) = layer {
+                planner.enter(place(layer, index));
+                planner.hold_sources(&self.later_sources(index, place));
+            }
+            planner.enter(place(layer, index));
+            layer.layer().plan(&mut planner);
+            if last_mount.is_some_and(|last| index >= last) {
+                drop_old_root(&mut planner);
+            }
+        }
+        self.finish(&mut planner, run);
+        planner.finish()
+    }
+
+    /// Plans with every fact of this machine that the recipe asks for.
+    pub fn plan_knowing(&self, mut host: Host, run: &Run) -> Plan {
+        let mut plan = self.plan(Rc::new(host.clone()), run);
+        for _ in 0..MAX_ROUNDS {
+            let asked = plan.take_asked();
+            if asked.is_empty() {
+                break;
+            }
+            host.paths.extend(asked.into_iter().map(|path| {
+                let fact = Host::look_at(&path);
+                (path, fact)
+            }));
+            plan = self.plan(Rc::new(host.clone()), run);
+        }
+        plan
+    }
+
+    /// What the layers after a pivot, up to the next one, need of the old tree.
+    fn later_sources(
+        &self,
+        pivot: usize,
+        place: impl Fn(&Layer, usize) -> yaml::Path,
+    ) -> Vec<(yaml::Path, PathBuf)> {
+        self.layers
+            .iter()
+            .enumerate()
+            .skip(pivot + 1)
+            .take_while(|(_, layer)| !matches!(layer, Layer::PivotRoot(_)))
+            .flat_map(|(index, layer)| {
+                let at = place(layer, index);
+                layer
+                    .layer()
+                    .sources()
+                    .into_iter()
+                    .map(move |(field, path)| (at.key(field), path))
+            })
+            .collect()
+    }
+
+    fn finish(&self, planner: &mut Planner, run: &Run) {
+        let root = yaml::Path::root();
+        if let Some(cwd) = &self.cwd {
+            planner.enter(root.key("cwd"));
+            let cwd = planner.path(cwd.as_path());
+            planner.step(ChangeDirectory(KernelPath::new(cwd)));
+        }
+        if let Some((index, pid)) =
+            self.layers
+                .iter()
+                .enumerate()
+                .rev()
+                .find_map(|(index, layer)| {
+                    if let Layer::Pid(pid) = layer {
+                        Some((index, pid))
+                    } else {
+                        None
+                    }
+                })
+            && pid.init
+        {
+            planner.enter(root.key("layers").index(index).key("pid"));
+            planner.at("init").step(StayAsInit);
+        }
+        if self.no_new_privs {
+            planner.enter(root.key("no_new_privs"));
+            planner.step(NoNewPrivileges);
+        }
+        planner.enter(root.key("command"));
+        let environment = self.environment(run);
+        let path = environment
+            .iter()
+            .find(|(name, _)| name == "PATH")
+            .map(|(_, value)| value.clone());
+        let command = self.command(run, planner.host());
+        planner.step(Execute::new(&command, environment, path.as_deref()));
+    }
+
+    fn command(&self, run: &Run, host: &Host) -> Vec<OsString> {
+        if !run.command.is_empty() {
+            return run.command.clone();
+        }
+        match &self.command {
+            Some(words) => words.iter().map(|word| word.0.clone().into()).collect(),
+            None => vec![
+                host.caller
+                    .shell
+                    .clone()
+                    .unwrap_or_else(|| SHELL.into())
+                    .into(),
+            ],
+        }
+    }
+
+    /// Inherited variables, those that the recipe sets over them.
+    fn environment(&self, run: &Run) -> Vec<(OsString, OsString)> {
+        let passes = |name: &OsString| {
+            !self.clear_env || self.pass_env.iter().any(|passed| name == passed.as_str())
+        };
+        let is_set = |name: &OsString| {
+            name.to_str()
+                .is_some_and(|name| self.env.contains_key(name))
+        };
+        let inherited = run
+            .environment
+            .iter()
+            .filter(|(name, _)| passes(name) && !is_set(name))
+            .cloned();
+        let set = self
+            .env
+            .iter()
+            .map(|(name, value)| (name.into(), value.0.clone().into()));
+        inherited.chain(set).collect()
+    }
+}
+
+/// The old root goes after the last layer that could still need it.
+fn drop_old_root(planner: &mut Planner) {
+    let Some((old, origin)) = planner.take_old_root() else {
+        return;
+    };
+    planner.enter(origin);
+    planner.step(DetachMount {
+        at: KernelPath::new(&old),
+    });
+    planner.step(RemoveDirectory {
+        path: KernelPath::new(&old),
+    });
+}
+
+/// The format number says how to read the rest, so it comes first.
+fn check_format(tree: &Tree, mistakes: &mut Vec<Mistake>) {
+    let Kind::Mapping(entries) = &tree.root.kind else {
+        return;
+    };
+    let path = yaml::Path::root().key("isorecipe");
+    let Some(place) = entries.iter().position(|entry| entry.key == "isorecipe") else {
+        return;
+    };
+    let Some(entry) = entries.get(place) else {
+        return;
+    };
+    if place != 0 {
+        mistakes.push(
+            Mistake::new(
+                "recipe::format_not_first",
+                "the format number is not the first key",
+            )
+            .at(path.clone(), entry.key_span.clone())
+            .why("it says how to read the rest")
+            .help("move `isorecipe: 1` to the top"),
+        );
+    }
+    if let Kind::Scalar(scalar) = &entry.value.kind
+        && scalar
+            .text
+            .parse::<u32>()
+            .is_ok_and(|number| number != FORMAT)
+    {
+        mistakes.push(
+            Mistake::new(
+                "recipe::unknown_format",
+                format!("there is no format {}", scalar.text),
+            )
+            .at(path, entry.value.span.clone())
+            .why("this isorecipe reads format 1")
+            .help("write `isorecipe: 1`, or install a newer isorecipe"),
+        );
+    }
+}
+
+/// What one run adds to a recipe.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// The command line's own command
+    pub command: Vec<OsString>,
+    /// The caller's environment
+    pub environment: Vec<(OsString, OsString)>,
+    /// Whether the host planned for is this machine, so that it can be asked
+    pub is_live: bool,
+}
+
+/// An error about the recipe as a whole, before there is a place in it.
+pub fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {
+    let refusal = match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Refusal::new("recipe::missing", format!("there is no recipe {name}"))
+                .why("no such file")
+                .help("`ls recipes` shows the ones that come with isorecipe")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            Refusal::new("recipe::hidden", format!("you may not read {name}"))
+                .why("its permission bits or those of a directory above do not let you")
+                .help(format!("`namei -l {name}` shows which"))
+        }
+        std::io::ErrorKind::IsADirectory => {
+            Refusal::new("recipe::is_directory", format!("{name} is a directory"))
+                .why("a recipe is one file")
+                .help(format!("name a file in it: `ls {name}`"))
+        }
+        _ => Refusal::new("recipe::unreadable", format!("{name} cannot be read"))
+            .why(error.to_string())
+            .help("check the file"),
+    };
+    refusal.at(yaml::Path::root())
+}

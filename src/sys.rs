@@ -1,0 +1,40 @@
+//! The kernel's calls, one thin function each: the only room with `unsafe`.
+//!
+//! Nothing here allocates, prints or decides; an error stays the number the
+//! kernel gave. That is what lets the forked child use every one of them
+//! between `fork` and `execve` (`signal-safety(7)`).
+//!
+//! **Invariant:** no other room contains `unsafe` (held by `tests/house.rs`).
+#![allow(unsafe_code)]
+
+pub mod capability;
+pub mod descriptor;
+pub mod directory;
+mod fault;
+pub mod ids;
+pub mod loop_device;
+pub mod mount;
+pub mod namespace;
+mod path;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod terminal;
+pub mod uts;
+
+pub use fault::{Call, Fault};
+pub use mount::Propagation;
+pub use namespace::Namespace;
+pub use nix::errno::Errno;
+pub use path::KernelPath;
+
+/// Makes one system call that takes and returns plain numbers.
+///
+/// # Safety
+/// Every argument that the kernel reads as a pointer must stay valid for the
+/// length of the call.
+unsafe fn call(number: libc::c_long, arguments: [libc::c_long; 5]) -> Result<libc::c_long, Errno> {
+    let [a, b, c, d, e] = arguments;
+    // SAFETY: the caller vouches for what the arguments point to.
+    Errno::result(unsafe { libc::syscall(number, a, b, c, d, e) })
+}

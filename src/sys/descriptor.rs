@@ -1,0 +1,177 @@
+//! Opening, writing and closing descriptors: `openat2(2)`, `close_range(2)`.
+
+use std::{
+    ffi::CStr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use nix::errno::Errno;
+
+/// `struct open_how`
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+/// How a path may be walked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// As the caller sees it; symbolic links lead where they lead.
+    Free,
+    /// Never out of the directory it starts from: links lead within it.
+    InRoot,
+    /// Below the directory it starts from, and through no link.
+    Beneath,
+}
+
+/// Opens a place in the tree, without asking to read it.
+///
+/// # Errors
+/// As `openat2(2)` with `O_PATH`.
+pub fn open_place(at: Option<BorrowedFd>, path: &CStr, walk: Walk) -> Result<OwnedFd, Errno> {
+    openat2(at, path, (libc::O_PATH | libc::O_CLOEXEC) as u64, walk)
+}
+
+/// As [`open_place`], and `ENOTDIR` for what is no directory.
+///
+/// # Errors
+/// As `openat2(2)` with `O_PATH | O_DIRECTORY`.
+pub fn open_directory(at: Option<BorrowedFd>, path: &CStr, walk: Walk) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    openat2(at, path, flags as u64, walk)
+}
+
+fn openat2(at: Option<BorrowedFd>, path: &CStr, flags: u64, walk: Walk) -> Result<OwnedFd, Errno> {
+    let resolve = match walk {
+        Walk::Free => 0,
+        Walk::InRoot => libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS,
+        Walk::Beneath => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+    };
+    let how = OpenHow {
+        flags,
+        mode: 0,
+        resolve,
+    };
+    let at = at.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
+    // SAFETY: path and structure outlive the call.
+    let fd = unsafe {
+        super::call(
+            libc::SYS_openat2,
+            [
+                libc::c_long::from(at),
+                path.as_ptr() as libc::c_long,
+                &raw const how as libc::c_long,
+                size_of::<OpenHow>() as libc::c_long,
+                0,
+            ],
+        )
+    }?;
+    Ok(own(fd))
+}
+
+/// Opens a file to read, or to write to where it stands.
+///
+/// # Errors
+/// As `openat(2)`.
+pub fn open_file(at: BorrowedFd, path: &CStr, writable: bool) -> Result<OwnedFd, Errno> {
+    let access = if writable {
+        libc::O_WRONLY
+    } else {
+        libc::O_RDONLY
+    };
+    let flags = access | libc::O_CLOEXEC | libc::O_NOCTTY;
+    // SAFETY: the path outlives the call.
+    let fd = Errno::result(unsafe { libc::openat(at.as_raw_fd(), path.as_ptr(), flags) })?;
+    Ok(own(libc::c_long::from(fd)))
+}
+
+/// Opens a file of the caller's tree to read.
+///
+/// # Errors
+/// As `open(2)`.
+pub fn open_to_read(path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY;
+    // SAFETY: the path outlives the call.
+    let fd = Errno::result(unsafe { libc::open(path.as_ptr(), flags) })?;
+    Ok(own(libc::c_long::from(fd)))
+}
+
+/// Writes all the bytes in one `write(2)`, as `/proc` files demand.
+///
+/// # Errors
+/// As `write(2)`; `EIO` for a short write.
+pub fn write_once(file: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+    let written = nix::unistd::write(file, bytes)?;
+    if written == bytes.len() {
+        Ok(())
+    } else {
+        Err(Errno::EIO)
+    }
+}
+
+/// Closes every descriptor from `first` on when the process executes a program.
+///
+/// # Errors
+/// As `close_range(2)`.
+pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes every descriptor from `first` on, now.
+///
+/// # Errors
+/// As `close_range(2)`.
+pub fn close_from(first: RawFd) -> Result<(), Errno> {
+    close_range(first, 0)
+}
+
+fn close_range(first: RawFd, flags: libc::c_uint) -> Result<(), Errno> {
+    let last = libc::c_uint::MAX;
+    // SAFETY: `close_range` takes numbers.
+    unsafe {
+        super::call(
+            libc::SYS_close_range,
+            [
+                libc::c_long::from(first),
+                libc::c_long::from(last),
+                libc::c_long::from(flags),
+                0,
+                0,
+            ],
+        )
+    }
+    .map(drop)
+}
+
+/// Closes one descriptor, if it is open.
+pub fn close(fd: RawFd) {
+    // SAFETY: `close` takes a number; who calls this owns none by it any more.
+    unsafe { libc::close(fd) };
+}
+
+/// Standard input, which [`fill_standard_streams`] made sure of.
+pub fn standard_input() -> BorrowedFd<'static> {
+    // SAFETY: descriptor 0 stays open for the life of the process.
+    unsafe { BorrowedFd::borrow_raw(0) }
+}
+
+/// Puts `/dev/null` where 0, 1 or 2 is closed, so that the first file opened
+/// later does not become somebody's standard input.
+pub fn fill_standard_streams() {
+    for fd in 0..=2 {
+        // SAFETY: both calls take numbers and a literal.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) < 0 {
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            }
+        }
+    }
+}
+
+/// Takes a descriptor that the kernel has just handed out.
+pub(super) fn own(fd: libc::c_long) -> OwnedFd {
+    // SAFETY: the kernel returned it to this call; nobody else holds it.
+    unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
+}

@@ -1,0 +1,49 @@
+//! Directories: `mkdirat(2)`, `rmdir(2)`, `fchdir(2)`.
+
+use std::{
+    ffi::CStr,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use nix::errno::Errno;
+
+/// Makes a directory with exactly these permission bits, whatever the umask.
+///
+/// # Errors
+/// As `mkdirat(2)`.
+pub fn make(at: BorrowedFd, name: &CStr, mode: u32) -> Result<(), Errno> {
+    // SAFETY: the name outlives the call; `umask` cannot fail, and no other
+    // thread is there to see it changed.
+    unsafe {
+        let umask = libc::umask(0);
+        let made = Errno::result(libc::mkdirat(at.as_raw_fd(), name.as_ptr(), mode));
+        libc::umask(umask);
+        made.map(drop)
+    }
+}
+
+/// Removes an empty directory.
+///
+/// # Errors
+/// As `rmdir(2)`.
+pub fn remove(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path outlives the call.
+    Errno::result(unsafe { libc::rmdir(path.as_ptr()) }).map(drop)
+}
+
+/// Makes an open directory the current one.
+///
+/// # Errors
+/// As `fchdir(2)`.
+pub fn enter(directory: BorrowedFd) -> Result<(), Errno> {
+    // SAFETY: `fchdir` takes a number.
+    Errno::result(unsafe { libc::fchdir(directory.as_raw_fd()) }).map(drop)
+}
+
+/// Makes a directory the current one.
+///
+/// # Errors
+/// As `chdir(2)`.
+pub fn enter_path(path: &CStr) -> Result<(), Errno> {
+    nix::unistd::chdir(path)
+}

@@ -1,0 +1,87 @@
+//! What goes wrong: a call and the errno it gave, both small numbers, so that
+//! they cross a process boundary as they are.
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+/// One of the step's calls, and what the kernel said to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which call.
+    pub call: Call,
+    /// The kernel's answer.
+    pub errno: Errno,
+}
+
+macro_rules! calls {
+    ($($call:ident => $name:literal,)*) => {
+        /// A system call (or the file it writes), as the man pages name it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum Call { $(#[doc = $name] $call,)* }
+
+        impl Call {
+            /// Every call, in the order of their numbers.
+            pub const ALL: &'static [Call] = &[$(Call::$call,)*];
+
+            /// The name, as the man pages spell it.
+            pub fn name(self) -> &'static str {
+                match self { $(Call::$call => $name,)* }
+            }
+        }
+    };
+}
+
+calls! {
+    Bind => "open_tree",
+    Chdir => "chdir",
+    Clone => "clone3",
+    CloseRange => "close_range",
+    Execve => "execve",
+    Fork => "clone3",
+    Fsconfig => "fsconfig",
+    Fsmount => "fsmount",
+    Fsopen => "fsopen",
+    Helper => "newuidmap",
+    Loop => "LOOP_CONFIGURE",
+    Mkdir => "mkdirat",
+    Mount => "mount",
+    MountSetattr => "mount_setattr",
+    MoveMount => "move_mount",
+    Open => "open",
+    OpenTarget => "openat2",
+    PivotRoot => "pivot_root",
+    Prctl => "prctl",
+    ReadOnly => "statfs",
+    Recvmsg => "recvmsg",
+    Rmdir => "unlinkat",
+    Setdomainname => "setdomainname",
+    Setgroups => "setgroups",
+    Sethostname => "sethostname",
+    Setresgid => "setresgid",
+    Setresuid => "setresuid",
+    Umount => "umount2",
+    Unshare => "unshare",
+    WriteGidMap => "write gid_map",
+    WriteSetgroups => "write setgroups",
+    WriteUidMap => "write uid_map",
+}
+
+impl Call {
+    /// The call with this number, as sent by another process.
+    pub fn from_number(number: u16) -> Option<Call> {
+        Call::ALL.get(usize::from(number)).copied()
+    }
+
+    /// A fault of this call.
+    pub fn gave(self, errno: Errno) -> Fault {
+        Fault { call: self, errno }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,302 @@
+//! Mounting by descriptor: `fsopen(2)`, `open_tree(2)`, `move_mount(2)`,
+//! `mount_setattr(2)`, `pivot_root(2)`.
+//!
+//! A mount is made detached and attached last, so that no path is walked twice
+//! and nothing half made is ever visible.
+
+use std::{
+    ffi::CStr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    ptr,
+};
+
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, MsFlags},
+};
+
+use super::{call, descriptor::own};
+
+const FSOPEN_CLOEXEC: libc::c_long = 1;
+const FSMOUNT_CLOEXEC: libc::c_long = 1;
+const FSCONFIG_SET_FLAG: libc::c_long = 0;
+const FSCONFIG_SET_STRING: libc::c_long = 1;
+const FSCONFIG_SET_FD: libc::c_long = 5;
+const FSCONFIG_CMD_CREATE: libc::c_long = 6;
+const OPEN_TREE_CLONE: libc::c_long = 1;
+const MOVE_MOUNT_F_EMPTY_PATH: libc::c_long = 0x04;
+const MOVE_MOUNT_T_EMPTY_PATH: libc::c_long = 0x40;
+
+/// Attributes of a mount (`mount_setattr(2)`), joined with `|`.
+pub mod attribute {
+    /// Read-only
+    pub const READ_ONLY: u64 = 0x01;
+    /// Set-user-ID bits do nothing
+    pub const NO_SUID: u64 = 0x02;
+    /// Device nodes cannot be opened
+    pub const NO_DEV: u64 = 0x04;
+    /// Programs cannot be executed
+    pub const NO_EXEC: u64 = 0x08;
+    /// Ids are translated through a user namespace
+    pub(super) const IDMAP: u64 = 0x0010_0000;
+}
+
+/// A filesystem being configured (`fsopen(2)`).
+pub struct Configuration(OwnedFd);
+
+impl Configuration {
+    /// Starts configuring a filesystem of this type.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_SYS_ADMIN` over the mount namespace, `ENODEV` for
+    /// a type that this kernel lacks.
+    pub fn open(filesystem: &CStr) -> Result<Self, Errno> {
+        // SAFETY: the name outlives the call.
+        let fd = unsafe {
+            call(
+                libc::SYS_fsopen,
+                [filesystem.as_ptr() as libc::c_long, FSOPEN_CLOEXEC, 0, 0, 0],
+            )
+        }?;
+        Ok(Self(own(fd)))
+    }
+
+    /// Sets an option that has a value.
+    ///
+    /// # Errors
+    /// `EINVAL` for an unknown option, a bad value, or one of 256 bytes and more.
+    pub fn set(&self, key: &CStr, value: &CStr) -> Result<(), Errno> {
+        self.configure(FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0)
+    }
+
+    /// Sets an option that has none.
+    ///
+    /// # Errors
+    /// `EINVAL` for an unknown option.
+    pub fn set_flag(&self, key: &CStr) -> Result<(), Errno> {
+        self.configure(FSCONFIG_SET_FLAG, key.as_ptr(), ptr::null(), 0)
+    }
+
+    /// Sets an option to an open place (overlayfs: Linux 6.13).
+    ///
+    /// # Errors
+    /// `EINVAL` where the filesystem takes no descriptors.
+    pub fn set_place(&self, key: &CStr, place: BorrowedFd) -> Result<(), Errno> {
+        self.configure(
+            FSCONFIG_SET_FD,
+            key.as_ptr(),
+            ptr::null(),
+            place.as_raw_fd(),
+        )
+    }
+
+    /// Makes the filesystem as configured, and a detached mount of it.
+    ///
+    /// # Errors
+    /// As the filesystem says; see [`Configuration::log`].
+    pub fn create(&self) -> Result<(), Errno> {
+        self.configure(FSCONFIG_CMD_CREATE, ptr::null(), ptr::null(), 0)
+    }
+
+    /// A detached mount of what [`Configuration::create`] made.
+    ///
+    /// # Errors
+    /// `EPERM` where the kernel will not show a fresh instance beside a masked
+    /// one (`mount_too_revealing`).
+    pub fn mount(&self, attributes: u64) -> Result<OwnedFd, Errno> {
+        let fd = libc::c_long::from(self.0.as_raw_fd());
+        // SAFETY: `fsmount` takes numbers.
+        let mount = unsafe {
+            call(
+                libc::SYS_fsmount,
+                [fd, FSMOUNT_CLOEXEC, attributes as libc::c_long, 0, 0],
+            )
+        }?;
+        Ok(own(mount))
+    }
+
+    /// What the filesystem itself has to say about the last error: the next
+    /// message of its log, or nothing.
+    pub fn log<'a>(&self, into: &'a mut [u8]) -> &'a [u8] {
+        let read = nix::unistd::read(&self.0, into).unwrap_or(0);
+        into.get(..read).unwrap_or_default()
+    }
+
+    fn configure(
+        &self,
+        command: libc::c_long,
+        key: *const libc::c_char,
+        value: *const libc::c_char,
+        aux: RawFd,
+    ) -> Result<(), Errno> {
+        let fd = libc::c_long::from(self.0.as_raw_fd());
+        let aux = libc::c_long::from(aux);
+        // SAFETY: key and value are null or end in NUL, and outlive the call.
+        unsafe {
+            call(
+                libc::SYS_fsconfig,
+                [fd, command, key as libc::c_long, value as libc::c_long, aux],
+            )
+        }
+        .map(drop)
+    }
+}
+
+/// A detached copy of the mounts at `path` and below.
+///
+/// # Errors
+/// As `open_tree(2)` with `OPEN_TREE_CLONE | AT_RECURSIVE`.
+pub fn clone_tree(path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OPEN_TREE_CLONE
+        | libc::c_long::from(libc::O_CLOEXEC)
+        | libc::c_long::from(libc::AT_RECURSIVE);
+    let at = libc::c_long::from(libc::AT_FDCWD);
+    // SAFETY: the path outlives the call.
+    let fd = unsafe {
+        call(
+            libc::SYS_open_tree,
+            [at, path.as_ptr() as libc::c_long, flags, 0, 0],
+        )
+    }?;
+    Ok(own(fd))
+}
+
+/// Attaches (or moves) the mount `from` onto the place `to`.
+///
+/// # Errors
+/// As `move_mount(2)`.
+pub fn attach(from: BorrowedFd, to: BorrowedFd) -> Result<(), Errno> {
+    let empty = c"".as_ptr() as libc::c_long;
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+    // SAFETY: the empty path is a literal.
+    unsafe {
+        call(
+            libc::SYS_move_mount,
+            [
+                libc::c_long::from(from),
+                empty,
+                libc::c_long::from(to),
+                empty,
+                flags,
+            ],
+        )
+    }
+    .map(drop)
+}
+
+/// `struct mount_attr`
+#[repr(C)]
+#[derive(Default)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// Adds attributes to a mount and to every mount below it.
+///
+/// # Errors
+/// As `mount_setattr(2)`.
+pub fn add_attributes(mount: BorrowedFd, attributes: u64) -> Result<(), Errno> {
+    set_attributes(
+        mount,
+        &MountAttributes {
+            set: attributes,
+            ..MountAttributes::default()
+        },
+    )
+}
+
+/// Translates the ids of a detached mount through a user namespace.
+///
+/// # Errors
+/// As `mount_setattr(2)`; `EINVAL` where the filesystem cannot.
+pub fn map_ids(mount: BorrowedFd, user_namespace: BorrowedFd) -> Result<(), Errno> {
+    set_attributes(
+        mount,
+        &MountAttributes {
+            set: attribute::IDMAP,
+            user_namespace: user_namespace.as_raw_fd() as u64,
+            ..MountAttributes::default()
+        },
+    )
+}
+
+fn set_attributes(mount: BorrowedFd, attributes: &MountAttributes) -> Result<(), Errno> {
+    let flags = libc::c_long::from(libc::AT_EMPTY_PATH | libc::AT_RECURSIVE);
+    let empty = c"".as_ptr() as libc::c_long;
+    // SAFETY: path and structure outlive the call.
+    unsafe {
+        call(
+            libc::SYS_mount_setattr,
+            [
+                libc::c_long::from(mount.as_raw_fd()),
+                empty,
+                flags,
+                ptr::from_ref(attributes) as libc::c_long,
+                size_of::<MountAttributes>() as libc::c_long,
+            ],
+        )
+    }
+    .map(drop)
+}
+
+/// How mount events travel (`mount_namespaces(7)`, "Shared subtrees").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Nothing travels
+    Private,
+    /// In, never out
+    Slave,
+    /// In and out
+    Shared,
+}
+
+/// Sets the propagation of every mount.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` over the mount namespace.
+pub fn propagate_all(propagation: Propagation) -> Result<(), Errno> {
+    let kind = match propagation {
+        Propagation::Private => MsFlags::MS_PRIVATE,
+        Propagation::Slave => MsFlags::MS_SLAVE,
+        Propagation::Shared => MsFlags::MS_SHARED,
+    };
+    let none: Option<&CStr> = None;
+    nix::mount::mount(none, c"/", none, MsFlags::MS_REC | kind, none)
+}
+
+/// Makes the current directory the root, the old root stacked on top of it.
+///
+/// # Errors
+/// As `pivot_root(2)`.
+pub fn pivot_to_current_directory() -> Result<(), Errno> {
+    nix::unistd::pivot_root(c".", c".")
+}
+
+/// Detaches the mount at `path`; whoever still uses it keeps it for as long.
+///
+/// # Errors
+/// As `umount2(2)` with `MNT_DETACH | UMOUNT_NOFOLLOW`.
+pub fn detach(path: &CStr) -> Result<(), Errno> {
+    nix::mount::umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
+}
+
+/// Whether a mount turned out read-only (`statfs(2)`).
+///
+/// # Errors
+/// As `fstatfs(2)`.
+pub fn is_read_only(mount: impl AsFd) -> Result<bool, Errno> {
+    let found = nix::sys::statvfs::fstatvfs(mount)?;
+    Ok(found
+        .flags()
+        .contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
+}
+
+/// Whether this is a real procfs (`statfs(2)`).
+pub fn is_proc(place: impl AsFd) -> bool {
+    nix::sys::statfs::fstatfs(place)
+        .is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC)
+}

@@ -1,0 +1,192 @@
+//! The life of a process: `prctl(2)`, `wait4(2)`, `execve(2)`, `exit_group(2)`.
+
+use std::ffi::CStr;
+
+use nix::{
+    errno::Errno,
+    sys::wait::{Id, WaitPidFlag, WaitStatus},
+    unistd::Pid,
+};
+
+/// A program's arguments or environment, laid out for `execve` before the fork.
+pub struct Vector {
+    strings: Vec<std::ffi::CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl Vector {
+    /// Keeps the strings and points at each.
+    pub fn new(strings: Vec<std::ffi::CString>) -> Self {
+        let pointers = strings
+            .iter()
+            .map(|s| s.as_ptr())
+            .chain([std::ptr::null()])
+            .collect();
+        Self { strings, pointers }
+    }
+
+    /// The strings, in order.
+    pub fn strings(&self) -> &[std::ffi::CString] {
+        &self.strings
+    }
+}
+
+/// Becomes another program. Returns only the reason why not.
+pub fn execute(program: &CStr, arguments: &Vector, environment: &Vector) -> Errno {
+    // SAFETY: both pointer lists end in null and point at strings that live in
+    // the same `Vector`, which never changes after `new`.
+    unsafe {
+        libc::execve(
+            program.as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+        );
+    }
+    Errno::last()
+}
+
+/// Ends the process at once: no handlers, nothing flushed, nothing dropped.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: `_exit` does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Asks the kernel for SIGKILL when the parent dies.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn die_with_parent() -> Result<(), Errno> {
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+}
+
+/// Lets the owner of the process write its `/proc/PID` files again, after a
+/// change of ids took that away (`PR_SET_DUMPABLE`).
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn become_dumpable() -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, 1)
+}
+
+/// Hides the process from others of the same user (`PR_SET_DUMPABLE`).
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn become_undumpable() -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// No `execve` gives more than the process has (`PR_SET_NO_NEW_PRIVS`).
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn no_new_privs() -> Result<(), Errno> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+fn prctl(option: libc::c_int, value: libc::c_ulong) -> Result<(), Errno> {
+    // SAFETY: the options used here take numbers.
+    Errno::result(unsafe { libc::prctl(option, value, 0, 0, 0) }).map(drop)
+}
+
+/// Whether the kernel gave this program more than its caller had
+/// (`AT_SECURE`: set-user-ID, file capabilities).
+pub fn is_privileged_by_file() -> bool {
+    // SAFETY: `getauxval` takes a number.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// How a child has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It ended with this status.
+    Exited(i32),
+    /// A signal ended it.
+    Killed(i32),
+    /// It was stopped.
+    Stopped,
+    /// Nothing to report just now.
+    None,
+}
+
+/// The next change of a child, without waiting; an ended child is reaped.
+///
+/// # Errors
+/// As `waitpid(2)`.
+pub fn poll_child(pid: i32) -> Result<Change, Errno> {
+    let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+    nix::sys::wait::waitpid(Pid::from_raw(pid), Some(flags)).map(|status| change(status).1)
+}
+
+/// The next change of any child, without waiting, and whose it is.
+///
+/// # Errors
+/// As `waitpid(2)`.
+pub fn poll_any_child() -> Result<(i32, Change), Errno> {
+    let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+    nix::sys::wait::waitpid(None, Some(flags)).map(change)
+}
+
+/// Waits for the end of a child.
+///
+/// # Errors
+/// As `waitpid(2)`.
+pub fn wait_for_end(pid: i32) -> Result<Change, Errno> {
+    loop {
+        match nix::sys::wait::waitpid(Pid::from_raw(pid), None) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(status) => return Ok(change(status).1),
+        }
+    }
+}
+
+/// Waits until a child has ended, and leaves it unreaped: its PID stays its own.
+///
+/// # Errors
+/// As `waitid(2)`.
+pub fn has_ended(pid: i32) -> Result<bool, Errno> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let status = nix::sys::wait::waitid(Id::Pid(Pid::from_raw(pid)), flags)?;
+    Ok(status != WaitStatus::StillAlive)
+}
+
+fn change(status: WaitStatus) -> (i32, Change) {
+    match status {
+        WaitStatus::Exited(pid, status) => (pid.as_raw(), Change::Exited(status)),
+        WaitStatus::Signaled(pid, signal, _) => (pid.as_raw(), Change::Killed(signal as i32)),
+        WaitStatus::Stopped(pid, _) => (pid.as_raw(), Change::Stopped),
+        _ => (0, Change::None),
+    }
+}
+
+/// Sends a signal to a process (or, negative, to a process group).
+///
+/// # Errors
+/// As `kill(2)`.
+pub fn send(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: `kill` takes numbers.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// This process.
+pub fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+/// Starts a new session, away from the caller's terminal and process group.
+///
+/// # Errors
+/// As `setsid(2)`.
+pub fn new_session() -> Result<(), Errno> {
+    nix::unistd::setsid().map(drop)
+}
+
+/// Starts a new process group within the session.
+///
+/// # Errors
+/// As `setpgid(2)`.
+pub fn new_group() -> Result<(), Errno> {
+    let own = Pid::from_raw(0);
+    nix::unistd::setpgid(own, own)
+}

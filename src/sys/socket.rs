@@ -1,0 +1,119 @@
+//! A conversation between two processes: `unix(7)`, `SOCK_SEQPACKET`.
+//!
+//! A message arrives whole or not at all, may carry one descriptor, and the
+//! end of a process is the end of its messages: a death notice that cannot be
+//! forged or missed.
+
+use std::{
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{AddressFamily, SockFlag, SockType},
+};
+
+/// Room for one control message with one descriptor, aligned as `cmsg(3)` asks.
+#[repr(align(8))]
+struct Control([u8; 24]);
+
+/// Two connected ends, both closed by `execve`.
+///
+/// # Errors
+/// As `socketpair(2)`.
+pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    nix::sys::socket::socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+}
+
+/// Sends one message, with a descriptor if there is one.
+///
+/// # Errors
+/// As `sendmsg(2)`; `EPIPE` when the other end is gone.
+pub fn send(to: BorrowedFd, message: &[u8], fd: Option<BorrowedFd>) -> Result<(), Errno> {
+    let mut part = libc::iovec {
+        iov_base: message.as_ptr() as *mut _,
+        iov_len: message.len(),
+    };
+    let mut control = Control([0; 24]);
+    let mut header = header(&mut part, &mut control);
+    match fd {
+        None => header.msg_controllen = 0,
+        // SAFETY: `control` has room for exactly one descriptor, and the macros
+        // stay within `msg_controllen`.
+        Some(fd) => unsafe {
+            let first = libc::CMSG_FIRSTHDR(&raw const header);
+            (*first).cmsg_level = libc::SOL_SOCKET;
+            (*first).cmsg_type = libc::SCM_RIGHTS;
+            (*first).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as usize;
+            libc::CMSG_DATA(first)
+                .cast::<RawFd>()
+                .write_unaligned(fd.as_raw_fd());
+        },
+    }
+    // SAFETY: message and control outlive the call.
+    let sent = unsafe { libc::sendmsg(to.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) };
+    Errno::result(sent).map(drop)
+}
+
+/// Receives one message into `into`: its length (0 at the end of the
+/// conversation) and the descriptor that came with it.
+///
+/// # Errors
+/// As `recvmsg(2)`.
+pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
+    let mut part = libc::iovec {
+        iov_base: into.as_mut_ptr().cast(),
+        iov_len: into.len(),
+    };
+    let mut control = Control([0; 24]);
+    let mut header = header(&mut part, &mut control);
+    let length = loop {
+        // SAFETY: both buffers outlive the call and their lengths are told.
+        let read =
+            unsafe { libc::recvmsg(from.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+        match Errno::result(read) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(length) => break length as usize,
+        }
+    };
+    // SAFETY: the kernel filled `control` up to `msg_controllen`.
+    let fd = unsafe {
+        let first = libc::CMSG_FIRSTHDR(&raw const header);
+        if first.is_null() || (*first).cmsg_type != libc::SCM_RIGHTS {
+            None
+        } else {
+            let fd = libc::CMSG_DATA(first).cast::<RawFd>().read_unaligned();
+            Some(super::descriptor::own(libc::c_long::from(fd)))
+        }
+    };
+    Ok((length, fd))
+}
+
+/// Whether the other end is closed.
+pub fn is_alone(end: BorrowedFd) -> bool {
+    let mut poll = libc::pollfd {
+        fd: end.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    };
+    // SAFETY: one structure, and its count.
+    let found = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    found > 0 && poll.revents & libc::POLLHUP != 0
+}
+
+fn header(part: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
+    // SAFETY: an all-zero `msghdr` is an empty one.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_iov = part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = control.0.len();
+    header
+}

@@ -1,0 +1,55 @@
+//! Who may read the keyboard: `tcsetpgrp(3)`, `credentials(7)`.
+
+use std::os::fd::BorrowedFd;
+
+use nix::{errno::Errno, unistd::Pid};
+
+/// Whether the caller's process group is in the foreground of this terminal.
+pub fn is_foreground(terminal: BorrowedFd) -> bool {
+    nix::unistd::tcgetpgrp(terminal).is_ok_and(|group| group == nix::unistd::getpgrp())
+}
+
+/// Whether this is a terminal at all.
+pub fn is_terminal(descriptor: BorrowedFd) -> bool {
+    nix::unistd::isatty(descriptor).unwrap_or(false)
+}
+
+/// Puts the caller's own process group in the foreground. SIGTTOU must be
+/// blocked: the kernel sends it to whoever does this from the background.
+///
+/// # Errors
+/// As `tcsetpgrp(3)`.
+pub fn take(terminal: BorrowedFd) -> Result<(), Errno> {
+    give(terminal, nix::unistd::getpgrp().as_raw())
+}
+
+/// Puts a process group in the foreground.
+///
+/// # Errors
+/// As `tcsetpgrp(3)`.
+pub fn give(terminal: BorrowedFd, group: i32) -> Result<(), Errno> {
+    nix::unistd::tcsetpgrp(terminal, Pid::from_raw(group))
+}
+
+/// The process group in the foreground.
+///
+/// # Errors
+/// As `tcgetpgrp(3)`.
+pub fn foreground(terminal: BorrowedFd) -> Result<i32, Errno> {
+    nix::unistd::tcgetpgrp(terminal).map(Pid::as_raw)
+}
+
+/// How many columns the terminal on standard error (or output) has.
+pub fn width() -> Option<u16> {
+    [2, 1].into_iter().find_map(|fd| {
+        let mut size = libc::winsize {
+            ws_row: 0,
+            ws_col: 0,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        // SAFETY: the structure outlives the call.
+        let found = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ as _, &raw mut size) };
+        (found == 0 && size.ws_col > 0).then_some(size.ws_col)
+    })
+}

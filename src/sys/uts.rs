@@ -1,0 +1,21 @@
+//! The machine's names: `sethostname(2)`, `setdomainname(2)`.
+
+use nix::errno::Errno;
+
+/// Sets the hostname of the UTS namespace.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` over it, `EINVAL` over 64 bytes.
+pub fn set_hostname(name: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the name has `len` bytes and outlives the call.
+    Errno::result(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }).map(drop)
+}
+
+/// Sets the NIS domain name of the UTS namespace.
+///
+/// # Errors
+/// As [`set_hostname`].
+pub fn set_domainname(name: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the name has `len` bytes and outlives the call.
+    Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
+}
