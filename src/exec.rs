@@ -69,6 +69,7 @@ fn attempt(plan: &Plan) -> Result<Outcome, Errno> {
     let proc = open_proc(plan);
     let proc = proc.as_ref().map(AsFd::as_fd);
     let (ours, theirs) = socket::pair()?;
+    socket::ask_for_sender(ours.as_fd())?;
     let before = signal::hold()?;
     // Made before the child, so that no early end is missed.
     let signals = signal::descriptor()?;

@@ -22,6 +22,7 @@ mod mount;
 mod namespace;
 mod overlay;
 mod pivot;
+mod place;
 mod stage;
 mod uts;
 

@@ -49,6 +49,16 @@ pub struct Step {
     pub at_birth: bool,
 }
 
+impl Step {
+    /// Changes the state as the step does, or was meant to.
+    fn take_effect(&self, model: &mut Model) {
+        match self.answer {
+            Answer::No(_) => self.op.operation().intend(model),
+            _ => self.op.operation().effect(model),
+        }
+    }
+}
+
 /// The steps of a recipe on a host, and what is to be said about them.
 pub struct Plan {
     /// In order
@@ -74,7 +84,7 @@ impl Plan {
     pub fn before(&self, step: usize) -> Model {
         let mut model = self.start.clone();
         for step in self.steps.iter().take(step) {
-            step.op.operation().effect(&mut model);
+            step.take_effect(&mut model);
         }
         model
     }
@@ -220,19 +230,9 @@ impl Planner {
         {
             self.plan.leaks.push(leak.at(origin.clone()));
         }
-        match answer {
-            Answer::No(_) => operation.intend(&mut self.model),
-            _ => operation.effect(&mut self.model),
-        }
-        self.plan.steps.push(Step {
-            by,
-            op,
-            origin,
-            answer,
-            needs,
-            is_capable,
-            at_birth: false,
-        });
+        let step = Step { by, op, origin, answer, needs, is_capable, at_birth: false };
+        step.take_effect(&mut self.model);
+        self.plan.steps.push(step);
     }
 
     /// The same cause is reported once, at its first place.
@@ -347,7 +347,9 @@ impl Planner {
     /// The root is another from now on; the old one may be kept for a while.
     pub fn pivoted(&mut self, old: Option<PathBuf>) {
         self.has_pivoted = true;
-        self.old_root = old.map(|old| (old, self.layer.key("old")));
+        // A pivot that cannot work keeps nothing that would have to go.
+        let works = !matches!(self.plan.steps.last(), Some(Step { answer: Answer::No(_), .. }));
+        self.old_root = old.filter(|_| works).map(|old| (old, self.layer.key("old")));
     }
 
     /// Whether the root has changed.

@@ -296,7 +296,7 @@ fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
                 }
                 None => "overlay".to_owned(),
             },
-            Filesystem::Detached => "overlay".to_owned(),
+            Filesystem::Unknown => "what could not be planned".to_owned(),
         };
         let path = within(folder, &at.display().to_string());
         seen.push(Seen {

@@ -88,7 +88,7 @@ impl Child<'_> {
         }
         loop {
             match turn::next(self.end) {
-                Message::Turn(_) => return,
+                Message::Turn(..) => return,
                 Message::Mount(slot, Some(fd)) => {
                     if stage.keep(slot, fd).is_err() {
                         process::exit(GAVE_UP);

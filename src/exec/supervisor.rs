@@ -76,8 +76,8 @@ impl Supervisor<'_> {
 
     fn listen(&self, progress: &mut Progress) {
         match turn::next(self.ours.as_fd()) {
-            Message::Turn(step) => {
-                if let Err((step, fault)) = self.take_steps(step) {
+            Message::Turn(step, sender) => {
+                if let Err((step, fault)) = self.take_steps(step, sender.unwrap_or(self.pid)) {
                     progress.refused.get_or_insert((step, fault.0, fault.1));
                     self.kill();
                 }
@@ -93,8 +93,11 @@ impl Supervisor<'_> {
     }
 
     /// Takes the supervisor's steps from here on, and passes the turn back.
-    fn take_steps(&self, first: usize) -> Result<(), (usize, (Fault, Evidence))> {
-        let stage = Stage::new(self.proc, self.pid, self.slots, &Never);
+    ///
+    /// They are about the process that asked: if the child had to fork to get
+    /// into a PID namespace, that is its child.
+    fn take_steps(&self, first: usize, asked_by: i32) -> Result<(), (usize, (Fault, Evidence))> {
+        let stage = Stage::new(self.proc, asked_by, self.slots, &Never);
         let mut step = first;
         while let Some(own) = self
             .plan

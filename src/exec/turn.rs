@@ -4,7 +4,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::{
     ops::{Evidence, Stage},
-    sys::{Call, Errno, Fault, socket},
+    sys::{
+        Call, Errno, Fault,
+        socket::{self, Received},
+    },
 };
 
 /// The longest message: a head of numbers, and the kernel's own words.
@@ -13,8 +16,8 @@ const LENGTH: usize = 12 + 256;
 /// One message.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// The other's turn, from this step on
-    Turn(usize),
+    /// The other's turn, from this step on; and who says so
+    Turn(usize, Option<i32>),
     /// The descriptor that comes with this belongs in this slot
     Mount(usize, Option<OwnedFd>),
     /// This step failed
@@ -75,7 +78,7 @@ pub(super) fn fail(to: BorrowedFd, step: usize, fault: Fault, filtered: bool, st
 /// Waits for the next message.
 pub(super) fn next(from: BorrowedFd) -> Message {
     let mut message = [0; LENGTH];
-    let Ok((length, fd)) = socket::receive(from, &mut message) else {
+    let Ok(Received { length, fd, sender }) = socket::receive(from, &mut message) else {
         return Message::End;
     };
     let (head, log) = message.split_at(12);
@@ -85,7 +88,7 @@ pub(super) fn next(from: BorrowedFd) -> Message {
     };
     let step = number(4) as usize;
     match (length, head.first()) {
-        (12.., Some(&TURN)) => Message::Turn(step),
+        (12.., Some(&TURN)) => Message::Turn(step, sender),
         (12.., Some(&MOUNT)) => Message::Mount(step, fd),
         (12.., Some(&READY)) => Message::Ready,
         (12.., Some(&STOPPED)) => Message::Stopped,

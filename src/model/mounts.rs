@@ -45,8 +45,8 @@ pub enum Filesystem {
     },
     /// An image file that the supervisor mounted
     Image(PathBuf),
-    /// Mounts that were cloned from one place
-    Detached,
+    /// Something of which nothing is known
+    Unknown,
 }
 
 /// A filesystem and what steps have changed in it.
@@ -86,6 +86,8 @@ pub struct Mount {
     pub unbindable: Option<bool>,
     /// There may be mounts below that nobody has told of
     pub opaque: bool,
+    /// A peer got a mount, which appears here too: what is seen is not sure
+    pub uncertain: bool,
     /// Made by the recipe
     pub own: bool,
 }
@@ -132,6 +134,7 @@ impl Mounts {
             shared_with_host: true,
             unbindable: None,
             opaque: true,
+            uncertain: false,
             own: false,
         })
     }
@@ -159,6 +162,7 @@ impl Mounts {
                 shared_with_host: mount.shared,
                 unbindable: Some(mount.unbindable),
                 opaque: false,
+            uncertain: false,
                 own: false,
             });
             by_id.insert(mount.id, (id, &mount.at));
@@ -207,6 +211,7 @@ impl Mounts {
             shared_with_host: false,
             unbindable: Some(false),
             opaque: false,
+            uncertain: false,
             own: true,
         })
     }
@@ -339,6 +344,7 @@ impl Mounts {
     /// Attaches a new mount over a position; a shared place shares what it gets.
     pub fn attach(&mut self, over: Position, filesystem: FilesystemId, read_only: bool) -> MountId {
         let over = self.follow(over);
+        self.tell_peers(over.mount);
         let shared = self.mount(over.mount).shared;
         self.insert(Mount {
             on: Some(over),
@@ -350,8 +356,22 @@ impl Mounts {
             shared_with_host: false,
             unbindable: Some(false),
             opaque: false,
+            uncertain: false,
             own: true,
         })
+    }
+
+    /// What is mounted on a member of a peer group appears on the others.
+    fn tell_peers(&mut self, of: MountId) {
+        let Mount { shared, filesystem, .. } = *self.mount(of);
+        if shared == Some(false) {
+            return;
+        }
+        for (&id, mount) in &mut self.table {
+            if id != of && mount.filesystem == filesystem && mount.shared != Some(false) {
+                mount.uncertain = true;
+            }
+        }
     }
 
     /// A detached copy of the mounts at a position and below (`open_tree(2)`).
@@ -390,6 +410,7 @@ impl Mounts {
     /// Attaches a detached tree over a position.
     pub fn attach_tree(&mut self, tree: MountId, over: Position) {
         let over = self.follow(over);
+        self.tell_peers(over.mount);
         // A peer group goes on in a bind, and a shared place makes one.
         let is_shared = self.mount(over.mount).shared;
         if let Some(mount) = self.table.get_mut(&tree) {
@@ -493,14 +514,39 @@ impl Mounts {
     fn is_proc(&self, mount: &Mount, host: &Host) -> bool {
         match &self.filesystem(mount.filesystem).filesystem {
             Filesystem::Proc => true,
-            Filesystem::Host(at) => host
-                .mounts
-                .iter()
-                .flatten()
-                .rev()
-                .find(|known| known.at == *at)
+            Filesystem::Host(at) => known(host, at)
                 .is_some_and(|known| known.filesystem == "proc" && known.root == Path::new("/")),
             _ => false,
+        }
+    }
+
+    /// Whether an overlay may stand on a filesystem: it stacks no deeper than
+    /// two, and procfs counts as deep already (`s_stack_depth`).
+    pub fn can_be_lower(&self, id: FilesystemId, host: &Host) -> Option<bool> {
+        let instance = self.filesystem(id);
+        match &instance.filesystem {
+            Filesystem::Proc => Some(false),
+            Filesystem::Image(_) => Some(true),
+            Filesystem::Host(at) => match known(host, at)?.filesystem.as_str() {
+                "proc" => Some(false),
+                kind => STORAGE.contains(&kind).then_some(true),
+            },
+            Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(instance.depth < DEEPEST),
+            Filesystem::Unknown => None,
+        }
+    }
+
+    /// Whether a filesystem keeps what is put into it, as far as known: `proc`
+    /// and its kind have rules of their own.
+    pub fn keeps_files(&self, id: FilesystemId, host: &Host) -> Option<bool> {
+        match &self.filesystem(id).filesystem {
+            Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(true),
+            Filesystem::Proc => Some(false),
+            Filesystem::Image(_) | Filesystem::Unknown => None,
+            Filesystem::Host(at) => {
+                let kind = &known(host, at)?.filesystem;
+                Some(STORAGE.contains(&kind.as_str()))
+            }
         }
     }
 
@@ -518,6 +564,17 @@ impl Mounts {
             self.collect(child, &join(at, &on.path), into);
         }
     }
+}
+
+/// Filesystems on filesystems (`FILESYSTEM_MAX_STACK_DEPTH`).
+const DEEPEST: u32 = 2;
+/// Filesystems in which anything can be made.
+const STORAGE: &[&str] =
+    &["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "ramfs", "overlay"];
+
+/// The topmost mount that the host is known to have there.
+fn known<'h>(host: &'h Host, at: &Path) -> Option<&'h HostMount> {
+    host.mounts.iter().flatten().rev().find(|mount| mount.at == at)
 }
 
 /// Joins without a trailing slash for the empty path.

@@ -82,7 +82,8 @@ impl Model {
             path: of.at.path.join(name),
         };
         let at = self.mounts.follow(place);
-        let thing = if of.thing == Thing::Unknown && at.mount == of.at.mount {
+        let is_uncertain = self.mounts.mount(of.at.mount).uncertain;
+        let thing = if is_uncertain || of.thing == Thing::Unknown && at.mount == of.at.mount {
             Thing::Unknown
         } else {
             self.thing_at(&at).ok_or(Errno::ENOENT)?
@@ -172,7 +173,7 @@ impl Model {
         if mount.read_only {
             return Err(Objection::No(Errno::EROFS));
         }
-        if matches!(instance.filesystem, Filesystem::Proc | Filesystem::Image(_)) {
+        if self.mounts.keeps_files(mount.filesystem, &self.host) != Some(true) {
             return Err(Objection::Unknown);
         }
         let user = self.user(instance.user);
@@ -245,8 +246,10 @@ impl Model {
             Filesystem::Host(base) => self.thing_on_host(&join(base, path)),
             Filesystem::Tmpfs(owner) => is_root.then_some(Thing::Directory(Some(*owner))),
             Filesystem::Proc if is_root => Some(Thing::Directory(None)),
-            Filesystem::Image(_) if is_root => Some(Thing::Directory(None)),
-            Filesystem::Proc | Filesystem::Image(_) | Filesystem::Detached => Some(Thing::Unknown),
+            Filesystem::Image(_) | Filesystem::Unknown if is_root => {
+                Some(Thing::Directory(None))
+            }
+            Filesystem::Proc | Filesystem::Image(_) | Filesystem::Unknown => Some(Thing::Unknown),
             Filesystem::Overlay { layers } => layers
                 .iter()
                 .find_map(|(layer, root)| self.thing_in(*layer, &join(root, path))),

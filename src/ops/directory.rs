@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-use super::{Evidence, Operation, Stage, unexplained, yes};
+use super::{Evidence, Operation, Stage, place, unexplained, yes};
 
 /// A directory with all that is missing above it; one that is there stays as it is.
 pub struct MakeDirectory {
@@ -203,6 +203,11 @@ impl Operation for MakeDirectory {
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
+        if let (Some(base), Call::OpenTarget, Errno::ENOENT) =
+            (&self.base, fault.call, fault.errno)
+        {
+            return place::no_new_root(base.as_path());
+        }
         let shown = self.shown();
         let shown = shown.display();
         match fault.errno {

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-use super::{Evidence, Need, Operation, Stage, mount as mounting, unexplained, yes};
+use super::{Evidence, Need, Operation, Stage, place, unexplained, yes};
 
 /// A detached mount of an image file, its ids translated for the child.
 pub struct MountImage {
@@ -157,12 +157,7 @@ impl Operation for MountImage {
                 "image::damaged",
                 format!("the kernel does not accept the {kind} image {file}"),
             )
-            .why(format!(
-                "{} gave {}: {}",
-                fault.call,
-                fault.errno,
-                log_or_description(fault, seen)
-            ))
+            .why(kernels_words(fault, seen))
             .help(
                 "check it with the filesystem's own tool, such as `xfs_repair -n` or `e2fsck -n`",
             ),
@@ -175,11 +170,11 @@ impl Operation for MountImage {
     }
 }
 
-fn log_or_description(fault: Fault, seen: &Evidence) -> String {
-    if seen.log.is_empty() {
-        fault.errno.desc().to_owned()
-    } else {
-        seen.log.clone()
+/// What the filesystem said, or else the errno.
+fn kernels_words(fault: Fault, seen: &Evidence) -> String {
+    match seen.log.is_empty() {
+        true => format!("{} gave {}", fault.call, fault.errno),
+        false => format!("the kernel says: {}", seen.log),
     }
 }
 
@@ -196,8 +191,8 @@ impl AttachImage {
         if !model.may_mount() {
             return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
         }
-        let target = mounting::target(model, &self.at)?;
-        mounting::may_attach(Some(true), &target)
+        let target = place::target(model, &self.at)?;
+        place::may_attach(Some(true), &target)
     }
 }
 
@@ -225,21 +220,21 @@ impl Operation for AttachImage {
         let mount = stage
             .slot(self.slot)
             .map_err(|errno| Call::MoveMount.gave(errno))?;
-        mounting::attach(mount, &self.at)
+        place::attach(mount, &self.at)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         if fault.errno == Errno::EPERM
-            && let Some(refusal) = mounting::not_allowed(before)
+            && let Some(refusal) = place::not_allowed(before)
         {
             return refusal;
         }
-        mounting::target_refused(self.at.as_path(), fault, before)
+        place::target_refused(self.at.as_path(), fault, before)
             .unwrap_or_else(|| unexplained(self, fault))
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        mounting::reaches_host_at(before, &self.at)
+        place::reaches_host_at(before, &self.at)
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {

@@ -11,143 +11,15 @@ use crate::{
     model::{Answer, Filesystem, Found, Held, Model, Objection, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath, Propagation,
-        descriptor::{self, Walk},
         mount::{self, Configuration, attribute},
     },
 };
 
-use super::{Evidence, Need, Operation, Stage, unexplained, yes};
-
-/// What a mount operation says when it may not, in words.
-pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
-    if before.may_mount() {
-        return None;
-    }
-    if before.mounts.own {
-        return Some(
-            Refusal::new(
-                "mount::foreign",
-                "these mounts belong to another user namespace",
-            )
-            .why("the mount namespace was made before the `user` layer")
-            .help("put the `mount` layer after `user`"),
-        );
-    }
-    let refusal = Refusal::new("mount::shared", "these mounts belong to the host")
-        .why("no mount namespace yet");
-    Some(if before.administers(before.process.user) {
-        refusal.help("put a `mount` layer before it")
-    } else {
-        refusal.help("put `user` and `mount` layers before it")
-    })
-}
-
-/// What it would mean for the host: everybody there sees the change.
-pub(super) fn reaches_host(before: &Model) -> Option<Refusal> {
-    if !before.may_mount() {
-        return None;
-    }
-    if !before.mounts.own {
-        return Some(
-            Refusal::new("mount::host", "this would change the mounts of the host")
-                .why("no mount namespace yet, and root may do it")
-                .help("put a `mount` layer before it"),
-        );
-    }
-    None
-}
-
-/// The same for a mount over this place, which may be shared with the host.
-pub(super) fn reaches_host_at(before: &Model, at: &KernelPath) -> Option<Refusal> {
-    if let Some(refusal) = reaches_host(before) {
-        return Some(refusal);
-    }
-    let found = before.walk(at.as_path()).ok()?;
-    before
-        .mounts
-        .mount(found.at.mount)
-        .shared_with_host
-        .then(|| {
-            Refusal::new(
-                "mount::propagates",
-                "this mount would appear on the host as well",
-            )
-            .why("the mounts are still shared with the host")
-            .help("`mount: {propagation: private}`")
-        })
-}
-
-/// Looks for a target that is a place to mount on.
-pub(super) fn target(model: &Model, at: &KernelPath) -> Result<Found, Answer> {
-    model
-        .walk(at.as_path())
-        .map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))
-}
-
-/// Whether a tree may be attached there (`do_move_mount()`).
-pub(super) fn may_attach(is_directory: Option<bool>, target: &Found) -> Result<(), Answer> {
-    match (is_directory, target.thing.is_directory()) {
-        (Some(one), Some(other)) if one != other => {
-            Err(Answer::No(Call::MoveMount.gave(Errno::EINVAL)))
-        }
-        (Some(_), Some(_)) => Ok(()),
-        _ => Err(Answer::KernelDecides),
-    }
-}
-
-/// Opens the target and attaches a detached mount there.
-pub(super) fn attach(mount: impl AsFd, at: &KernelPath) -> Result<(), Fault> {
-    let target = descriptor::open_place(None, at.as_c_str(), Walk::Free)
-        .map_err(|errno| Call::OpenTarget.gave(errno))?;
-    mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
-}
-
-/// What a missing or unreachable target says, in words.
-pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<Refusal> {
-    if fault.call != Call::OpenTarget {
-        return None;
-    }
-    let shown = at.display();
-    match fault.errno {
-        Errno::ENOENT => Some(
-            Refusal::new(
-                "mount::no_target",
-                format!("there is no {shown} to mount on"),
-            )
-            .why(first_missing(at, before))
-            .help(format!("put `dir: {shown}` before it")),
-        ),
-        Errno::ENOTDIR => Some(
-            Refusal::new(
-                "mount::target_below_file",
-                format!("{shown} leads through a file"),
-            )
-            .why("a directory on the way is none")
-            .help("name a path whose parents are directories"),
-        ),
-        Errno::EACCES => Some(
-            Refusal::new(
-                "mount::target_hidden",
-                format!("you may not search the way to {shown}"),
-            )
-            .why("a directory on the way does not let you through")
-            .help(format!("`namei -l {shown}` shows which")),
-        ),
-        _ => None,
-    }
-}
-
-/// The first part of a path that is not there.
-fn first_missing(path: &Path, before: &Model) -> String {
-    let missing = path
-        .ancestors()
-        .filter(|part| before.walk(part) == Err(Errno::ENOENT))
-        .last();
-    match missing {
-        Some(part) if part != path => format!("{} does not exist either", part.display()),
-        _ => "it does not exist at this point".to_owned(),
-    }
-}
+use super::{
+    Evidence, Need, Operation, Stage,
+    place::{self, attach, first_missing, may_attach, target_refused},
+    unexplained, yes,
+};
 
 /// A filesystem that a user namespace may mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +88,7 @@ impl MountNew {
             }
             model.may_reveal_proc().map_err(|no| no.to(Call::Fsmount))?;
         }
-        let target = target(model, &self.at)?;
+        let target = place::target(model, &self.at)?;
         may_attach(Some(true), &target)
     }
 }
@@ -264,6 +136,8 @@ impl Operation for MountNew {
             stage.keep_log(&configuration);
             Call::Fsconfig.gave(errno)
         };
+        // What `mount` shows in the place of a device.
+        configuration.set(c"source", self.name()).map_err(keep)?;
         for (key, value) in &self.options {
             configuration.set(key, value).map_err(keep)?;
         }
@@ -276,7 +150,7 @@ impl Operation for MountNew {
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         if fault.errno == Errno::EPERM
-            && let Some(refusal) = not_allowed(before)
+            && let Some(refusal) = place::not_allowed(before)
         {
             return refusal;
         }
@@ -316,7 +190,7 @@ impl Operation for MountNew {
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        reaches_host_at(before, &self.at)
+        place::reaches_host_at(before, &self.at)
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {
@@ -365,11 +239,11 @@ impl Operation for SetPropagation {
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
-        not_allowed(before).unwrap_or_else(|| unexplained(self, fault))
+        place::not_allowed(before).unwrap_or_else(|| unexplained(self, fault))
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        reaches_host(before)
+        place::reaches_host(before)
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {
@@ -429,7 +303,7 @@ fn source_refused(operation: &dyn Operation, from: &Path, fault: Fault, before: 
     let shown = from.display();
     match fault.errno {
         Errno::EPERM if !before.may_mount() => {
-            not_allowed(before).unwrap_or_else(|| unexplained(operation, fault))
+            place::not_allowed(before).unwrap_or_else(|| unexplained(operation, fault))
         }
         Errno::ENOENT => Refusal::new("bind::no_source", format!("there is no {shown} to bind"))
             .why(first_missing(from, before))
@@ -511,7 +385,14 @@ impl Bind {
             Err(Answer::KernelDecides) => None,
             held => held?,
         };
-        let target = target(model, &self.to)?;
+        let may_mount = model.may_mount();
+        if self.read_only && !may_mount {
+            return Err(Answer::No(Call::MountSetattr.gave(Errno::EPERM)));
+        }
+        let target = place::target(model, &self.to)?;
+        if !may_mount {
+            return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
+        }
         if is_directory.is_none() {
             return Err(Answer::KernelDecides);
         }
@@ -572,6 +453,11 @@ impl Operation for Bind {
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         let from = self.from.path();
+        if fault.errno == Errno::EPERM
+            && let Some(refusal) = place::not_allowed(before)
+        {
+            return refusal;
+        }
         if fault.call == Call::Bind {
             return source_refused(self, from, fault, before);
         }
@@ -593,7 +479,7 @@ impl Operation for Bind {
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        reaches_host_at(before, &self.to)
+        place::reaches_host_at(before, &self.to)
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {
@@ -682,11 +568,11 @@ impl Operation for DetachMount {
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
-        not_allowed(before).unwrap_or_else(|| unexplained(self, fault))
+        place::not_allowed(before).unwrap_or_else(|| unexplained(self, fault))
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        reaches_host(before)
+        place::reaches_host(before)
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {

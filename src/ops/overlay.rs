@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     diagnostic::Refusal,
+    host::Owner,
     model::{Answer, Filesystem, FilesystemId, Found, Model, Objection, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
@@ -16,10 +17,8 @@ use crate::{
     },
 };
 
-use super::{Evidence, Need, Operation, Stage, mount as mounting, unexplained, yes};
+use super::{Evidence, Need, Operation, Stage, place, unexplained, yes};
 
-/// overlayfs stacks no deeper (`FILESYSTEM_MAX_STACK_DEPTH`).
-const DEEPEST: u32 = 2;
 /// Before Linux 6.13 a layer was named by a string shorter than this.
 const LONGEST_NAME: usize = 256;
 
@@ -100,14 +99,6 @@ impl MountOverlay {
         let places = self.find(model)?;
         let mounts = &model.mounts;
         let (upper, work) = (&places.upper, &places.work);
-        let upper_mount = mounts.mount(upper.at.mount);
-        if matches!(
-            mounts.filesystem(upper_mount.filesystem).filesystem,
-            Filesystem::Overlay { .. } | Filesystem::Proc
-        ) || upper_mount.read_only
-        {
-            return no(Errno::EINVAL);
-        }
         let is_unknown = places
             .lower
             .iter()
@@ -118,12 +109,13 @@ impl MountOverlay {
         if is_unknown {
             return Err(Answer::KernelDecides);
         }
-        for found in self.lower_places(model).into_iter().flatten() {
-            match mounts.has_locked_below(&found.at) {
-                Some(true) => return no(Errno::EINVAL),
-                Some(false) => {}
-                None => return Err(Answer::KernelDecides),
-            }
+        let upper_mount = mounts.mount(upper.at.mount);
+        if matches!(
+            mounts.filesystem(upper_mount.filesystem).filesystem,
+            Filesystem::Overlay { .. } | Filesystem::Proc
+        ) || upper_mount.read_only
+        {
+            return no(Errno::EINVAL);
         }
         if upper.at.mount != work.at.mount
             || upper.at.path.starts_with(&work.at.path)
@@ -131,22 +123,30 @@ impl MountOverlay {
         {
             return no(Errno::EINVAL);
         }
-        let deepest = places
-            .lower
-            .iter()
-            .map(|(id, _, _)| mounts.filesystem(*id).depth)
-            .max()
-            .unwrap_or(0);
-        if deepest >= DEEPEST {
-            return no(Errno::EINVAL);
+        if !self.may_use_own_scratch(model) {
+            return Err(Answer::No(Call::Fsconfig.gave(Errno::EACCES)));
+        }
+        for found in self.lower_places(model).into_iter().flatten() {
+            match mounts.has_locked_below(&found.at) {
+                Some(true) => return no(Errno::EINVAL),
+                Some(false) => {}
+                None => return Err(Answer::KernelDecides),
+            }
+        }
+        for (id, _, _) in &places.lower {
+            match mounts.can_be_lower(*id, &model.host) {
+                Some(true) => {}
+                Some(false) => return no(Errno::EINVAL),
+                None => return Err(Answer::KernelDecides),
+            }
         }
         if self.overlaps(&places, model) {
             return Err(Answer::KernelDecides);
         }
         self.may_write(&places, model)
             .map_err(|objection| objection.to(Call::ReadOnly))?;
-        let target = mounting::target(model, &self.at)?;
-        mounting::may_attach(Some(true), &target)
+        let target = place::target(model, &self.at)?;
+        place::may_attach(Some(true), &target)
     }
 
     fn lower_places(&self, model: &Model) -> Vec<Option<Found>> {
@@ -169,6 +169,13 @@ impl MountOverlay {
                 filesystem == other && (path.starts_with(at) || at.starts_with(path))
             })
         })
+    }
+
+    /// The kernel makes a directory of mode 0 in `work`, and then works in it
+    /// with nothing but the mounter's capabilities over its own files.
+    fn may_use_own_scratch(&self, model: &Model) -> bool {
+        let (uid, gid) = (model.process.uid, model.process.gid);
+        model.may_search(Owner { uid, gid, mode: 0 })
     }
 
     /// Whether the mounter may prepare `work`; if not, the overlay comes up
@@ -208,7 +215,7 @@ impl Operation for MountOverlay {
         let Ok(places) = self.find(model) else {
             let instance = model
                 .mounts
-                .instance(Filesystem::Detached, model.process.user);
+                .instance(Filesystem::Unknown, model.process.user);
             model.mounts.attach(target.at, instance, false);
             return;
         };
@@ -232,6 +239,7 @@ impl Operation for MountOverlay {
             stage.keep_log(&overlay);
             Call::Fsconfig.gave(errno)
         };
+        overlay.set(c"source", c"overlay").map_err(keep)?;
         for layer in &self.lower {
             match layer {
                 Layer::Path(path) => {
@@ -257,16 +265,16 @@ impl Operation for MountOverlay {
         if mount::is_read_only(&mount).map_err(|errno| Call::ReadOnly.gave(errno))? {
             return Err(Call::ReadOnly.gave(Errno::EROFS));
         }
-        mounting::attach(&mount, &self.at)
+        place::attach(&mount, &self.at)
     }
 
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {
         if fault.errno == Errno::EPERM
-            && let Some(refusal) = mounting::not_allowed(before)
+            && let Some(refusal) = place::not_allowed(before)
         {
             return refusal;
         }
-        if let Some(refusal) = mounting::target_refused(self.at.as_path(), fault, before) {
+        if let Some(refusal) = place::target_refused(self.at.as_path(), fault, before) {
             return refusal;
         }
         match (fault.call, fault.errno) {
@@ -277,13 +285,19 @@ impl Operation for MountOverlay {
             )
             .why("the kernel cannot prepare `work`: it belongs to somebody else")
             .help("make `upper` and `work` directories of your own"),
+            (Call::Fsconfig, Errno::EACCES) if !self.may_use_own_scratch(before) => Refusal::new(
+                "overlay::unmapped",
+                "what the overlay keeps in `work` would belong to nobody",
+            )
+            .why("the user has no id in the user namespace")
+            .help("give the `user` layer a map: `user: {map: root}`"),
             (Call::Fsconfig, Errno::EINVAL) => self.explain_whole(fault, before, seen),
             _ => unexplained(self, fault),
         }
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        mounting::reaches_host_at(before, &self.at)
+        place::reaches_host_at(before, &self.at)
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {

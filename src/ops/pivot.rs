@@ -4,7 +4,7 @@ use std::{fmt, os::fd::AsFd, path::PathBuf};
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Found, Model},
+    model::{Answer, Filesystem, Found, Model},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-use super::{Evidence, Need, Operation, Stage, mount as mounting, unexplained, yes};
+use super::{Evidence, Need, Operation, Stage, place, unexplained, yes};
 
 /// A mount becomes the root; the old root moves aside or goes.
 ///
@@ -93,8 +93,9 @@ impl Operation for PivotRoot {
     }
 
     fn effect(&self, model: &mut Model) {
-        let Ok(new) = self.find_new(model) else {
-            return;
+        let new = match self.find_new(model) {
+            Ok(new) if new.at.mount != model.mounts.root => new,
+            _ => return self.intend(model),
         };
         let old_at = self.find_old(model, &new).ok().flatten();
         let old = model.mounts.pivot(new.at.mount);
@@ -103,6 +104,23 @@ impl Operation for PivotRoot {
             None => model.mounts.detach(old),
         }
         model.process.chrooted = Some(false);
+    }
+
+    /// What was meant to be a mount is taken for one: the place itself, or a
+    /// tree of which nothing is known.
+    fn intend(&self, model: &mut Model) {
+        let new = match self.find_new(model) {
+            Ok(found) => model.mounts.clone_tree(&found.at),
+            Err(_) => {
+                let user = model.process.user;
+                let unknown = model.mounts.instance(Filesystem::Unknown, user);
+                model.mounts.insert_detached(unknown)
+            }
+        };
+        let old = model.mounts.pivot(new);
+        if self.old.is_none() {
+            model.mounts.detach(old);
+        }
     }
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
@@ -128,17 +146,12 @@ impl Operation for PivotRoot {
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         let shown = self.new.as_path().display();
         if fault.errno == Errno::EPERM
-            && let Some(refusal) = mounting::not_allowed(before)
+            && let Some(refusal) = place::not_allowed(before)
         {
             return refusal;
         }
         match (fault.call, fault.errno) {
-            (Call::OpenTarget, Errno::ENOENT) => Refusal::new(
-                "pivot_root::no_new_root",
-                format!("there is no {shown} to become the root"),
-            )
-            .why("the new root has to be there before")
-            .help("mount something there first: an `overlay`, a `bind` or a `tmpfs`"),
+            (Call::OpenTarget, Errno::ENOENT) => place::no_new_root(self.new.as_path()),
             (Call::OpenTarget, Errno::ENOTDIR) => Refusal::new(
                 "pivot_root::not_a_directory",
                 format!("{shown} is not a directory"),
@@ -157,7 +170,7 @@ impl Operation for PivotRoot {
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        mounting::reaches_host(before)
+        place::reaches_host(before)
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {

@@ -14,9 +14,29 @@ use nix::{
     sys::socket::{AddressFamily, SockFlag, SockType},
 };
 
-/// Room for one control message with one descriptor, aligned as `cmsg(3)` asks.
+/// Room for a control message with one descriptor and one with credentials,
+/// aligned as `cmsg(3)` asks.
 #[repr(align(8))]
-struct Control([u8; 24]);
+struct Control([u8; 64]);
+
+/// What came in one message.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// Its length; 0 at the end of the conversation
+    pub length: usize,
+    /// The descriptor that came with it
+    pub fd: Option<OwnedFd>,
+    /// Who sent it, by the receiver's count, if [`ask_for_sender`] was called
+    pub sender: Option<i32>,
+}
+
+/// From now on every message says which process sent it (`SO_PASSCRED`).
+///
+/// # Errors
+/// As `setsockopt(2)`.
+pub fn ask_for_sender(end: BorrowedFd) -> Result<(), Errno> {
+    nix::sys::socket::setsockopt(&end, nix::sys::socket::sockopt::PassCred, &true)
+}
 
 /// Two connected ends, both closed by `execve`.
 ///
@@ -40,13 +60,14 @@ pub fn send(to: BorrowedFd, message: &[u8], fd: Option<BorrowedFd>) -> Result<()
         iov_base: message.as_ptr() as *mut _,
         iov_len: message.len(),
     };
-    let mut control = Control([0; 24]);
+    let mut control = Control([0; 64]);
     let mut header = header(&mut part, &mut control);
     match fd {
         None => header.msg_controllen = 0,
         // SAFETY: `control` has room for exactly one descriptor, and the macros
         // stay within `msg_controllen`.
         Some(fd) => unsafe {
+            header.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as usize;
             let first = libc::CMSG_FIRSTHDR(&raw const header);
             (*first).cmsg_level = libc::SOL_SOCKET;
             (*first).cmsg_type = libc::SCM_RIGHTS;
@@ -61,17 +82,16 @@ pub fn send(to: BorrowedFd, message: &[u8], fd: Option<BorrowedFd>) -> Result<()
     Errno::result(sent).map(drop)
 }
 
-/// Receives one message into `into`: its length (0 at the end of the
-/// conversation) and the descriptor that came with it.
+/// Receives one message into `into`.
 ///
 /// # Errors
 /// As `recvmsg(2)`.
-pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
+pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<Received, Errno> {
     let mut part = libc::iovec {
         iov_base: into.as_mut_ptr().cast(),
         iov_len: into.len(),
     };
-    let mut control = Control([0; 24]);
+    let mut control = Control([0; 64]);
     let mut header = header(&mut part, &mut control);
     let length = loop {
         // SAFETY: both buffers outlive the call and their lengths are told.
@@ -83,17 +103,27 @@ pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<(usize, Option<Owned
             Ok(length) => break length as usize,
         }
     };
-    // SAFETY: the kernel filled `control` up to `msg_controllen`.
-    let fd = unsafe {
-        let first = libc::CMSG_FIRSTHDR(&raw const header);
-        if first.is_null() || (*first).cmsg_type != libc::SCM_RIGHTS {
-            None
-        } else {
-            let fd = libc::CMSG_DATA(first).cast::<RawFd>().read_unaligned();
-            Some(super::descriptor::own(libc::c_long::from(fd)))
+    let mut received = Received { length, ..Received::default() };
+    // SAFETY: the kernel filled `control` up to `msg_controllen` with whole
+    // messages, and the macros walk no further.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+        while !message.is_null() {
+            let content = libc::CMSG_DATA(message);
+            match (*message).cmsg_type {
+                libc::SCM_RIGHTS => {
+                    let fd = content.cast::<RawFd>().read_unaligned();
+                    received.fd = Some(super::descriptor::own(libc::c_long::from(fd)));
+                }
+                libc::SCM_CREDENTIALS => {
+                    received.sender = Some(content.cast::<libc::ucred>().read_unaligned().pid);
+                }
+                _ => {}
+            }
+            message = libc::CMSG_NXTHDR(&raw const header, message);
         }
-    };
-    Ok((length, fd))
+    }
+    Ok(received)
 }
 
 /// Whether the other end is closed.

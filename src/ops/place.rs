@@ -1,0 +1,155 @@
+//! Where something is mounted: what every mounting operation asks of its
+//! target and of its right to mount, and the words for a no.
+
+use std::{os::fd::AsFd, path::Path};
+
+use crate::{
+    diagnostic::Refusal,
+    model::{Answer, Found, Model},
+    sys::{
+        Call, Errno, Fault, KernelPath,
+        descriptor::{self, Walk},
+        mount,
+    },
+};
+
+/// What a mount operation says when it may not, in words.
+pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
+    if before.may_mount() {
+        return None;
+    }
+    if before.mounts.own {
+        return Some(
+            Refusal::new(
+                "mount::foreign",
+                "these mounts belong to another user namespace",
+            )
+            .why("the mount namespace was made before the `user` layer")
+            .help("put the `mount` layer after `user`"),
+        );
+    }
+    let refusal = Refusal::new("mount::shared", "these mounts belong to the host")
+        .why("no mount namespace yet");
+    Some(if before.administers(before.process.user) {
+        refusal.help("put a `mount` layer before it")
+    } else {
+        refusal.help("put `user` and `mount` layers before it")
+    })
+}
+
+/// What it would mean for the host: everybody there sees the change.
+pub(super) fn reaches_host(before: &Model) -> Option<Refusal> {
+    if !before.may_mount() {
+        return None;
+    }
+    if !before.mounts.own {
+        return Some(
+            Refusal::new("mount::host", "this would change the mounts of the host")
+                .why("no mount namespace yet, and root may do it")
+                .help("put a `mount` layer before it"),
+        );
+    }
+    None
+}
+
+/// The same for a mount over this place, which may be shared with the host.
+pub(super) fn reaches_host_at(before: &Model, at: &KernelPath) -> Option<Refusal> {
+    if let Some(refusal) = reaches_host(before) {
+        return Some(refusal);
+    }
+    let found = before.walk(at.as_path()).ok()?;
+    before
+        .mounts
+        .mount(found.at.mount)
+        .shared_with_host
+        .then(|| {
+            Refusal::new(
+                "mount::propagates",
+                "this mount would appear on the host as well",
+            )
+            .why("the mounts are still shared with the host")
+            .help("`mount: {propagation: private}`")
+        })
+}
+
+/// Looks for a target that is a place to mount on.
+pub(super) fn target(model: &Model, at: &KernelPath) -> Result<Found, Answer> {
+    model
+        .walk(at.as_path())
+        .map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))
+}
+
+/// Whether a tree may be attached there (`do_move_mount()`).
+pub(super) fn may_attach(is_directory: Option<bool>, target: &Found) -> Result<(), Answer> {
+    match (is_directory, target.thing.is_directory()) {
+        (Some(one), Some(other)) if one != other => {
+            Err(Answer::No(Call::MoveMount.gave(Errno::EINVAL)))
+        }
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err(Answer::KernelDecides),
+    }
+}
+
+/// Opens the target and attaches a detached mount there.
+pub(super) fn attach(mount: impl AsFd, at: &KernelPath) -> Result<(), Fault> {
+    let target = descriptor::open_place(None, at.as_c_str(), Walk::Free)
+        .map_err(|errno| Call::OpenTarget.gave(errno))?;
+    mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
+}
+
+/// What a missing or unreachable target says, in words.
+pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<Refusal> {
+    if fault.call != Call::OpenTarget {
+        return None;
+    }
+    let shown = at.display();
+    match fault.errno {
+        Errno::ENOENT => Some(
+            Refusal::new(
+                "mount::no_target",
+                format!("there is no {shown} to mount on"),
+            )
+            .why(first_missing(at, before))
+            .help(format!("put `dir: {shown}` before it")),
+        ),
+        Errno::ENOTDIR => Some(
+            Refusal::new(
+                "mount::target_below_file",
+                format!("{shown} leads through a file"),
+            )
+            .why("a directory on the way is none")
+            .help("name a path whose parents are directories"),
+        ),
+        Errno::EACCES => Some(
+            Refusal::new(
+                "mount::target_hidden",
+                format!("you may not search the way to {shown}"),
+            )
+            .why("a directory on the way does not let you through")
+            .help(format!("`namei -l {shown}` shows which")),
+        ),
+        _ => None,
+    }
+}
+
+/// The first part of a path that is not there.
+pub(super) fn first_missing(path: &Path, before: &Model) -> String {
+    let missing = path
+        .ancestors()
+        .filter(|part| before.walk(part) == Err(Errno::ENOENT))
+        .last();
+    match missing {
+        Some(part) if part != path => format!("{} does not exist either", part.display()),
+        _ => "it does not exist at this point".to_owned(),
+    }
+}
+
+/// There is nothing that could become the root.
+pub(super) fn no_new_root(path: &Path) -> Refusal {
+    Refusal::new(
+        "pivot_root::no_new_root",
+        format!("there is no {} to become the root", path.display()),
+    )
+    .why("the new root has to be there before")
+    .help("mount something there first: an `overlay`, a `bind` or a `tmpfs`")
+}

@@ -1,0 +1,196 @@
+//! Console 2: what the host sees of a sandbox, and what is left of it.
+
+#[path = "support/machine.rs"]
+mod machine;
+
+use std::{fs, time::Duration};
+
+use machine::{Desk, Who, eventually, namespace, proc_file, processes_with};
+use nix::sys::signal::Signal;
+
+fn own_pid() -> i32 {
+    std::process::id() as i32
+}
+
+#[test]
+fn step_1_is_root_inside_and_nobody_special_outside() {
+    let desk = Desk::of(Who::ordinary());
+    let sandbox = desk.start("step1.yaml", "id -u");
+    assert_eq!(sandbox.said, "0\n");
+    let (pid, uid) = (sandbox.command(), desk.who.uid());
+    assert_eq!(proc_file(pid, "uid_map"), format!("0 {uid} 1"));
+    assert_eq!(proc_file(pid, "gid_map"), format!("0 {} 1", desk.who.gid()));
+    assert_eq!(proc_file(pid, "setgroups"), "deny");
+    let status = proc_file(pid, "status");
+    assert!(status.contains(&format!("Uid: {uid} {uid} {uid} {uid}")), "{status}");
+    assert!(status.contains("NoNewPrivs: 1"), "{status}");
+    assert_ne!(namespace(pid, "user"), namespace(own_pid(), "user"));
+    for kind in ["uts", "pid", "mnt", "net", "ipc", "cgroup"] {
+        assert_eq!(namespace(pid, kind), namespace(own_pid(), kind), "{kind}");
+    }
+    assert_eq!(sandbox.finish(), 7);
+}
+
+#[test]
+fn step_1_unmapped_waits_for_somebody_outside_to_write_the_maps() {
+    let desk = Desk::of(Who::ordinary());
+    let sandbox = desk.start("step1-unmapped.yaml", "id -u");
+    assert_eq!(sandbox.said, "65534\n");
+    let pid = sandbox.command();
+    assert_eq!(proc_file(pid, "uid_map"), "");
+    // The hands-on's own commands, typed by the same user on Console 2.
+    let uid = desk.who.uid();
+    let (gid, script) = (desk.who.gid(), "echo deny > /proc/$0/setgroups && echo \"0 $1 1\" > /proc/$0/uid_map && echo \"0 $2 1\" > /proc/$0/gid_map");
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", script, &pid.to_string(), &uid.to_string(), &gid.to_string()]);
+    if machine::own_uid() == 0 {
+        use std::os::unix::process::CommandExt;
+        shell.uid(uid).gid(gid);
+    }
+    assert!(shell.status().expect("bash").success());
+    assert_eq!(proc_file(pid, "uid_map"), format!("0 {uid} 1"));
+    assert_eq!(sandbox.finish(), 7);
+}
+
+#[test]
+fn step_2_has_a_name_of_its_own_and_the_host_keeps_its() {
+    for who in Who::all() {
+        let before = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+        let desk = Desk::of(who);
+        let sandbox = desk.start("step2.yaml", "hostname");
+        assert_eq!(sandbox.said, "HOGE\n");
+        let after = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+        assert_eq!(after, before);
+        assert_ne!(namespace(sandbox.command(), "uts"), namespace(own_pid(), "uts"));
+        assert_eq!(sandbox.finish(), 7);
+    }
+}
+
+#[test]
+fn step_3_counts_its_own_processes_and_the_host_counts_them_too() {
+    let desk = Desk::of(Who::ordinary());
+    let sandbox = desk.start("step3.yaml", "echo $$; ps -e -o pid= | wc -l");
+    // bash, ps and wc.
+    assert_eq!(sandbox.said, "1\n3\n");
+    let pid = sandbox.command();
+    assert!(pid > 1, "an ordinary PID outside");
+    assert!(proc_file(pid, "status").contains(&format!("NSpid: {pid} 1")));
+    assert_eq!(machine::children(sandbox.supervisor()), [pid], "isorecipe is its parent");
+    assert_eq!(sandbox.finish(), 7);
+}
+
+#[test]
+fn step_4_writes_to_upper_and_never_to_lower() {
+    let desk = Desk::of(Who::ordinary());
+    desk.make_rootfs("rootfs", &["bash", "ls", "ps", "mount", "touch", "cat"]);
+    let mounts = proc_file(own_pid(), "mountinfo");
+    let script = "echo hogehage > /hoge; echo x > /dev/null; ls -a /; ps -e -o pid=; mount";
+    let sandbox = desk.start("step4-rootless.yaml", script);
+    assert!(!sandbox.said.contains(".old"), "the old root is gone: {}", sandbox.said);
+    assert!(sandbox.said.contains("overlay on / type overlay"), "{}", sandbox.said);
+    assert!(sandbox.said.contains("proc on /proc type proc"), "{}", sandbox.said);
+    assert_eq!(proc_file(own_pid(), "mountinfo"), mounts, "the host's mounts");
+    assert_eq!(desk.read("upper/hoge"), "hogehage\n");
+    assert!(!desk.path("rootfs/hoge").exists());
+    assert!(!desk.path("rootfs/.old").exists() && !desk.path("upper/.old").exists());
+    assert_eq!(sandbox.finish(), 7);
+}
+
+#[test]
+fn init_reaps_orphans_and_the_command_is_its_child() {
+    let desk = Desk::of(Who::ordinary());
+    let recipe = "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n";
+    desk.write("init.yaml", recipe);
+    let script = "echo $$; for i in 1 2 3; do (true &); done; while ps -e -o stat= | grep -q Z; do :; done";
+    let sandbox = desk.start("init.yaml", script);
+    assert_eq!(sandbox.said, "2\n");
+    let init = machine::children(sandbox.supervisor());
+    assert!(proc_file(init[0], "status").contains(" 1\n"), "PID 1 is isorecipe's");
+    assert_eq!(sandbox.finish(), 7);
+}
+
+#[test]
+fn the_exit_status_is_the_commands_own() {
+    for recipe in ["step1.yaml", "step3.yaml", "init.yaml"] {
+        let desk = Desk::of(Who::ordinary());
+        desk.write("init.yaml", "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n");
+        let status = |script: &str| desk.run(&["apply", recipe, "--", "bash", "-c", script]).code();
+        assert_eq!(status("exit 0"), 0, "{recipe}");
+        assert_eq!(status("exit 42"), 42, "{recipe}");
+        assert_eq!(status("exit 255"), 255, "{recipe}");
+        if recipe != "step3.yaml" {
+            assert_eq!(status("kill -KILL $$"), 128 + 9, "{recipe}");
+        }
+        assert_eq!(desk.run(&["apply", recipe, "--", "no-such-command"]).code(), 127, "{recipe}");
+        assert_eq!(desk.run(&["apply", recipe, "--", "/etc/passwd"]).code(), 126, "{recipe}");
+    }
+}
+
+#[test]
+fn a_signal_to_isorecipe_reaches_the_command() {
+    for recipe in ["step1.yaml", "step3.yaml", "init.yaml"] {
+        let desk = Desk::of(Who::ordinary());
+        desk.write("init.yaml", "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n");
+        let sandbox = desk.start(recipe, "trap 'exit 33' TERM");
+        sandbox.signal(Signal::SIGTERM);
+        assert_eq!(sandbox.wait(), 33, "{recipe}");
+    }
+}
+
+#[test]
+fn descriptors_of_the_caller_do_not_reach_the_command() {
+    let desk = Desk::of(Who::ordinary());
+    for recipe in ["step1.yaml", "step3.yaml"] {
+        let script = format!("exec 7</etc/passwd 60</ ; exec ./isorecipe apply {recipe} -- ls /proc/self/fd");
+        let mut shell = desk.command(&[]);
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &script]).current_dir(desk.folder());
+        command.env_clear().envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if machine::own_uid() == 0 {
+            use std::os::unix::process::CommandExt;
+            command.uid(desk.who.uid()).gid(desk.who.gid());
+        }
+        let output = command.output().expect("bash");
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        // 3 is the directory that ls itself reads.
+        assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{recipe}");
+        shell.stdin(std::process::Stdio::null());
+    }
+}
+
+#[test]
+fn nothing_outlives_a_supervisor_that_is_killed() {
+    for who in Who::all() {
+        for recipe in ["step1.yaml", "step3.yaml", "init.yaml"] {
+            let desk = Desk::of(who);
+            desk.write("init.yaml", "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n");
+            let marker = desk.folder().display().to_string();
+            let sandbox = desk.start(recipe, &format!(": {marker}; sleep 1000 &"));
+            let command = sandbox.command();
+            sandbox.kill();
+            eventually("the command is gone", || !std::path::Path::new(&format!("/proc/{command}/ns")).exists() || proc_file(command, "stat").contains(") Z "));
+            eventually("nothing is left", || processes_with(&marker).is_empty());
+        }
+    }
+}
+
+#[test]
+fn nothing_outlives_a_supervisor_that_is_killed_while_it_starts() {
+    for who in Who::all() {
+        let desk = Desk::of(who);
+        desk.make_rootfs("rootfs", &["bash", "sleep"]);
+        let marker = desk.folder().display().to_string();
+        let recipe = desk.path("step4-rootless.yaml").display().to_string();
+        let before = proc_file(own_pid(), "mountinfo");
+        for delay in 0..120 {
+            let mut child = desk.command(&["apply", &recipe, "--", "sleep", "1000"]).spawn().expect("the program");
+            std::thread::sleep(Duration::from_micros(delay * 60));
+            child.kill().expect("a kill");
+            child.wait().expect("an end");
+        }
+        eventually("nothing is left", || {
+            processes_with(&marker).is_empty() && processes_with("sleep\u{0}1000").is_empty()
+        });
+        assert_eq!(proc_file(own_pid(), "mountinfo"), before, "the host's mounts");
+    }
+}
