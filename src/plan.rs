@@ -230,7 +230,15 @@ impl Planner {
         {
             self.plan.leaks.push(leak.at(origin.clone()));
         }
-        let step = Step { by, op, origin, answer, needs, is_capable, at_birth: false };
+        let step = Step {
+            by,
+            op,
+            origin,
+            answer,
+            needs,
+            is_capable,
+            at_birth: false,
+        };
         step.take_effect(&mut self.model);
         self.plan.steps.push(step);
     }
@@ -348,8 +356,16 @@ impl Planner {
     pub fn pivoted(&mut self, old: Option<PathBuf>) {
         self.has_pivoted = true;
         // A pivot that cannot work keeps nothing that would have to go.
-        let works = !matches!(self.plan.steps.last(), Some(Step { answer: Answer::No(_), .. }));
-        self.old_root = old.filter(|_| works).map(|old| (old, self.layer.key("old")));
+        let works = !matches!(
+            self.plan.steps.last(),
+            Some(Step {
+                answer: Answer::No(_),
+                ..
+            })
+        );
+        self.old_root = old
+            .filter(|_| works)
+            .map(|old| (old, self.layer.key("old")));
     }
 
     /// Whether the root has changed.

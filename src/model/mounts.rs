@@ -162,7 +162,7 @@ impl Mounts {
                 shared_with_host: mount.shared,
                 unbindable: Some(mount.unbindable),
                 opaque: false,
-            uncertain: false,
+                uncertain: false,
                 own: false,
             });
             by_id.insert(mount.id, (id, &mount.at));
@@ -363,7 +363,9 @@ impl Mounts {
 
     /// What is mounted on a member of a peer group appears on the others.
     fn tell_peers(&mut self, of: MountId) {
-        let Mount { shared, filesystem, .. } = *self.mount(of);
+        let Mount {
+            shared, filesystem, ..
+        } = *self.mount(of);
         if shared == Some(false) {
             return;
         }
@@ -569,12 +571,17 @@ impl Mounts {
 /// Filesystems on filesystems (`FILESYSTEM_MAX_STACK_DEPTH`).
 const DEEPEST: u32 = 2;
 /// Filesystems in which anything can be made.
-const STORAGE: &[&str] =
-    &["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "ramfs", "overlay"];
+const STORAGE: &[&str] = &[
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "ramfs", "overlay",
+];
 
 /// The topmost mount that the host is known to have there.
 fn known<'h>(host: &'h Host, at: &Path) -> Option<&'h HostMount> {
-    host.mounts.iter().flatten().rev().find(|mount| mount.at == at)
+    host.mounts
+        .iter()
+        .flatten()
+        .rev()
+        .find(|mount| mount.at == at)
 }
 
 /// Joins without a trailing slash for the empty path.

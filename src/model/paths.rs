@@ -246,9 +246,7 @@ impl Model {
             Filesystem::Host(base) => self.thing_on_host(&join(base, path)),
             Filesystem::Tmpfs(owner) => is_root.then_some(Thing::Directory(Some(*owner))),
             Filesystem::Proc if is_root => Some(Thing::Directory(None)),
-            Filesystem::Image(_) | Filesystem::Unknown if is_root => {
-                Some(Thing::Directory(None))
-            }
+            Filesystem::Image(_) | Filesystem::Unknown if is_root => Some(Thing::Directory(None)),
             Filesystem::Proc | Filesystem::Image(_) | Filesystem::Unknown => Some(Thing::Unknown),
             Filesystem::Overlay { layers } => layers
                 .iter()

@@ -203,8 +203,7 @@ impl Operation for MakeDirectory {
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
-        if let (Some(base), Call::OpenTarget, Errno::ENOENT) =
-            (&self.base, fault.call, fault.errno)
+        if let (Some(base), Call::OpenTarget, Errno::ENOENT) = (&self.base, fault.call, fault.errno)
         {
             return place::no_new_root(base.as_path());
         }

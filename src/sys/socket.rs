@@ -103,7 +103,10 @@ pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<Received, Errno> {
             Ok(length) => break length as usize,
         }
     };
-    let mut received = Received { length, ..Received::default() };
+    let mut received = Received {
+        length,
+        ..Received::default()
+    };
     // SAFETY: the kernel filled `control` up to `msg_controllen` with whole
     // messages, and the macros walk no further.
     unsafe {

@@ -69,13 +69,20 @@ pub struct Desk {
 
 impl Desk {
     pub fn of(who: Who) -> Self {
-        let folder = tempfile::Builder::new().prefix("isorecipe-").tempdir().expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("isorecipe-")
+            .tempdir()
+            .expect("a folder");
         let program = folder.path().join("isorecipe");
         fs::copy(env!("CARGO_BIN_EXE_isorecipe"), &program).expect("the program");
         let desk = Self { who, folder };
         let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
         for entry in fs::read_dir(recipes).expect("the recipes").flatten() {
-            fs::copy(entry.path(), desk.path(&entry.file_name().to_string_lossy())).expect("a recipe");
+            fs::copy(
+                entry.path(),
+                desk.path(&entry.file_name().to_string_lossy()),
+            )
+            .expect("a recipe");
         }
         desk.give(desk.folder.path());
         fs::set_permissions(desk.folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -120,12 +127,20 @@ impl Desk {
     /// The program with these words, run in the folder, in a plain environment.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.path("isorecipe"));
-        command.args(words).current_dir(self.folder.path()).stdin(Stdio::null()).env_clear().envs([
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-            ("HOME", "/"),
-            ("LANG", "C.UTF-8"),
-            ("COLUMNS", "100"),
-        ]);
+        command
+            .args(words)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .env_clear()
+            .envs([
+                (
+                    "PATH",
+                    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                ),
+                ("HOME", "/"),
+                ("LANG", "C.UTF-8"),
+                ("COLUMNS", "100"),
+            ]);
         if own_uid() == 0 && self.who != Who::Root {
             command.uid(self.who.uid()).gid(self.who.gid());
         }
@@ -147,7 +162,8 @@ impl Desk {
             self.write(&format!("{name}/{file}"), "");
         }
         for program in programs {
-            let from = which::which(program).unwrap_or_else(|_| panic!("{program} is not installed"));
+            let from =
+                which::which(program).unwrap_or_else(|_| panic!("{program} is not installed"));
             let from = from.canonicalize().expect("a program");
             fs::copy(&from, root.join("usr/bin").join(program)).expect("a copy");
             let ldd = Command::new("ldd").arg(&from).output().expect("ldd");
@@ -161,7 +177,11 @@ impl Desk {
         }
         if own_uid() == 0 {
             let owner = format!("{}:{}", self.who.uid(), self.who.gid());
-            let chown = Command::new("chown").arg("-R").arg(owner).arg(&root).status();
+            let chown = Command::new("chown")
+                .arg("-R")
+                .arg(owner)
+                .arg(&root)
+                .status();
             assert!(chown.expect("chown").success());
         }
     }
@@ -238,34 +258,48 @@ impl Running {
 
     /// Lets the command end, and gives the exit status of the program.
     pub fn finish(mut self) -> i32 {
-        self.child.stdin.take().expect("a pipe").write_all(b"\n").expect("a line");
+        self.child
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(b"\n")
+            .expect("a line");
         self.child.wait().expect("an end").code().unwrap_or(-1)
     }
 
     /// Kills the supervisor without a chance to clean up.
     pub fn kill(mut self) {
+        let _input = self.child.stdin.take();
         self.child.kill().expect("a kill");
         self.child.wait().expect("an end");
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.supervisor()), signal).expect("a signal");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.supervisor()), signal)
+            .expect("a signal");
     }
 
+    /// Waits for the end, which the command finds by itself.
     pub fn wait(mut self) -> i32 {
+        // `Child::wait` would close it, and the command would see an end of input.
+        let _input = self.child.stdin.take();
         self.child.wait().expect("an end").code().unwrap_or(-1)
     }
 }
 
 pub fn children(pid: i32) -> Vec<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    text.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
 }
 
 /// One file of `/proc/PID/`, with single spaces.
 pub fn proc_file(pid: i32, file: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let lines = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.collect::<Vec<_>>().join("\n")
 }
 
