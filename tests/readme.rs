@@ -265,7 +265,7 @@ impl Reader {
                 .to_owned(),
             folder: folder.display().to_string(),
         };
-        let console = || Console(vec![Shell::start(ordinary(scratch, &folder))]);
+        let console = || Console(vec![Shell::start(&mut ordinary(scratch, &folder))]);
         Self {
             consoles: [console(), console()],
             scratch: scratch.to_owned(),
@@ -453,7 +453,10 @@ impl Console {
             ("SUDO_GID", &ids[1]),
             ("SUDO_USER", &reader_name()),
         ]);
-        self.0.push(Shell::start(bash));
+        // The caller's shell would have expanded `$(which isorecipe)`; here root's does.
+        let sbin = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let path = format!("{sbin}:{}/bin", scratch.display());
+        self.0.push(Shell::start(bash.env("PATH", path)));
     }
 }
 
@@ -474,7 +477,7 @@ struct Reply {
 }
 
 impl Shell {
-    fn start(mut bash: Command) -> Self {
+    fn start(bash: &mut Command) -> Self {
         bash.stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -663,10 +666,8 @@ fn ordinary(scratch: &Path, folder: &Path) -> Command {
 }
 
 fn environment(command: &mut Command, scratch: &Path, folder: &Path) {
-    let path = format!(
-        "{}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        scratch.display()
-    );
+    // Debian gives its ordinary users no `sbin`.
+    let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", scratch.display());
     command.env_clear().current_dir(folder).process_group(0);
     command.envs([
         ("PATH", path.as_str()),
