@@ -36,8 +36,9 @@ const WRONG_USAGE: u8 = 2;
 
 /// Run a command in a sandbox that a recipe describes, step by step
 ///
-/// A recipe lists layers of isolation. isorecipe plans it, shows the plan if
-/// asked, and applies it in a child process. When a step cannot work, it says
+/// A recipe is a YAML file that lists layers of isolation. isorecipe makes a
+/// plan of it, shows the plan (`plan`), or carries it out in a child process
+/// and runs a command there (`apply`). When a step cannot work, it says
 /// which line of the recipe, which call, which errno, why, and what to type.
 #[derive(Parser)]
 #[command(name = "isorecipe", version, propagate_version = true, after_help = EXAMPLES)]
@@ -50,7 +51,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Try:
-  isorecipe apply recipes/step3.yaml -- ps -ef   two processes, and ps is one of them
+  isorecipe apply recipes/step3.yaml -- ps -ef   one process: ps itself, as PID 1
   isorecipe plan recipes/step3.yaml              what it would do, and what it needs
   isorecipe validate recipes/*.yaml              every mistake of every file";
 
@@ -247,10 +248,10 @@ impl RecipePath {
         Ok(bytes)
     }
 
-    fn load(&self) -> Result<Loaded, Diagnostic> {
+    fn load(&self) -> Result<Loaded, Box<Diagnostic>> {
         let bytes = self
             .bytes()
-            .map_err(|error| recipe::unreadable(&self.name(), &error))?;
+            .map_err(|error| Box::new(recipe::unreadable(&self.name(), &error)))?;
         let (recipe, document, diagnostics) = Recipe::read(&bytes, &self.name(), &self.folder());
         Ok(Loaded {
             recipe,
@@ -263,7 +264,7 @@ impl RecipePath {
     fn load_or_complain(&self, output: &Output) -> Option<(Recipe, Document)> {
         match self.load() {
             Err(diagnostic) => {
-                output.complain(&[diagnostic]);
+                output.complain(&[*diagnostic]);
                 None
             }
             Ok(Loaded {

@@ -23,11 +23,11 @@ use super::{COULD_NOT_START, Output, RecipePath, environment, located};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Try:
-  isorecipe apply recipes/step2.yaml -- hostname       the sandbox's own name
-  isorecipe apply recipes/step3.yaml                   a shell; leave it with `exit`
+  isorecipe apply recipes/step2.yaml -- hostname          the sandbox's own name
+  isorecipe apply recipes/step3.yaml                      a shell; leave it with `exit`
   isorecipe apply --unchecked recipes/step2-no-uts.yaml   let the kernel refuse it")]
 pub(super) struct Apply {
-    /// Do what the plan says will fail, and explain what the kernel says to it
+    /// Try even what the plan knows to fail, and explain what the kernel says
     #[arg(long)]
     unchecked: bool,
     /// Let a recipe change the host (its hostname, its mounts)
@@ -134,7 +134,7 @@ impl Ending<'_> {
 fn status(change: Change) -> u8 {
     match change {
         Change::Exited(status) => (status & 0xff) as u8,
-        Change::Killed(signal) => (128 + signal & 0xff) as u8,
+        Change::Killed(signal) => ((128 + signal) & 0xff) as u8,
         Change::Stopped | Change::None => COULD_NOT_START,
     }
 }

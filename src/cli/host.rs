@@ -8,7 +8,9 @@ use super::{Output, PROBLEM_FOUND, RecipePath, environment, print};
 
 /// Print what is known of this machine, to plan for it elsewhere
 ///
-/// With recipes, what is at the paths that they name is part of it.
+/// The result is JSON. Name recipes, and what this machine has at their paths
+/// is part of it. It has your user name and your mounts: read it before you
+/// send it to somebody.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Try:

@@ -19,8 +19,13 @@ use super::{
 #[derive(clap::Args)]
 #[command(after_help = "\
 Try:
-  isorecipe plan recipes/step4-rootless.yaml
-  isorecipe host > host.json; isorecipe plan --host host.json RECIPE   plan for another machine")]
+  isorecipe plan recipes/step3.yaml
+  isorecipe plan --host host.json recipes/step3.yaml   for a machine that was recorded
+
+BY is who takes a step: the child, which becomes the sandbox; the supervisor,
+which stays on the host; or birth, the call that makes the child. LINE is the
+line of the recipe that a step comes from. NEEDS is the capability that the
+kernel asks for, and NO a step that it will refuse.")]
 pub(super) struct Plan {
     /// Plan for a recorded machine: a file that `isorecipe host` wrote
     #[arg(long, value_name = "FILE")]

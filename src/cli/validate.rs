@@ -6,6 +6,10 @@ use super::{Output, PROBLEM_FOUND, RecipePath, print};
 ///
 /// Exit status: 0 if all are fine, 1 if not, 2 for wrong usage.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Try:
+  isorecipe validate recipes/*.yaml
+  isorecipe validate - < recipes/step3.yaml")]
 pub(super) struct Validate {
     /// Recipes: files, or `-` for standard input
     #[arg(value_name = "FILE", required = true)]
