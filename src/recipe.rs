@@ -149,8 +149,8 @@ impl Recipe {
 
     /// What no type can say.
     fn check(&self, tree: &Tree, mistakes: &mut Vec<Mistake>) {
-        let mut mistake = |path: yaml::Path, code, message: &str, why: &str, help: &str| {
-            let span = span(tree, &path);
+        let mut mistake = |path: yaml::Path, part, code, message: &str, why: &str, help: &str| {
+            let span = tree.locate(&path, part);
             mistakes.push(
                 Mistake::new(code, message)
                     .at(path, span)
@@ -161,6 +161,7 @@ impl Recipe {
         if self.command.as_ref().is_some_and(Vec::is_empty) {
             mistake(
                 yaml::Path::root().key("command"),
+                Part::Key,
                 "command::empty",
                 "this command has no words",
                 "the first word is the program",
@@ -170,16 +171,16 @@ impl Recipe {
         let names = self
             .env
             .keys()
-            .map(|name| (yaml::Path::root().key("env").key(name), name));
-        let passed = self
-            .pass_env
-            .iter()
-            .enumerate()
-            .map(|(index, name)| (yaml::Path::root().key("pass_env").index(index), name));
-        for (path, name) in names.chain(passed) {
+            .map(|name| (yaml::Path::root().key("env").key(name), Part::Key, name));
+        let passed = self.pass_env.iter().enumerate().map(|(index, name)| {
+            let path = yaml::Path::root().key("pass_env").index(index);
+            (path, Part::Value, name)
+        });
+        for (path, part, name) in names.chain(passed) {
             if name.is_empty() || name.contains(['=', '\0']) {
                 mistake(
                     path,
+                    part,
                     "env::not_a_name",
                     "this cannot be the name of a variable",
                     "a name has a letter, and no `=` or NUL",
