@@ -111,8 +111,7 @@ impl MakeDirectory {
             here.push(name);
             match self.look(model, &root, &parent, &here) {
                 Ok(found) => match found.thing {
-                    Thing::Directory(_) => parent = found,
-                    Thing::Unknown => return Err(Answer::KernelDecides),
+                    Thing::Directory(_) | Thing::Unknown => parent = found,
                     Thing::Symlink(_) => {
                         return Err(Answer::No(Call::OpenTarget.gave(Errno::ELOOP)));
                     }
@@ -131,7 +130,10 @@ impl MakeDirectory {
                 Err(errno) => return Err(Answer::No(Call::Mkdir.gave(errno))),
             }
         }
-        Ok((parent, Vec::new()))
+        match parent.thing {
+            Thing::Unknown => Err(Answer::KernelDecides),
+            _ => Ok((parent, Vec::new())),
+        }
     }
 
     /// What stands at `here`: links are followed in the process's own tree only.
