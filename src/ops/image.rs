@@ -158,7 +158,7 @@ impl Operation for MountImage {
                 format!("the kernel does not accept the {kind} image {file}"),
             )
             .why(format!(
-                "{} gave {}: {}",
+                "{} gave {:?}: {}",
                 fault.call,
                 fault.errno,
                 log_or_description(fault, seen)
