@@ -45,6 +45,11 @@ impl Program {
         self
     }
 
+    pub fn env<const N: usize>(mut self, variables: [(&str, &str); N]) -> Self {
+        self.0.envs(variables);
+        self
+    }
+
     /// What has to be set up in the process itself.
     pub fn command(&mut self) -> &mut Command {
         &mut self.0
