@@ -34,18 +34,22 @@ const MAX_ROUNDS: usize = 64;
 #[schemars(title = "isorecipe recipe")]
 pub struct Recipe {
     /// The number of the format: 1. It comes first.
+    #[schemars(extend("const" = FORMAT))]
     pub isorecipe: u32,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Word>")]
     pub name: Option<String>,
     /// What it is for, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Word>")]
     pub about: Option<String>,
     /// Layers of isolation, applied in this order.
     #[serde(default)]
     pub layers: Vec<Layer>,
     /// What to run, if the command line names nothing; your shell otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minItems" = 1))]
     pub command: Option<Vec<Word>>,
     /// Environment variables, over the inherited ones.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
@@ -55,6 +59,7 @@ pub struct Recipe {
     pub clear_env: bool,
     /// Variables that stay though `clear_env` is on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Word>")]
     pub pass_env: Vec<String>,
     /// The directory the command starts in: yours otherwise, `/` after a pivot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
