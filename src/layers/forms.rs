@@ -10,6 +10,8 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor, value},
 };
 
+use crate::yaml::refuse;
+
 use super::Place;
 
 /// What can be said in one word.
@@ -126,7 +128,12 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
             many.push(one);
         }
         if many.is_empty() {
-            return Err(de::Error::invalid_length(0, &self));
+            return Err(refuse(
+                "recipe::empty_list",
+                "this list is empty",
+                "there has to be one",
+                "write at least one between the brackets",
+            ));
         }
         Ok(many)
     }
