@@ -274,10 +274,14 @@ impl Operation for WriteMap {
                 .why("that needs CAP_SETFCAP over the namespace around")
                 .help("map another id: `map: auto`");
         }
-        if before.host.apparmor_restricts_userns == Some(true) && self.is_permitted(before) {
-            return restricted_by_apparmor();
+        match (
+            self.is_permitted(before),
+            before.host.apparmor_restricts_userns,
+        ) {
+            (true, Some(true)) => restricted_by_apparmor(),
+            (true, _) => unexplained(self, fault),
+            (false, _) => not_yours(self.ids, before),
         }
-        not_yours(self.ids, before)
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {
