@@ -17,10 +17,15 @@ pub struct Run {
     pub stderr: String,
 }
 
-/// `isorecipe` with these words, in an environment that says as little as possible.
+/// `isorecipe` with these words.
 pub fn isorecipe<const N: usize>(words: [&str; N]) -> Program {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_isorecipe"));
-    command.args(words).env_clear().envs([
+    program(env!("CARGO_BIN_EXE_isorecipe")).args(&words)
+}
+
+/// A program, in an environment that says as little as possible.
+pub fn program(path: impl AsRef<OsStr>) -> Program {
+    let mut command = Command::new(path);
+    command.env_clear().envs([
         ("PATH", "/usr/bin:/bin"),
         ("LANG", "C.UTF-8"),
         ("COLUMNS", "100"),
@@ -37,6 +42,11 @@ pub fn folder_of_tests() -> PathBuf {
 impl Program {
     pub fn arg(mut self, word: impl AsRef<OsStr>) -> Self {
         self.0.arg(word);
+        self
+    }
+
+    pub fn args(mut self, words: &[&str]) -> Self {
+        self.0.args(words);
         self
     }
 
