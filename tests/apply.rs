@@ -114,7 +114,7 @@ fn an_old_root_over_a_directory_with_something_in_it_cannot_be_tidied_away() {
 }
 
 #[test]
-fn a_helper_that_cannot_write_the_map_is_named() {
+fn ids_that_nobody_has_given_cannot_be_mapped() {
     let place = Place::new();
     place.program("newuidmap", "#!/bin/sh\nexit 1\n", 0o755);
     let run = place.apply_with_path("[user: {map: {uid: [{inside: 0, outside: 7}]}}]");
