@@ -247,10 +247,10 @@ impl RecipePath {
         Ok(bytes)
     }
 
-    fn load(&self) -> Result<Loaded, Diagnostic> {
+    fn load(&self) -> Result<Loaded, Box<Diagnostic>> {
         let bytes = self
             .bytes()
-            .map_err(|error| recipe::unreadable(&self.name(), &error))?;
+            .map_err(|error| Box::new(recipe::unreadable(&self.name(), &error)))?;
         let (recipe, document, diagnostics) = Recipe::read(&bytes, &self.name(), &self.folder());
         Ok(Loaded {
             recipe,
@@ -263,7 +263,7 @@ impl RecipePath {
     fn load_or_complain(&self, output: &Output) -> Option<(Recipe, Document)> {
         match self.load() {
             Err(diagnostic) => {
-                output.complain(&[diagnostic]);
+                output.complain(&[*diagnostic]);
                 None
             }
             Ok(Loaded {

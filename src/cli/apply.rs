@@ -134,7 +134,7 @@ impl Ending<'_> {
 fn status(change: Change) -> u8 {
     match change {
         Change::Exited(status) => (status & 0xff) as u8,
-        Change::Killed(signal) => (128 + signal & 0xff) as u8,
+        Change::Killed(signal) => ((128 + signal) & 0xff) as u8,
         Change::Stopped | Change::None => COULD_NOT_START,
     }
 }
