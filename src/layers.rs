@@ -4,9 +4,9 @@
 //! calls, no errnos, no other layer's name. The documentation of its fields is
 //! the user's manual: it becomes the schema and what editors show.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Planner;
@@ -58,11 +58,11 @@ pub trait Plan {
 }
 
 macro_rules! layers {
-    ($($(#[$doc:meta])* $name:ident: $layer:ident as $form:ty,)*) => {
+    ($(#[doc = $doc:literal] $name:ident: $layer:ident as $form:ty,)*) => {
         /// A layer: one key, its name, and what it is set to.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        pub enum Layer { $($(#[$doc])* $layer($form),)* }
+        pub enum Layer { $(#[doc = $doc] $layer($form),)* }
 
         impl Layer {
             /// Every layer's name, in the order of the manual.
@@ -78,7 +78,63 @@ macro_rules! layers {
                 match self { $(Layer::$layer(layer) => <$form as AsRef<$layer>>::as_ref(layer),)* }
             }
         }
+
+        impl JsonSchema for Layer {
+            fn schema_name() -> Cow<'static, str> {
+                "Layer".into()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let forms = [$(Form::of::<$form>(stringify!($name), $doc.trim(), generator),)*];
+                let words = forms.iter().filter(|form| form.needs_nothing).map(|form| form.name);
+                let words = json_schema!({ "enum": words.collect::<Vec<_>>() });
+                let all = std::iter::once(words).chain(forms.iter().map(Form::schema));
+                json_schema!({
+                    "description": "A layer: one key, its name, and what it is set to.",
+                    "anyOf": all.collect::<Vec<_>>(),
+                })
+            }
+        }
     };
+}
+
+/// What the schema says of one layer.
+struct Form {
+    name: &'static str,
+    about: &'static str,
+    settings: Schema,
+    /// Its name alone will do, or its name and a colon.
+    needs_nothing: bool,
+}
+
+impl Form {
+    fn of<T: JsonSchema + for<'de> Deserialize<'de>>(
+        name: &'static str,
+        about: &'static str,
+        generator: &mut SchemaGenerator,
+    ) -> Self {
+        let settings = generator.subschema_for::<T>();
+        let needs_nothing = forms::needs_nothing::<T>();
+        Self {
+            name,
+            about,
+            settings: match needs_nothing {
+                true => json_schema!({ "anyOf": [{ "type": "null" }, settings] }),
+                false => settings,
+            },
+            needs_nothing,
+        }
+    }
+
+    fn schema(&self) -> Schema {
+        json_schema!({
+            "description": self.about,
+            "type": "object",
+            "properties": { (self.name): self.settings },
+            "required": [self.name],
+            "additionalProperties": false,
+        })
+    }
 }
 
 layers! {

@@ -163,7 +163,7 @@ fn unexplained(operation: &dyn Operation, fault: Fault) -> Refusal {
         format!("the kernel refused to {operation}"),
     )
     .why(format!(
-        "{} gave {}: {}",
+        "{} gave {:?}: {}",
         fault.call,
         fault.errno,
         fault.errno.desc()

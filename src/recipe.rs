@@ -34,18 +34,22 @@ const MAX_ROUNDS: usize = 64;
 #[schemars(title = "isorecipe recipe")]
 pub struct Recipe {
     /// The number of the format: 1. It comes first.
+    #[schemars(extend("const" = FORMAT))]
     pub isorecipe: u32,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Word>")]
     pub name: Option<String>,
     /// What it is for, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Word>")]
     pub about: Option<String>,
     /// Layers of isolation, applied in this order.
     #[serde(default)]
     pub layers: Vec<Layer>,
     /// What to run, if the command line names nothing; your shell otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minItems" = 1))]
     pub command: Option<Vec<Word>>,
     /// Environment variables, over the inherited ones.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
@@ -55,6 +59,7 @@ pub struct Recipe {
     pub clear_env: bool,
     /// Variables that stay though `clear_env` is on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Word>")]
     pub pass_env: Vec<String>,
     /// The directory the command starts in: yours otherwise, `/` after a pivot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,8 +154,8 @@ impl Recipe {
 
     /// What no type can say.
     fn check(&self, tree: &Tree, mistakes: &mut Vec<Mistake>) {
-        let mut mistake = |path: yaml::Path, code, message: &str, why: &str, help: &str| {
-            let span = span(tree, &path);
+        let mut mistake = |path: yaml::Path, part, code, message: &str, why: &str, help: &str| {
+            let span = tree.locate(&path, part);
             mistakes.push(
                 Mistake::new(code, message)
                     .at(path, span)
@@ -161,6 +166,7 @@ impl Recipe {
         if self.command.as_ref().is_some_and(Vec::is_empty) {
             mistake(
                 yaml::Path::root().key("command"),
+                Part::Key,
                 "command::empty",
                 "this command has no words",
                 "the first word is the program",
@@ -170,16 +176,16 @@ impl Recipe {
         let names = self
             .env
             .keys()
-            .map(|name| (yaml::Path::root().key("env").key(name), name));
-        let passed = self
-            .pass_env
-            .iter()
-            .enumerate()
-            .map(|(index, name)| (yaml::Path::root().key("pass_env").index(index), name));
-        for (path, name) in names.chain(passed) {
+            .map(|name| (yaml::Path::root().key("env").key(name), Part::Key, name));
+        let passed = self.pass_env.iter().enumerate().map(|(index, name)| {
+            let path = yaml::Path::root().key("pass_env").index(index);
+            (path, Part::Value, name)
+        });
+        for (path, part, name) in names.chain(passed) {
             if name.is_empty() || name.contains(['=', '\0']) {
                 mistake(
                     path,
+                    part,
                     "env::not_a_name",
                     "this cannot be the name of a variable",
                     "a name has a letter, and no `=` or NUL",

@@ -163,7 +163,7 @@ fn lost(change: Change) -> Diagnostic {
 }
 
 fn stillborn(errno: Errno) -> Diagnostic {
-    let why = format!("clone gave {errno}: {}", errno.desc());
+    let why = format!("clone gave {errno:?}: {}", errno.desc());
     Refusal::new(
         "sandbox::not_born",
         "no process could be made for the sandbox",

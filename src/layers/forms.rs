@@ -10,6 +10,10 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor, value},
 };
 
+use crate::yaml::refuse;
+
+use super::Place;
+
 /// What can be said in one word.
 pub trait FromWord: Sized {
     /// Reads the word.
@@ -17,6 +21,19 @@ pub trait FromWord: Sized {
     /// # Errors
     /// Says what is wrong with it.
     fn from_word<E: de::Error>(word: &str) -> Result<Self, E>;
+
+    /// The words there are; paths, if nothing else is said.
+    fn words(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Place>()
+    }
+}
+
+/// Whether a map without keys says enough.
+pub(super) fn needs_nothing<T: for<'de> Deserialize<'de>>() -> bool {
+    T::deserialize(value::MapDeserializer::<_, value::Error>::new(
+        std::iter::empty::<(&str, &str)>(),
+    ))
+    .is_ok()
 }
 
 /// A setting that is a word in the common case, and a map otherwise.
@@ -62,14 +79,17 @@ impl<'de, T: FromWord + Deserialize<'de>> Visitor<'de> for WordOrMapVisitor<T> {
     }
 }
 
-impl<T: JsonSchema> JsonSchema for WordOrMap<T> {
+impl<T: FromWord + JsonSchema + for<'de> Deserialize<'de>> JsonSchema for WordOrMap<T> {
     fn schema_name() -> Cow<'static, str> {
         format!("{}OrWord", T::schema_name()).into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let map = generator.subschema_for::<T>();
-        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "null" }, map] })
+        let mut forms = vec![T::words(generator), generator.subschema_for::<T>()];
+        if needs_nothing::<T>() {
+            forms.push(json_schema!({ "type": "null" }));
+        }
+        json_schema!({ "anyOf": forms })
     }
 }
 
@@ -91,7 +111,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("one, or a list")
+        f.write_str("one, or a list of them")
     }
 
     fn visit_str<E: de::Error>(self, word: &str) -> Result<Vec<T>, E> {
@@ -106,6 +126,14 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
         let mut many = Vec::new();
         while let Some(one) = list.next_element()? {
             many.push(one);
+        }
+        if many.is_empty() {
+            return Err(refuse(
+                "recipe::empty_list",
+                "this list is empty",
+                "there has to be one",
+                "write at least one between the brackets",
+            ));
         }
         Ok(many)
     }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, de};
 
 use crate::{
@@ -77,11 +77,7 @@ impl JsonSchema for Lower {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let (path, image) = (
-            generator.subschema_for::<Place>(),
-            generator.subschema_for::<Image>(),
-        );
-        json_schema!({ "anyOf": [path, image] })
+        generator.subschema_for::<Image>()
     }
 }
 

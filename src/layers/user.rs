@@ -66,11 +66,14 @@ pub struct Ranges {
 #[serde(deny_unknown_fields)]
 pub struct IdRange {
     /// First id inside
+    #[schemars(range(max = u32::MAX))]
     pub inside: u32,
     /// First id outside
+    #[schemars(range(max = u32::MAX))]
     pub outside: u32,
     /// How many
     #[serde(default = "one")]
+    #[schemars(range(max = u32::MAX))]
     pub count: u32,
 }
 
@@ -103,6 +106,10 @@ impl FromWord for Map {
             )),
         }
     }
+
+    fn words(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": ["none", "root", "self", "auto"] })
+    }
 }
 
 impl<'de> Deserialize<'de> for Map {
@@ -117,8 +124,7 @@ impl JsonSchema for Map {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let ranges = generator.subschema_for::<Ranges>();
-        json_schema!({ "anyOf": [{ "enum": ["none", "root", "self", "auto"] }, ranges] })
+        generator.subschema_for::<Ranges>()
     }
 }
 

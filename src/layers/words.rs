@@ -66,7 +66,11 @@ impl JsonSchema for Name {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "maxLength": LONGEST_NAME })
+        json_schema!({
+            "type": ["string", "number", "boolean"],
+            "minLength": 1,
+            "maxLength": LONGEST_NAME,
+        })
     }
 }
 
@@ -128,7 +132,7 @@ impl JsonSchema for Place {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "type": "string",
+            "type": ["string", "number", "boolean"],
             "minLength": 1,
             "description": "A path. Relative ones start in the folder of the recipe; `~/` is the caller's home; after a pivot, paths inside start at the new root.",
         })
@@ -229,7 +233,8 @@ impl JsonSchema for Size {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": ["string", "integer"],
-            "pattern": "^[0-9]+[KMG]?$",
+            "pattern": "^0*[1-9][0-9]*[KMG]?$",
+            "minimum": 1,
             "description": "A number of bytes: `65536`, `64K`, `64M`, `2G`.",
         })
     }

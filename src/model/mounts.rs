@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, StripPrefixError},
 };
 
 use crate::{
@@ -139,21 +139,13 @@ impl Mounts {
         })
     }
 
+    /// The kernel lists mounts by age, so a mount may stand before the one it is on.
     fn insert_known(&mut self, known: &[HostMount]) {
         let mut by_id: BTreeMap<u32, (MountId, &Path)> = BTreeMap::new();
         for mount in known {
-            let on = by_id.get(&mount.parent).map(|&(id, at)| Position {
-                mount: id,
-                path: mount
-                    .at
-                    .strip_prefix(at)
-                    .unwrap_or(Path::new(""))
-                    .to_owned(),
-            });
-            let is_root = on.is_none();
             let filesystem = self.instance(Filesystem::Host(mount.at.clone()), UserId::HOST);
             let id = self.insert(Mount {
-                on,
+                on: None,
                 filesystem,
                 root: PathBuf::new(),
                 read_only: mount.read_only,
@@ -166,12 +158,28 @@ impl Mounts {
                 own: false,
             });
             by_id.insert(mount.id, (id, &mount.at));
-            if is_root && mount.at == Path::new("/") {
-                self.root = id;
+        }
+        for mount in known {
+            let id = by_id[&mount.id].0;
+            // The root of an initramfs is its own parent.
+            let below = by_id
+                .get(&mount.parent)
+                .filter(|_| mount.parent != mount.id);
+            match below {
+                Some(&(below, at)) => self.stand_on(id, below, mount.at.strip_prefix(at)),
+                None if mount.at == Path::new("/") => self.root = id,
+                None => {}
             }
         }
         if self.table.is_empty() {
             self.root = self.insert_opaque_root();
+        }
+    }
+
+    fn stand_on(&mut self, id: MountId, below: MountId, path: Result<&Path, StripPrefixError>) {
+        let path = path.unwrap_or(Path::new("")).to_owned();
+        if let Some(mount) = self.table.get_mut(&id) {
+            mount.on = Some(Position { mount: below, path });
         }
     }
 

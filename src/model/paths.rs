@@ -82,13 +82,24 @@ impl Model {
             path: of.at.path.join(name),
         };
         let at = self.mounts.follow(place);
+        // Below what nobody told of, only what somebody told of counts.
         let is_uncertain = self.mounts.mount(of.at.mount).uncertain;
-        let thing = if is_uncertain || of.thing == Thing::Unknown && at.mount == of.at.mount {
+        let is_unknown = of.thing == Thing::Unknown && at.mount == of.at.mount;
+        let thing = if is_uncertain || is_unknown && !self.is_told_of(&at) {
             Thing::Unknown
         } else {
             self.thing_at(&at).ok_or(Errno::ENOENT)?
         };
         Ok(Found { at, thing })
+    }
+
+    /// Whether the host's facts have this very place.
+    fn is_told_of(&self, at: &Position) -> bool {
+        let (filesystem, path) = self.mounts.within(at);
+        match &self.mounts.filesystem(filesystem).filesystem {
+            Filesystem::Host(base) => self.host.paths.contains_key(&join(base, &path)),
+            _ => false,
+        }
     }
 
     fn walk_from(&self, base: Position, path: &Path) -> Result<Found, Errno> {

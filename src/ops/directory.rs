@@ -80,8 +80,20 @@ impl MakeDirectory {
         }
     }
 
-    /// Walks as `run` does, and gives the places where something will be made.
-    fn walk(&self, model: &Model) -> Result<Vec<Position>, Answer> {
+    /// The places where something will be made, if the process may.
+    fn check(&self, model: &Model) -> Result<Vec<Position>, Answer> {
+        let (parent, missing) = self.walk(model)?;
+        if !missing.is_empty() {
+            model
+                .may_change(&parent)
+                .map_err(|objection| objection.to(Call::Mkdir))?;
+        }
+        Ok(missing)
+    }
+
+    /// Walks as `run` does: to the last directory that is there, and the
+    /// places after it.
+    fn walk(&self, model: &Model) -> Result<(Found, Vec<Position>), Answer> {
         let start = self
             .start(model)
             .map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))?;
@@ -99,17 +111,13 @@ impl MakeDirectory {
             here.push(name);
             match self.look(model, &root, &parent, &here) {
                 Ok(found) => match found.thing {
-                    Thing::Directory(_) => parent = found,
-                    Thing::Unknown => return Err(Answer::KernelDecides),
+                    Thing::Directory(_) | Thing::Unknown => parent = found,
                     Thing::Symlink(_) => {
                         return Err(Answer::No(Call::OpenTarget.gave(Errno::ELOOP)));
                     }
                     _ => return Err(Answer::No(Call::OpenTarget.gave(Errno::ENOTDIR))),
                 },
                 Err(Errno::ENOENT) => {
-                    model
-                        .may_change(&parent)
-                        .map_err(|objection| objection.to(Call::Mkdir))?;
                     let mut at = parent.at.clone();
                     at.path.push(name);
                     let mut made = vec![at.clone()];
@@ -117,12 +125,15 @@ impl MakeDirectory {
                         at.path.push(name);
                         made.push(at.clone());
                     }
-                    return Ok(made);
+                    return Ok((parent, made));
                 }
                 Err(errno) => return Err(Answer::No(Call::Mkdir.gave(errno))),
             }
         }
-        Ok(Vec::new())
+        match parent.thing {
+            Thing::Unknown => Err(Answer::KernelDecides),
+            _ => Ok((parent, Vec::new())),
+        }
     }
 
     /// What stands at `here`: links are followed in the process's own tree only.
@@ -159,11 +170,11 @@ impl fmt::Display for MakeDirectory {
 
 impl Operation for MakeDirectory {
     fn answer(&self, model: &Model) -> Answer {
-        yes(self.walk(model).map(drop))
+        yes(self.check(model).map(drop))
     }
 
     fn effect(&self, model: &mut Model) {
-        let Ok(missing) = self.walk(model) else {
+        let Ok((_, missing)) = self.walk(model) else {
             return;
         };
         let owner = Owner {
@@ -245,7 +256,7 @@ impl Operation for MakeDirectory {
         if self.named {
             return None;
         }
-        let missing = self.walk(before).ok()?;
+        let missing = self.check(before).ok()?;
         let first = missing.first()?;
         let (filesystem, _) = before.mounts.within(first);
         let is_host = matches!(
@@ -324,6 +335,11 @@ impl Operation for RemoveDirectory {
             )
             .why("the new root is read-only")
             .help("leave `old` out: the old root then goes at once"),
+            Errno::EACCES => {
+                Refusal::new("dir::not_permitted", format!("you may not remove {shown}"))
+                    .why("the directory above belongs to somebody else")
+                    .help("leave `old` out: the old root then goes at once")
+            }
             _ => unexplained(self, fault),
         }
     }

@@ -156,7 +156,7 @@ impl WriteMap {
         if !is_admin {
             return no(Errno::EPERM);
         }
-        if overlapping(&self.lines).is_some() {
+        if empty_or_endless(&self.lines).is_some() || overlapping(&self.lines).is_some() {
             return no(Errno::EINVAL);
         }
         if !self.is_permitted(model) || self.unmapped_outside(model).is_some() {
@@ -248,6 +248,11 @@ impl Operation for WriteMap {
         if let Some(refusal) = file_refused(fault, before) {
             return refusal;
         }
+        if let Some(line) = empty_or_endless(&self.lines) {
+            return Refusal::new("map::not_a_range", format!("`{line}` is no range of ids"))
+                .why("it has no id in it, or goes beyond the last, 4294967294")
+                .help("write how many ids there are: `count: 1`");
+        }
         if let Some((one, other)) = overlapping(&self.lines) {
             return Refusal::new("map::overlap", "two ranges of the map overlap")
                 .why(format!("`{one}` and `{other}` share ids"))
@@ -269,10 +274,14 @@ impl Operation for WriteMap {
                 .why("that needs CAP_SETFCAP over the namespace around")
                 .help("map another id: `map: auto`");
         }
-        if before.host.apparmor_restricts_userns == Some(true) && self.is_permitted(before) {
-            return restricted_by_apparmor();
+        match (
+            self.is_permitted(before),
+            before.host.apparmor_restricts_userns,
+        ) {
+            (true, Some(true)) => restricted_by_apparmor(),
+            (true, _) => unexplained(self, fault),
+            (false, _) => not_yours(self.ids, before),
         }
-        not_yours(self.ids, before)
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {
@@ -338,6 +347,13 @@ fn file_refused(fault: Fault, before: &Model) -> Option<Refusal> {
         }
         _ => None,
     }
+}
+
+/// The first line without an id, or with one too many (`map_write()`).
+fn empty_or_endless(lines: &[Line]) -> Option<Line> {
+    let ends = |first: u32, count| first.checked_add(count).is_some_and(|end| end > first);
+    let is_range = |line: &&Line| ends(line.inside, line.count) && ends(line.outside, line.count);
+    lines.iter().find(|line| !is_range(line)).copied()
 }
 
 /// The first two lines that share an id, inside or outside.

@@ -57,6 +57,9 @@ pub(super) fn reaches_host_at(before: &Model, at: &KernelPath) -> Option<Refusal
     if let Some(refusal) = reaches_host(before) {
         return Some(refusal);
     }
+    if !before.may_mount() {
+        return None;
+    }
     let found = before.walk(at.as_path()).ok()?;
     before
         .mounts

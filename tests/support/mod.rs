@@ -1,6 +1,9 @@
 //! A small recipe to read, and mistakes drawn under the lines they are about.
 #![allow(dead_code, missing_docs)]
 
+pub mod json_schema;
+pub mod program;
+
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;

@@ -1,0 +1,447 @@
+//! The rules of the house that no compiler knows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use regex::Regex;
+
+/// The floors, from the top. A room may use the rooms on floors below its own.
+const FLOORS: [&[&str]; 10] = [
+    &["main", "lib"],
+    &["cli"],
+    &["exec"],
+    &["recipe"],
+    &["layers"],
+    &["plan"],
+    &["ops"],
+    &["model"],
+    &["host", "diagnostic"],
+    &["sys", "yaml"],
+];
+
+/// Rooms whose files stand side by side and do not know each other, and the files that all may use.
+const SIDE_BY_SIDE: [(&str, &[&str]); 2] = [
+    ("layers", &["forms", "words"]),
+    ("ops", &["mount", "stage"]),
+];
+
+/// Files that have outgrown the house. None may join them; who has shrunk moves out.
+const OUTGROWN: [&str; 5] = [
+    "src/model/mounts.rs",
+    "src/ops/maps.rs",
+    "src/ops/mount.rs",
+    "src/ops/overlay.rs",
+    "src/recipe.rs",
+];
+const LONGEST: usize = 400;
+
+#[test]
+fn a_room_uses_only_rooms_below() {
+    let wrong: Vec<String> = sources()
+        .iter()
+        .flat_map(Source::looks_up_or_sideways)
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_look_up_is_noticed() {
+    let plan = Source::new(
+        "src/plan/merge.rs",
+        "use crate::{\n    host::Host,\n    recipe::{self, Run},\n};",
+    );
+    assert_eq!(
+        plan.looks_up_or_sideways(),
+        ["src/plan/merge.rs: plan uses recipe"]
+    );
+    let inline = Source::new("src/host.rs", "fn f() -> crate::model::Model {}");
+    assert_eq!(
+        inline.looks_up_or_sideways(),
+        ["src/host.rs: host uses model"]
+    );
+    let parent = Source::new("src/host/probe.rs", "use super::super::cli;");
+    assert_eq!(
+        parent.looks_up_or_sideways(),
+        ["src/host/probe.rs: host uses cli"]
+    );
+}
+
+#[test]
+fn a_look_to_the_side_is_noticed() {
+    let host = Source::new("src/host.rs", "use crate::diagnostic::Refusal;");
+    assert_eq!(
+        host.looks_up_or_sideways(),
+        ["src/host.rs: host uses diagnostic"]
+    );
+}
+
+#[test]
+fn layers_and_operations_do_not_know_each_other() {
+    let wrong: Vec<String> = SIDE_BY_SIDE
+        .iter()
+        .flat_map(|(room, shared)| neighbours(&sources(), room, shared))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_neighbour_is_noticed() {
+    let room = Source::new(
+        "src/layers.rs",
+        "pub use pid::{Pid, Init};\npub use words::Name;",
+    );
+    let by_name = Source::new("src/layers/uts.rs", "use super::{Init, Name};");
+    let by_path = Source::new("src/layers/proc.rs", "use super::pid::Anything;");
+    let found = neighbours(&[room, by_name, by_path], "layers", &["words"]);
+    assert_eq!(
+        found,
+        ["src/layers/uts.rs uses pid", "src/layers/proc.rs uses pid"]
+    );
+}
+
+#[test]
+fn only_sys_is_unsafe() {
+    assert_none("unsafe", |source| source.room() != "sys", r"\bunsafe\b");
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    assert_none("undone", |_| true, r"\b(todo|unimplemented|dbg)!");
+}
+
+#[test]
+fn nothing_panics_on_purpose() {
+    assert_none(
+        "panics",
+        |_| true,
+        r"\.unwrap\(\)|\.expect\(|\bpanic!|\bunreachable!",
+    );
+}
+
+#[test]
+fn a_file_opens_with_a_door_sign() {
+    let tests = files_below("tests")
+        .into_iter()
+        .filter(|file| is_rust(file));
+    let without: Vec<_> = tests
+        .chain(files_below("src"))
+        .filter(|file| !read(file).starts_with("//! "))
+        .collect();
+    assert_eq!(without, [PathBuf::new(); 0]);
+}
+
+#[test]
+fn a_file_is_no_longer_than_people_like_to_read() {
+    let long = |source: &&Source| source.text.lines().count() > LONGEST;
+    let long: BTreeSet<String> = sources()
+        .iter()
+        .filter(long)
+        .map(|source| source.name.clone())
+        .collect();
+    assert_eq!(long, OUTGROWN.map(str::to_owned).into());
+}
+
+#[test]
+fn a_code_has_a_case() {
+    let cases: String = files_below("tests")
+        .iter()
+        // How a diagnostic looks is shown with made-up ones there.
+        .filter(|file| !file.ends_with("diagnostic.rs") && !file.ends_with("house.rs"))
+        .filter(|file| is_rust(file) || file.starts_with("tests/fixtures"))
+        .map(read)
+        .collect();
+    let named = regex("[a-z0-9_]+::[a-z0-9_]+");
+    let named: BTreeSet<&str> = named
+        .find_iter(&cases)
+        .map(|found| found.as_str())
+        .collect();
+    let mut without = codes();
+    without.retain(|code| !named.contains(code.as_str()));
+    assert_eq!(without, BTreeSet::new());
+}
+
+#[test]
+fn a_code_is_an_area_and_a_condition() {
+    assert!(codes().contains("hostname::shared"), "the codes are found");
+    let areas: BTreeSet<String> = (codes().iter())
+        .filter_map(|code| Some(code.split_once("::")?.0.to_owned()))
+        .collect();
+    let known = [
+        "bind",
+        "command",
+        "cwd",
+        "dir",
+        "domainname",
+        "env",
+        "fork",
+        "host",
+        "hostname",
+        "image",
+        "map",
+        "mode",
+        "mount",
+        "name",
+        "namespace",
+        "overlay",
+        "path",
+        "pivot_root",
+        "proc",
+        "recipe",
+        "sandbox",
+        "seccomp",
+        "size",
+        "step",
+        "user",
+        "word",
+        "yaml",
+    ];
+    assert_eq!(areas, known.map(str::to_owned).into());
+}
+
+#[test]
+fn a_recorded_host_is_planned_for() {
+    let users: String = files_below("tests")
+        .iter()
+        .filter(|file| is_rust(file))
+        .map(read)
+        .collect();
+    let fixtures: String = files_below("tests/fixtures").iter().map(read).collect();
+    for file in files_below("tests/hosts") {
+        let name = file.file_stem().unwrap_or_default().display().to_string();
+        let is_used =
+            fixtures.contains(&format!("# host: {name}")) || users.contains(&format!("\"{name}\""));
+        assert!(is_used, "nobody plans for {}", file.display());
+    }
+}
+
+#[test]
+fn a_fixture_is_read_by_the_harness() {
+    assert!(read("tests/fixtures.rs").contains("join(\"fixtures\")"));
+    let others: Vec<_> = files_below("tests/fixtures")
+        .into_iter()
+        .filter(|file| file.extension().is_none_or(|ending| ending != "yaml"))
+        .collect();
+    assert_eq!(others, [PathBuf::new(); 0]);
+}
+
+#[test]
+fn a_recipe_is_in_the_readme() {
+    let readme = read("README.md");
+    for recipe in files_below("recipes") {
+        let name = recipe.display().to_string();
+        assert!(readme.contains(&name), "README.md says nothing of {name}");
+    }
+}
+
+/// A file of `src`, without its tests and its comments.
+struct Source {
+    name: String,
+    text: String,
+    code: String,
+}
+
+impl Source {
+    fn new(name: &str, text: &str) -> Source {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_comment = |line: &&str| line.trim_start().starts_with("//");
+        Source {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            code: code
+                .lines()
+                .filter(|line| !is_comment(line))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        }
+    }
+
+    /// `plan` for `src/plan.rs` and for all below `src/plan/`.
+    fn room(&self) -> &str {
+        let path = self.name.strip_prefix("src/").unwrap_or(&self.name);
+        path.split(['/', '.']).next().unwrap_or_default()
+    }
+
+    /// The file's own name, without the ending.
+    fn stem(&self) -> &str {
+        let name = self.name.rsplit('/').next().unwrap_or_default();
+        name.strip_suffix(".rs").unwrap_or(name)
+    }
+
+    fn looks_up_or_sideways(&self) -> Vec<String> {
+        let room = self.room();
+        let own = floor(room);
+        self.rooms_used()
+            .into_iter()
+            .filter(|used| used != room && floor(used) <= own)
+            .map(|used| format!("{}: {room} uses {used}", self.name))
+            .collect()
+    }
+
+    /// The rooms named after `crate::`, or after as many `super::` as lead to the root.
+    fn rooms_used(&self) -> BTreeSet<String> {
+        let depth = self.name.matches('/').count();
+        let root = format!(r"\b(?:crate::|(?:super::){{{depth}}})");
+        names_after(&self.code, &root)
+            .into_iter()
+            .filter(|name| FLOORS.iter().any(|floor| floor.contains(&name.as_str())))
+            .collect()
+    }
+}
+
+fn floor(room: &str) -> usize {
+    let floor = FLOORS.iter().position(|floor| floor.contains(&room));
+    floor.unwrap_or_else(|| panic!("`{room}` is on no floor: see `FLOORS`"))
+}
+
+/// The names that come directly behind a path, one by one or in braces.
+fn names_after(code: &str, path: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for found in regex(path).find_iter(code) {
+        let rest = &code[found.end()..];
+        match rest.strip_prefix('{') {
+            Some(group) => names.extend(in_braces(group).iter().map(|part| first_name(part))),
+            None => _ = names.insert(first_name(rest)),
+        }
+    }
+    names
+}
+
+/// The parts of a group, up to its end, split at its own commas.
+fn in_braces(group: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut depth = 0;
+    for c in group.chars() {
+        match c {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        parts.last_mut().expect("a part").push(c);
+    }
+    parts
+}
+
+fn first_name(path: &str) -> String {
+    let is_name = |c: &char| c.is_alphanumeric() || *c == '_';
+    path.trim_start().chars().take_while(is_name).collect()
+}
+
+/// Which files of a room use others that are not shared.
+fn neighbours(sources: &[Source], room: &str, shared: &[&str]) -> Vec<String> {
+    let front = sources
+        .iter()
+        .find(|source| source.name == format!("src/{room}.rs"));
+    let homes = homes(&front.expect("the room").code);
+    let members = || {
+        sources
+            .iter()
+            .filter(|source| source.name.starts_with(&format!("src/{room}/")))
+    };
+    let mut modules: BTreeSet<&str> = members().map(Source::stem).collect();
+    modules.extend(homes.values().map(String::as_str));
+    let mut wrong = Vec::new();
+    for source in members() {
+        let used: BTreeSet<String> =
+            names_after(&source.code, &format!(r"\bsuper::|\bcrate::{room}::"))
+                .into_iter()
+                .filter_map(|name| match homes.get(&name) {
+                    Some(home) => Some(home.clone()),
+                    None => modules.contains(name.as_str()).then_some(name),
+                })
+                .collect();
+        let others = used
+            .iter()
+            .filter(|used| *used != source.stem() && !shared.contains(&used.as_str()));
+        wrong.extend(others.map(|used| format!("{} uses {used}", source.name)));
+    }
+    wrong
+}
+
+/// Which module each name comes from that a room passes on.
+fn homes(front: &str) -> BTreeMap<String, String> {
+    let mut homes = BTreeMap::new();
+    for found in regex(r"pub use (\w+)::(\{[^}]*\}|\w+)").captures_iter(front) {
+        let names = in_braces(found[2].trim_start_matches('{'));
+        homes.extend(
+            names
+                .iter()
+                .map(|name| (first_name(name), found[1].to_owned())),
+        );
+    }
+    homes
+}
+
+/// Every `area::condition` that is written in the code.
+fn codes() -> BTreeSet<String> {
+    let code = regex(r#""([a-z0-9_]+::[a-z0-9_]+)""#);
+    let codes = |source: &Source| -> Vec<String> {
+        code.captures_iter(&source.code)
+            .map(|found| found[1].to_owned())
+            .collect()
+    };
+    sources().iter().flat_map(codes).collect()
+}
+
+#[track_caller]
+fn assert_none(what: &str, is_meant: impl Fn(&Source) -> bool, pattern: &str) {
+    let pattern = regex(pattern);
+    let sources = sources();
+    let found: Vec<String> = (sources.iter())
+        .filter(|source| is_meant(source))
+        .flat_map(|source| source.code.lines().map(move |line| (source, line)))
+        .filter(|(_, line)| pattern.is_match(line))
+        .map(|(source, line)| format!("{}: {what}: {}", source.name, line.trim()))
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+fn sources() -> Vec<Source> {
+    let files = files_below("src");
+    assert!(files.len() > 50, "the sources are found");
+    (files.iter())
+        .map(|file| Source::new(&file.display().to_string(), &read(file)))
+        .collect()
+}
+
+fn is_rust(file: &PathBuf) -> bool {
+    file.extension().is_some_and(|ending| ending == "rs")
+}
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("a pattern")
+}
+
+/// The files below a folder of the checkout, by their path in it.
+fn files_below(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(checkout().join(&folder)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let path = folder.join(entry.file_name());
+            match entry.file_type().expect("a type").is_dir() {
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn read(file: impl AsRef<Path>) -> String {
+    let path = checkout().join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
