@@ -149,7 +149,7 @@ fn a_recipe_behind_a_closed_door_is_hidden() {
     let place = Place::new();
     fs::create_dir(place.path("closed")).expect("a directory");
     place.give_away();
-    fs::set_permissions(place.path("closed"), fs::Permissions::from_mode(0)).expect("a mode");
+    fs::set_permissions(place.path("closed"), fs::Permissions::from_mode(0o000)).expect("a mode");
     let run = place
         .ordinary(program(place.path("isorecipe")))
         .args(&["validate", "--json", "closed/recipe.yaml"])

@@ -205,11 +205,6 @@ impl PivotRoot {
             .why("the kernel changes the root only where nobody else would notice")
             .help("`mount: {propagation: private}`");
         }
-        if mount.locked {
-            return Refusal::new("pivot_root::locked", format!("the mount on {shown} is not yours to move"))
-                .why("it was there before the mount namespace was made")
-                .help(format!("bind it onto itself after the `mount` layer: `bind: {{from: {shown}, to: {shown}}}`"));
-        }
         if !new.at.path.as_os_str().is_empty() {
             return Refusal::new(
                 "pivot_root::not_a_mount_point",
@@ -217,6 +212,11 @@ impl PivotRoot {
             )
             .why("only the root of a mount can become the root")
             .help("mount something there first: an `overlay`, a `bind` or a `tmpfs`");
+        }
+        if mount.locked {
+            return Refusal::new("pivot_root::locked", format!("the mount on {shown} is not yours to move"))
+                .why("it was there before the mount namespace was made")
+                .help(format!("bind it onto itself after the `mount` layer: `bind: {{from: {shown}, to: {shown}}}`"));
         }
         unexplained(self, fault)
     }
