@@ -125,14 +125,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
     }
-    let is_apply = std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == "apply");
-    ExitCode::from(if is_apply {
-        COULD_NOT_START
-    } else {
-        WRONG_USAGE
-    })
+    let is_apply = std::env::args_os().nth(1).is_some_and(|word| word == "apply");
+    ExitCode::from(if is_apply { COULD_NOT_START } else { WRONG_USAGE })
 }
 
 impl Output {
@@ -151,12 +145,7 @@ impl Output {
             (_, true) => Format::Plain,
             _ => Format::Fancy,
         };
-        Style {
-            format,
-            color: self.has_color(),
-            unicode: has_unicode(),
-            width: width(),
-        }
+        Style { format, color: self.has_color(), unicode: has_unicode(), width: width() }
     }
 
     fn has_color(&self) -> bool {
@@ -191,12 +180,8 @@ fn has_unicode() -> bool {
 
 /// How wide the terminal is; `COLUMNS` wins.
 fn width() -> usize {
-    let wished = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok());
-    wished
-        .or_else(|| sys::terminal::width().map(usize::from))
-        .unwrap_or(100)
+    let wished = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    wished.or_else(|| sys::terminal::width().map(usize::from)).unwrap_or(100)
 }
 
 /// Where a recipe comes from.
@@ -249,15 +234,10 @@ impl RecipePath {
     }
 
     fn load(&self) -> Result<Loaded, Box<Diagnostic>> {
-        let bytes = self
-            .bytes()
-            .map_err(|error| Box::new(recipe::unreadable(&self.name(), &error)))?;
+        let bytes =
+            self.bytes().map_err(|error| Box::new(recipe::unreadable(&self.name(), &error)))?;
         let (recipe, document, diagnostics) = Recipe::read(&bytes, &self.name(), &self.folder());
-        Ok(Loaded {
-            recipe,
-            document,
-            diagnostics,
-        })
+        Ok(Loaded { recipe, document, diagnostics })
     }
 
     /// The recipe, or the exit code after saying what is wrong with it.
@@ -267,11 +247,7 @@ impl RecipePath {
                 output.complain(&[*diagnostic]);
                 None
             }
-            Ok(Loaded {
-                recipe,
-                document,
-                diagnostics,
-            }) => {
+            Ok(Loaded { recipe, document, diagnostics }) => {
                 output.complain(&diagnostics);
                 recipe.map(|recipe| (recipe, document))
             }
@@ -281,20 +257,15 @@ impl RecipePath {
 
 /// Adds places to diagnostics, errors first.
 fn located(document: &Document, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let mut located: Vec<_> = diagnostics
-        .into_iter()
-        .map(|diagnostic| document.locate(diagnostic))
-        .collect();
+    let mut located: Vec<_> =
+        diagnostics.into_iter().map(|diagnostic| document.locate(diagnostic)).collect();
     located.sort_by_key(|diagnostic| diagnostic.severity() == Severity::Warning);
     located
 }
 
 /// Writes a result to standard output; a reader that went away is no problem.
 fn print(text: &str) -> u8 {
-    match io::stdout()
-        .write_all(text.as_bytes())
-        .and_then(|()| io::stdout().flush())
-    {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {

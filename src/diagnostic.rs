@@ -92,10 +92,7 @@ impl Refusal {
 
     /// Marks the other place involved, and says what it has to do with this one.
     pub fn also(mut self, path: Path, why: impl AsRef<str>) -> Refusal {
-        self.also = Some(Also {
-            path: Some(path),
-            why: legible::words(why.as_ref()),
-        });
+        self.also = Some(Also { path: Some(path), why: legible::words(why.as_ref()) });
         self
     }
 
@@ -132,11 +129,7 @@ impl Observed {
     /// `step` is its number in the plan, from 1. `call` is named as its manual page is, `sethostname` or `sethostname(2)`.
     pub fn new(step: usize, call: &str, errno: i32) -> Observed {
         let call = call.strip_suffix("(2)").unwrap_or(call);
-        Observed {
-            step,
-            call: legible::words(call),
-            errno,
-        }
+        Observed { step, call: legible::words(call), errno }
     }
 
     /// The step's number in the plan, from 1.
@@ -219,9 +212,8 @@ impl Diagnostic {
         also_span: Option<Range<usize>>,
     ) -> Diagnostic {
         self.span = span.map(|span| source.fit(span));
-        self.also_span = also_span
-            .filter(|_| self.refusal.also.is_some())
-            .map(|span| source.fit(span));
+        self.also_span =
+            also_span.filter(|_| self.refusal.also.is_some()).map(|span| source.fit(span));
         self.source = Some(Arc::clone(source));
         self
     }
@@ -229,16 +221,10 @@ impl Diagnostic {
     /// A mistake of the file itself, whose spans are known from the start.
     pub fn mistake(mistake: Mistake, source: &Arc<Source>) -> Diagnostic {
         let (also_span, also_why) = mistake.also.unzip();
-        let mut refusal = Refusal::new(mistake.code, mistake.message)
-            .why(mistake.why)
-            .help(mistake.help);
-        refusal.also = also_why.map(|why| Also {
-            path: None,
-            why: legible::words(&why),
-        });
-        refusal
-            .at(mistake.path)
-            .locate(source, Some(mistake.span), also_span)
+        let mut refusal =
+            Refusal::new(mistake.code, mistake.message).why(mistake.why).help(mistake.help);
+        refusal.also = also_why.map(|why| Also { path: None, why: legible::words(&why) });
+        refusal.at(mistake.path).locate(source, Some(mistake.span), also_span)
     }
 
     /// Whether isorecipe stops or goes on.
@@ -319,9 +305,7 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        self.source
-            .as_deref()
-            .map(|source| source as &dyn miette::SourceCode)
+        self.source.as_deref().map(|source| source as &dyn miette::SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

@@ -85,16 +85,7 @@ fn attempt(plan: &Plan) -> Result<Outcome, Errno> {
     match side {
         Side::Child => {
             drop(ours);
-            child::play(
-                plan,
-                &child::Birth {
-                    proc,
-                    slots: &slots,
-                    before,
-                    foreground,
-                },
-                theirs,
-            )
+            child::play(plan, &child::Birth { proc, slots: &slots, before, foreground }, theirs)
         }
         Side::Parent(pid) => {
             drop(theirs);
@@ -122,18 +113,14 @@ fn foreground() -> Option<BorrowedFd<'static>> {
 
 /// The host's procfs, for the plans that write to it; a fake one is none.
 fn open_proc(plan: &Plan) -> Option<OwnedFd> {
-    let is_needed = plan.steps.iter().any(|step| {
-        matches!(
-            step.op,
-            Op::DenySetgroups(_) | Op::WriteMap(_) | Op::MountImage(_)
-        )
-    });
+    let is_needed = plan
+        .steps
+        .iter()
+        .any(|step| matches!(step.op, Op::DenySetgroups(_) | Op::WriteMap(_) | Op::MountImage(_)));
     if !is_needed {
         return None;
     }
-    descriptor::open_directory(None, c"/proc", Walk::Free)
-        .ok()
-        .filter(|proc| mount::is_proc(proc))
+    descriptor::open_directory(None, c"/proc", Walk::Free).ok().filter(|proc| mount::is_proc(proc))
 }
 
 /// Whether the next step that is not taken at birth is this actor's.

@@ -191,10 +191,7 @@ impl Model {
             dumpable: true,
             no_new_privs: false,
         };
-        let of_host = Owned {
-            owner: UserId::HOST,
-            own: false,
-        };
+        let of_host = Owned { owner: UserId::HOST, own: false };
         Self {
             users: vec![UserNamespace::host()],
             process,
@@ -221,21 +218,13 @@ impl Model {
     /// (`user_namespaces(7)`, "Capabilities").
     pub fn capable(&self, over: UserId, capability: u32) -> bool {
         let process = &self.process;
-        self.is_capable(
-            (process.user, process.uid, process.capabilities),
-            over,
-            capability,
-        )
+        self.is_capable((process.user, process.uid, process.capabilities), over, capability)
     }
 
     /// The same, for the supervisor, which stays what it was.
     pub fn supervisor_capable(&self, over: UserId, capability: u32) -> bool {
         let caller = &self.host.caller;
-        self.is_capable(
-            (UserId::HOST, caller.uid, caller.capabilities),
-            over,
-            capability,
-        )
+        self.is_capable((UserId::HOST, caller.uid, caller.capabilities), over, capability)
     }
 
     fn is_capable(&self, who: (UserId, u32, u64), over: UserId, capability: u32) -> bool {
@@ -309,10 +298,7 @@ impl Model {
 
     /// Makes a namespace of this kind and puts the process (or its next child) in.
     pub fn make(&mut self, kind: Namespace) {
-        let owned = Owned {
-            owner: self.process.user,
-            own: true,
-        };
+        let owned = Owned { owner: self.process.user, own: true };
         match kind {
             Namespace::User => self.make_user(),
             Namespace::Mount => self.mounts.copy_for(self.process.user),
@@ -328,10 +314,7 @@ impl Model {
             Namespace::Mount => self.mounts.owner = UserId::PRESUMED,
             Namespace::Uts => self.uts.owner = UserId::PRESUMED,
             Namespace::Pid => {
-                self.pid_for_children = Some(Owned {
-                    owner: UserId::PRESUMED,
-                    own: true,
-                });
+                self.pid_for_children = Some(Owned { owner: UserId::PRESUMED, own: true });
             }
         }
     }

@@ -96,11 +96,7 @@ pub struct Need {
 impl Need {
     /// `CAP_SYS_ADMIN` over the owner of something.
     pub fn admin(over: UserId, what: &'static str) -> Self {
-        Self {
-            capability: capability::SYS_ADMIN,
-            over,
-            what,
-        }
+        Self { capability: capability::SYS_ADMIN, over, what }
     }
 }
 
@@ -158,17 +154,9 @@ pub type Slots = [std::cell::OnceCell<OwnedFd>];
 
 /// A fault whose cause nobody knows: the step, the call, the errno, no more.
 fn unexplained(operation: &dyn Operation, fault: Fault) -> Refusal {
-    Refusal::new(
-        "step::refused",
-        format!("the kernel refused to {operation}"),
-    )
-    .why(format!(
-        "{} gave {:?}: {}",
-        fault.call,
-        fault.errno,
-        fault.errno.desc()
-    ))
-    .help("`isorecipe plan` shows the state before each step")
+    Refusal::new("step::refused", format!("the kernel refused to {operation}"))
+        .why(format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc()))
+        .help("`isorecipe plan` shows the state before each step")
 }
 
 /// What the kernel's yes means to a check that has a fault to report.

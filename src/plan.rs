@@ -99,13 +99,10 @@ impl Plan {
 
     /// The first step that the model is sure to be refused.
     pub fn first_no(&self) -> Option<(usize, Fault)> {
-        self.steps
-            .iter()
-            .enumerate()
-            .find_map(|(index, step)| match step.answer {
-                Answer::No(fault) => Some((index, fault)),
-                _ => None,
-            })
+        self.steps.iter().enumerate().find_map(|(index, step)| match step.answer {
+            Answer::No(fault) => Some((index, fault)),
+            _ => None,
+        })
     }
 
     /// Takes every namespace one by one again, so that it is seen which fails.
@@ -123,11 +120,7 @@ impl Plan {
 }
 
 fn observed(refusal: Refusal, step: usize, fault: Fault) -> Refusal {
-    refusal.observed(Observed::new(
-        step + 1,
-        fault.call.name(),
-        fault.errno as i32,
-    ))
+    refusal.observed(Observed::new(step + 1, fault.call.name(), fault.errno as i32))
 }
 
 /// Takes the steps of one layer after the other.
@@ -230,15 +223,7 @@ impl Planner {
         {
             self.plan.leaks.push(leak.at(origin.clone()));
         }
-        let step = Step {
-            by,
-            op,
-            origin,
-            answer,
-            needs,
-            is_capable,
-            at_birth: false,
-        };
+        let step = Step { by, op, origin, answer, needs, is_capable, at_birth: false };
         step.take_effect(&mut self.model);
         self.plan.steps.push(step);
     }
@@ -299,10 +284,7 @@ impl Planner {
     pub fn is_own(&self, path: &Path) -> bool {
         self.model.walk(path).is_ok_and(|found| {
             let (filesystem, _) = self.model.mounts.within(&found.at);
-            !matches!(
-                self.model.mounts.filesystem(filesystem).filesystem,
-                Filesystem::Host(_)
-            )
+            !matches!(self.model.mounts.filesystem(filesystem).filesystem, Filesystem::Host(_))
         })
     }
 
@@ -345,27 +327,15 @@ impl Planner {
             Some(&(_, slot)) => Source::Slot(slot, path),
             None => Source::Path(path),
         };
-        self.step(Bind {
-            from,
-            to: KernelPath::new(to),
-            read_only,
-        });
+        self.step(Bind { from, to: KernelPath::new(to), read_only });
     }
 
     /// The root is another from now on; the old one may be kept for a while.
     pub fn pivoted(&mut self, old: Option<PathBuf>) {
         self.has_pivoted = true;
         // A pivot that cannot work keeps nothing that would have to go.
-        let works = !matches!(
-            self.plan.steps.last(),
-            Some(Step {
-                answer: Answer::No(_),
-                ..
-            })
-        );
-        self.old_root = old
-            .filter(|_| works)
-            .map(|old| (old, self.layer.key("old")));
+        let works = !matches!(self.plan.steps.last(), Some(Step { answer: Answer::No(_), .. }));
+        self.old_root = old.filter(|_| works).map(|old| (old, self.layer.key("old")));
     }
 
     /// Whether the root has changed.

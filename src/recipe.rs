@@ -141,14 +141,11 @@ impl Recipe {
             recipe.check(tree, &mut mistakes);
         }
         let source = Arc::new(Source::new(name, String::from_utf8_lossy(bytes)));
-        let recipe = recipe.filter(|_| mistakes.is_empty()).map(|recipe| Recipe {
-            folder: folder.to_owned(),
-            ..recipe
-        });
-        let diagnostics = mistakes
-            .into_iter()
-            .map(|mistake| Diagnostic::mistake(mistake, &source))
-            .collect();
+        let recipe = recipe
+            .filter(|_| mistakes.is_empty())
+            .map(|recipe| Recipe { folder: folder.to_owned(), ..recipe });
+        let diagnostics =
+            mistakes.into_iter().map(|mistake| Diagnostic::mistake(mistake, &source)).collect();
         (recipe, Document { source, tree }, diagnostics)
     }
 
@@ -156,12 +153,7 @@ impl Recipe {
     fn check(&self, tree: &Tree, mistakes: &mut Vec<Mistake>) {
         let mut mistake = |path: yaml::Path, part, code, message: &str, why: &str, help: &str| {
             let span = tree.locate(&path, part);
-            mistakes.push(
-                Mistake::new(code, message)
-                    .at(path, span)
-                    .why(why)
-                    .help(help),
-            );
+            mistakes.push(Mistake::new(code, message).at(path, span).why(why).help(help));
         };
         if self.command.as_ref().is_some_and(Vec::is_empty) {
             mistake(
@@ -173,10 +165,8 @@ impl Recipe {
                 "write `command: [bash]`, or leave `command` out for your shell",
             );
         }
-        let names = self
-            .env
-            .keys()
-            .map(|name| (yaml::Path::root().key("env").key(name), Part::Key, name));
+        let names =
+            self.env.keys().map(|name| (yaml::Path::root().key("env").key(name), Part::Key, name));
         let passed = self.pass_env.iter().enumerate().map(|(index, name)| {
             let path = yaml::Path::root().key("pass_env").index(index);
             (path, Part::Value, name)
@@ -254,11 +244,7 @@ impl Recipe {
             .take_while(|(_, layer)| !matches!(layer, Layer::PivotRoot(_)))
             .flat_map(|(index, layer)| {
                 let at = place(layer, index);
-                layer
-                    .layer()
-                    .sources()
-                    .into_iter()
-                    .map(move |(field, path)| (at.key(field), path))
+                layer.layer().sources().into_iter().map(move |(field, path)| (at.key(field), path))
             })
             .collect()
     }
@@ -271,17 +257,9 @@ impl Recipe {
             planner.step(ChangeDirectory(KernelPath::new(cwd)));
         }
         if let Some((index, pid)) =
-            self.layers
-                .iter()
-                .enumerate()
-                .rev()
-                .find_map(|(index, layer)| {
-                    if let Layer::Pid(pid) = layer {
-                        Some((index, pid))
-                    } else {
-                        None
-                    }
-                })
+            self.layers.iter().enumerate().rev().find_map(|(index, layer)| {
+                if let Layer::Pid(pid) = layer { Some((index, pid)) } else { None }
+            })
             && pid.init
         {
             planner.enter(root.key("layers").index(index).key("pid"));
@@ -293,10 +271,8 @@ impl Recipe {
         }
         planner.enter(root.key("command"));
         let environment = self.environment(run);
-        let path = environment
-            .iter()
-            .find(|(name, _)| name == "PATH")
-            .map(|(_, value)| value.clone());
+        let path =
+            environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
         let command = self.command(run, planner.host());
         planner.step(Execute::new(&command, environment, path.as_deref()));
     }
@@ -307,13 +283,7 @@ impl Recipe {
         }
         match &self.command {
             Some(words) => words.iter().map(|word| word.0.clone().into()).collect(),
-            None => vec![
-                host.caller
-                    .shell
-                    .clone()
-                    .unwrap_or_else(|| SHELL.into())
-                    .into(),
-            ],
+            None => vec![host.caller.shell.clone().unwrap_or_else(|| SHELL.into()).into()],
         }
     }
 
@@ -322,19 +292,11 @@ impl Recipe {
         let passes = |name: &OsString| {
             !self.clear_env || self.pass_env.iter().any(|passed| name == passed.as_str())
         };
-        let is_set = |name: &OsString| {
-            name.to_str()
-                .is_some_and(|name| self.env.contains_key(name))
-        };
-        let inherited = run
-            .environment
-            .iter()
-            .filter(|(name, _)| passes(name) && !is_set(name))
-            .cloned();
-        let set = self
-            .env
-            .iter()
-            .map(|(name, value)| (name.into(), value.0.clone().into()));
+        let is_set =
+            |name: &OsString| name.to_str().is_some_and(|name| self.env.contains_key(name));
+        let inherited =
+            run.environment.iter().filter(|(name, _)| passes(name) && !is_set(name)).cloned();
+        let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
         inherited.chain(set).collect()
     }
 }
@@ -345,12 +307,8 @@ fn drop_old_root(planner: &mut Planner) {
         return;
     };
     planner.enter(origin);
-    planner.step(DetachMount {
-        at: KernelPath::new(&old),
-    });
-    planner.step(RemoveDirectory {
-        path: KernelPath::new(&old),
-    });
+    planner.step(DetachMount { at: KernelPath::new(&old) });
+    planner.step(RemoveDirectory { path: KernelPath::new(&old) });
 }
 
 /// The format number says how to read the rest, so it comes first.
@@ -367,29 +325,20 @@ fn check_format(tree: &Tree, mistakes: &mut Vec<Mistake>) {
     };
     if place != 0 {
         mistakes.push(
-            Mistake::new(
-                "recipe::format_not_first",
-                "the format number is not the first key",
-            )
-            .at(path.clone(), entry.key_span.clone())
-            .why("it says how to read the rest")
-            .help("move `isorecipe: 1` to the top"),
+            Mistake::new("recipe::format_not_first", "the format number is not the first key")
+                .at(path.clone(), entry.key_span.clone())
+                .why("it says how to read the rest")
+                .help("move `isorecipe: 1` to the top"),
         );
     }
     if let Kind::Scalar(scalar) = &entry.value.kind
-        && scalar
-            .text
-            .parse::<u32>()
-            .is_ok_and(|number| number != FORMAT)
+        && scalar.text.parse::<u32>().is_ok_and(|number| number != FORMAT)
     {
         mistakes.push(
-            Mistake::new(
-                "recipe::unknown_format",
-                format!("there is no format {}", scalar.text),
-            )
-            .at(path, entry.value.span.clone())
-            .why("this isorecipe reads format 1")
-            .help("write `isorecipe: 1`, or install a newer isorecipe"),
+            Mistake::new("recipe::unknown_format", format!("there is no format {}", scalar.text))
+                .at(path, entry.value.span.clone())
+                .why("this isorecipe reads format 1")
+                .help("write `isorecipe: 1`, or install a newer isorecipe"),
         );
     }
 }

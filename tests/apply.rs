@@ -33,11 +33,7 @@ fn a_command_whose_interpreter_does_not_exist_ends_in_127() {
     let script = place.program("script", "#!/no/such/interpreter\n", 0o755);
     let run = place.apply("[]", &[&script]);
     assert_eq!(run.code_and_status(), ("command::no_loader".into(), 127));
-    assert!(
-        run.stderr.contains("/no/such/interpreter"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("/no/such/interpreter"), "{}", run.stderr);
 }
 
 #[test]
@@ -45,10 +41,7 @@ fn a_command_that_may_not_be_executed_ends_in_126() {
     let place = Place::new();
     let script = place.program("script", "#!/bin/sh\n", 0o644);
     let run = place.apply("[]", &[&script]);
-    assert_eq!(
-        run.code_and_status(),
-        ("command::not_executable".into(), 126)
-    );
+    assert_eq!(run.code_and_status(), ("command::not_executable".into(), 126));
 }
 
 #[test]
@@ -56,10 +49,7 @@ fn a_command_that_is_no_program_ends_in_126() {
     let place = Place::new();
     let text = place.program("text", "Dear kernel,\n", 0o755);
     let run = place.apply("[]", &[&text]);
-    assert_eq!(
-        run.code_and_status(),
-        ("command::not_a_program".into(), 126)
-    );
+    assert_eq!(run.code_and_status(), ("command::not_a_program".into(), 126));
 }
 
 #[test]
@@ -84,10 +74,7 @@ fn a_refusal_of_the_kernel_reads_like_a_predicted_one() {
 #[test]
 fn a_sandbox_without_proc_cannot_map_ids() {
     let place = Place::new();
-    let run = place.apply_within(
-        "user: {map: self}, mount, tmpfs: /proc",
-        "[user: {map: root}]",
-    );
+    let run = place.apply_within("user: {map: self}, mount, tmpfs: /proc", "[user: {map: root}]");
     assert_eq!(run.code_and_status(), ("map::no_proc".into(), 125));
 }
 
@@ -107,10 +94,7 @@ fn an_old_root_over_a_directory_with_something_in_it_cannot_be_tidied_away() {
     let layers = "[user: {map: root}, mount, bind: {from: root, to: root}, \
                    pivot_root: {new: root, old: old}]";
     let run = place.apply(layers, &["true"]);
-    assert_eq!(
-        run.code_and_status(),
-        ("pivot_root::old_not_empty".into(), 125)
-    );
+    assert_eq!(run.code_and_status(), ("pivot_root::old_not_empty".into(), 125));
 }
 
 #[test]
@@ -118,10 +102,7 @@ fn ids_that_nobody_has_given_cannot_be_mapped() {
     let place = Place::new();
     place.program("newuidmap", "#!/bin/sh\nexit 1\n", 0o755);
     let run = place.apply_with_path("[user: {map: {uid: [{inside: 0, outside: 7}]}}]");
-    assert_eq!(
-        run.code_and_status(),
-        ("map::no_subordinate_ids".into(), 125)
-    );
+    assert_eq!(run.code_and_status(), ("map::no_subordinate_ids".into(), 125));
 }
 
 #[test]
@@ -137,10 +118,7 @@ fn a_user_with_too_many_processes_gets_no_sandbox() {
     let place = Place::new();
     let recipe = b"isorecipe: 1\n";
     let script = "ulimit -u 0; exec ./isorecipe apply --json - true";
-    let run = place
-        .ordinary(program("/bin/bash"))
-        .args(&["-c", script])
-        .run(recipe);
+    let run = place.ordinary(program("/bin/bash")).args(&["-c", script]).run(recipe);
     assert_eq!(run.code_and_status(), ("sandbox::not_born".into(), 125));
 }
 
@@ -223,10 +201,7 @@ impl Place {
         let recipe = format!("isorecipe: 1\nlayers: {layers}\n");
         fs::write(self.path("inner.yaml"), recipe).expect("a recipe");
         let own = self.path("isorecipe").display().to_string();
-        self.apply(
-            &format!("[{outer}]"),
-            &[&own, "apply", "--json", "inner.yaml", "true"],
-        )
+        self.apply(&format!("[{outer}]"), &[&own, "apply", "--json", "inner.yaml", "true"])
     }
 
     /// Applies a recipe with the programs of this folder before all others.
@@ -245,10 +220,7 @@ impl Run {
     fn code_and_status(&self) -> (String, i32) {
         let problem: Value = serde_json::from_str(&self.stderr)
             .unwrap_or_else(|error| panic!("{error}, in {self:?}"));
-        (
-            problem["code"].as_str().expect("a code").to_owned(),
-            self.status,
-        )
+        (problem["code"].as_str().expect("a code").to_owned(), self.status)
     }
 }
 

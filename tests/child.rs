@@ -198,10 +198,7 @@ fn a_command_that_does_not_exist_is_told() {
 
 /// Root maps ids from outside; an ordinary user has no right to id 7, and `newuidmap` (if it is installed) says so.
 fn a_supervisor_that_takes_its_turn_lets_the_child_go_on_or_stop() {
-    let outcome = run(plan(
-        "[user: {map: {uid: [{inside: 0, outside: 7}]}}]",
-        "exit 7",
-    ));
+    let outcome = run(plan("[user: {map: {uid: [{inside: 0, outside: 7}]}}]", "exit 7"));
     match outcome {
         outcome if Host::at_hand().is_root() => assert_ends(outcome, 7),
         Outcome::Refused { fault, .. } => assert_eq!(fault.call, Call::Helper),
@@ -224,11 +221,7 @@ fn a_root_of_its_own_is_entered() {
     let layers = "[user: {map: root}, pid, mount, overlay: {lower: rootfs, at: merged}, \
                    bind: {from: /usr, to: merged/usr, read_only: true}, \
                    pivot_root: {new: merged, old: .old}, proc]";
-    let command = [
-        "/bin/sh",
-        "-c",
-        "test -d /merged -a ! -e /.old -a -e /proc/self && exit 7",
-    ];
+    let command = ["/bin/sh", "-c", "test -d /merged -a ! -e /.old -a -e /proc/self && exit 7"];
     let mut plan = planned(layers, folder.path(), &command);
     assert_ends(exec::run(&mut plan), 7);
 }

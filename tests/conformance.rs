@@ -92,9 +92,7 @@ const RANDOM_LISTS: usize = 4000;
 const STRANGER: u32 = 54_321;
 
 fn main() {
-    let seed = env::var("CONFORM_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = env::var("CONFORM_SEED").ok().and_then(|seed| seed.parse().ok());
     let fresh = seed.unwrap_or_else(|| u64::from(std::process::id()) ^ 0x5eed_0000_0000);
     let only = env::var("CONFORM_ONLY").ok();
     let mut lists = every_list();
@@ -106,11 +104,7 @@ fn main() {
     println!("{} lists of layers, fresh seed {fresh}", lists.len());
     let is_root = Uid::effective().is_root();
     let mut disagreements = 0;
-    for user in if is_root {
-        vec![None, Some(STRANGER)]
-    } else {
-        vec![None]
-    } {
+    for user in if is_root { vec![None, Some(STRANGER)] } else { vec![None] } {
         disagreements += check_all(&lists, user, is_root);
     }
     let failed = usize::from(disagreements > 0);
@@ -130,14 +124,11 @@ fn every_list() -> Vec<Vec<String>> {
         longest = longest
             .iter()
             .flat_map(|list| {
-                VARIANTS
-                    .iter()
-                    .filter(|layer| !list.iter().any(|had| had == *layer))
-                    .map(|layer| {
-                        let mut longer = list.clone();
-                        longer.push((*layer).to_owned());
-                        longer
-                    })
+                VARIANTS.iter().filter(|layer| !list.iter().any(|had| had == *layer)).map(|layer| {
+                    let mut longer = list.clone();
+                    longer.push((*layer).to_owned());
+                    longer
+                })
             })
             .collect();
         all.extend(longest.iter().cloned());
@@ -183,17 +174,12 @@ fn check_all(lists: &[Vec<String>], user: Option<u32>, is_root: bool) -> usize {
     for list in lists {
         scratch.reset();
         match check(list, &scratch, user, is_root) {
-            Verdict::Agree {
-                decided: yes,
-                open: maybe,
-            } => {
+            Verdict::Agree { decided: yes, open: maybe } => {
                 decided += yes;
                 open += maybe;
             }
             Verdict::Disagree(how) => {
-                let found = disagreements
-                    .entry(how)
-                    .or_insert_with(|| (0, list.clone()));
+                let found = disagreements.entry(how).or_insert_with(|| (0, list.clone()));
                 found.0 += 1;
                 if list.len() < found.1.len() {
                     found.1.clone_from(list);
@@ -205,18 +191,12 @@ fn check_all(lists: &[Vec<String>], user: Option<u32>, is_root: bool) -> usize {
         (None, true) => "root",
         _ => "an ordinary user",
     };
-    let all = disagreements
-        .values()
-        .map(|(count, _)| count)
-        .sum::<usize>();
+    let all = disagreements.values().map(|(count, _)| count).sum::<usize>();
     println!(
         "as {who}: {all} disagreements; {decided} answers of the model, {open} left to the kernel"
     );
     for (how, (count, list)) in &disagreements {
-        println!(
-            "\n{count} times: {how}\n  CONFORM_ONLY='{}'",
-            list.join(" + ")
-        );
+        println!("\n{count} times: {how}\n  CONFORM_ONLY='{}'", list.join(" + "));
     }
     all
 }
@@ -243,10 +223,7 @@ fn check(list: &[String], scratch: &Scratch, user: Option<u32>, is_root: bool) -
             if status != WaitStatus::Exited(child, 0) {
                 return Verdict::Disagree(format!("the run ended with {status:?}"));
             }
-            match said
-                .strip_prefix("= ")
-                .and_then(|counts| counts.split_once(' '))
-            {
+            match said.strip_prefix("= ").and_then(|counts| counts.split_once(' ')) {
                 Some((decided, open)) => Verdict::Agree {
                     decided: decided.parse().expect("a number"),
                     open: open.parse().expect("a number"),
@@ -266,13 +243,7 @@ fn in_sacrificial_namespaces(user: Option<u32>, is_root: bool) -> Result<(), Str
     let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
     unshare(flags).map_err(|errno| failed("unshare", errno))?;
     let all = |kind: MsFlags| {
-        mount(
-            None::<&str>,
-            "/",
-            None::<&str>,
-            MsFlags::MS_REC | kind,
-            None::<&str>,
-        )
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | kind, None::<&str>)
     };
     all(MsFlags::MS_PRIVATE).map_err(|errno| failed("private", errno))?;
     all(MsFlags::MS_SHARED).map_err(|errno| failed("shared", errno))?;
@@ -290,17 +261,10 @@ fn predict_and_run(list: &[String], folder: &Path) -> Result<String, String> {
     let yaml = recipe(list, folder);
     let (recipe, _, mistakes) = Recipe::read(yaml.as_bytes(), "case", folder);
     let recipe = recipe.ok_or_else(|| format!("{mistakes:?}"))?;
-    let run = Run {
-        is_live: true,
-        ..Run::default()
-    };
+    let run = Run { is_live: true, ..Run::default() };
     let mut plan = recipe.plan_knowing(Host::probe(), &run);
     let predicted = plan.first_no();
-    let steps: Vec<_> = plan
-        .steps
-        .iter()
-        .map(|step| (step.op.to_string(), step.answer))
-        .collect();
+    let steps: Vec<_> = plan.steps.iter().map(|step| (step.op.to_string(), step.answer)).collect();
     let observed = match exec::run(&mut plan) {
         Outcome::Refused { step, fault, .. } => Some((step, fault)),
         Outcome::Ended(Change::Exited(0)) => None,
@@ -327,11 +291,7 @@ fn predict_and_run(list: &[String], folder: &Path) -> Result<String, String> {
             format!("`{what}`: {} {:?}", fault.call, fault.errno)
         }
     };
-    Ok(format!(
-        "model {}, kernel {}",
-        say(predicted),
-        say(observed)
-    ))
+    Ok(format!("model {}, kernel {}", say(predicted), say(observed)))
 }
 
 /// Before a pivot the target is in the scratch folder, after it the root itself.
@@ -344,11 +304,7 @@ fn recipe(list: &[String], folder: &Path) -> String {
             true => (String::new(), "/"),
         };
         let layer = layer.replace("TARGET/", &format!("{target}/"));
-        let target = if target.is_empty() {
-            "/".to_owned()
-        } else {
-            target
-        };
+        let target = if target.is_empty() { "/".to_owned() } else { target };
         let layer = layer.replace("TARGET", &target).replace("PROC", proc);
         yaml.push_str(&format!("  - {layer}\n"));
         has_pivoted |= layer.starts_with("pivot_root");
@@ -393,12 +349,8 @@ impl Scratch {
         for path in all {
             let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o755));
             if let Some(owner) = self.owner {
-                chown(
-                    &path,
-                    Some(Uid::from_raw(owner)),
-                    Some(Gid::from_raw(owner)),
-                )
-                .expect("an owner");
+                chown(&path, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))
+                    .expect("an owner");
             }
         }
     }

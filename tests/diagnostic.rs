@@ -24,17 +24,11 @@ fn fancy() -> Style {
 }
 
 fn plain() -> Style {
-    Style {
-        format: Format::Plain,
-        ..fancy()
-    }
+    Style { format: Format::Plain, ..fancy() }
 }
 
 fn json() -> Style {
-    Style {
-        format: Format::Json,
-        ..fancy()
-    }
+    Style { format: Format::Json, ..fancy() }
 }
 
 fn hostname() -> Path {
@@ -187,9 +181,7 @@ error[hostname::shared]: this hostname belongs to the host
 
 #[test]
 fn the_other_place_gets_a_frame_of_its_own_when_it_is_far() {
-    let both = refusal()
-        .also(Path::root(), "counted from here")
-        .at(hostname());
+    let both = refusal().also(Path::root(), "counted from here").at(hostname());
     check(
         &[locate(both, STEP2, "HOGE", Some("isorecipe"))],
         fancy(),
@@ -377,10 +369,7 @@ help: put a `uts` layer before it
 
 #[test]
 fn ascii_is_enough() {
-    let how = Style {
-        unicode: false,
-        ..fancy()
-    };
+    let how = Style { unicode: false, ..fancy() };
     let both = refusal().also(user(), "root only in here").at(hostname());
     check(
         &[locate(both, STEP2, "HOGE", Some("user"))],
@@ -404,10 +393,7 @@ error[hostname::shared]: this hostname belongs to the host
 
 #[test]
 fn colour_marks_the_severity_the_places_and_the_help() {
-    let how = Style {
-        color: true,
-        ..fancy()
-    };
+    let how = Style { color: true, ..fancy() };
     let both = refusal().also(user(), "root only in here").at(hostname());
     let rendered = render(&[locate(both, STEP2, "HOGE", Some("user"))], &how);
     let spelled = rendered.replace('\u{1b}', "^");
@@ -585,20 +571,13 @@ fn words_that_hide_or_act_are_spelled_out() {
     for how in [fancy(), plain(), json()] {
         let rendered = render(&[told.clone(), located.clone()], &how);
         assert!(!rendered.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')));
-        assert!(
-            !rendered
-                .lines()
-                .any(|line| line.starts_with("error: all is well"))
-        );
+        assert!(!rendered.lines().any(|line| line.starts_with("error: all is well")));
     }
 }
 
 #[test]
 fn a_narrow_terminal_crops_lines_and_wraps_words() {
-    let how = Style {
-        width: 60,
-        ..fancy()
-    };
+    let how = Style { width: 60, ..fancy() };
     let text = "layers:\n  - bind: {source: /usr/share/a/long/way/down, target: /opt/share, write: true}\n  - mask: [/proc/kcore, /proc/keys, /proc/latency_stats, /proc/timer_list]\n";
     let long = refusal()
         .why("the sources of a bind are opened where the earlier layers left the tree")
@@ -663,10 +642,7 @@ error[hostname::shared]: this hostname belongs to the host
 
 #[test]
 fn what_can_be_typed_or_copied_is_never_broken() {
-    let how = Style {
-        width: 40,
-        ..fancy()
-    };
+    let how = Style { width: 40, ..fancy() };
     let typed = "isorecipe plan --allow-host-changes recipes/whose-name-is-longer-than-a-line.yaml";
     check(
         &[refusal().help(typed).at(hostname())],
@@ -685,20 +661,12 @@ error[hostname::shared]: this hostname
 
 #[test]
 fn a_long_place_keeps_its_start_in_sight() {
-    let how = Style {
-        width: 40,
-        ..fancy()
-    };
+    let how = Style { width: 40, ..fancy() };
     let text = "mask: /proc/kcore:/proc/keys:/proc/latency_stats:/proc/timer_list\n";
-    let long = refusal()
-        .why("none of these is there before `proc` is mounted")
-        .at(hostname());
+    let long = refusal().why("none of these is there before `proc` is mounted").at(hostname());
     check(
         &[locate(long, text, &text[6..], None)],
-        Style {
-            unicode: false,
-            ..how
-        },
+        Style { unicode: false, ..how },
         r#"
 error[hostname::shared]: this hostname
   belongs to the host
@@ -716,10 +684,7 @@ error[hostname::shared]: this hostname
 
 #[test]
 fn cropping_counts_columns_and_not_characters() {
-    let how = Style {
-        width: 40,
-        ..fancy()
-    };
+    let how = Style { width: 40, ..fancy() };
     let wide = "about: 名前空間は名前空間である、名前はまだ無い HOGE 名前空間は名前空間\n";
     check(
         &[at(wide, "HOGE")],
@@ -774,14 +739,8 @@ fn an_empty_line_leaves_no_blank_behind() {
 
 #[test]
 fn a_wide_terminal_changes_nothing_that_fits() {
-    let how = Style {
-        width: 200,
-        ..fancy()
-    };
-    assert_eq!(
-        render(&[at(STEP2, "HOGE")], &how),
-        render(&[at(STEP2, "HOGE")], &fancy())
-    );
+    let how = Style { width: 200, ..fancy() };
+    assert_eq!(render(&[at(STEP2, "HOGE")], &how), render(&[at(STEP2, "HOGE")], &fancy()));
 }
 
 #[test]
@@ -805,15 +764,9 @@ fn a_line_too_long_for_people_is_told_in_words() {
 #[test]
 fn json_has_the_same_facts() {
     let observed = Observed::new(4, "sethostname(2)", Errno::EPERM as i32);
-    let all = refusal()
-        .also(user(), "root only in here")
-        .observed(observed)
-        .at(hostname());
+    let all = refusal().also(user(), "root only in here").observed(observed).at(hostname());
     check(
-        &[
-            locate(all, STEP2, "HOGE", Some("user")),
-            refusal().at(hostname()).warning(),
-        ],
+        &[locate(all, STEP2, "HOGE", Some("user")), refusal().at(hostname()).warning()],
         json(),
         r#"
 {"severity":"error","code":"hostname::shared","message":"this hostname belongs to the host","why":"no UTS namespace yet","help":"put a `uts` layer before it","path":"layers[1].hostname","file":"recipe.yaml","line":7,"column":15,"end_line":7,"end_column":19,"span":[96,100],"also":{"path":"layers[0]","file":"recipe.yaml","line":6,"column":5,"end_line":6,"end_column":9,"span":[64,68],"why":"root only in here"},"step":4,"call":"sethostname","errno":1,"errno_name":"EPERM"}
@@ -828,9 +781,7 @@ fn the_schema_of_json_names_every_key() {
     let record = serde_json::to_value(Record::from(&refusal().at(hostname()))).unwrap();
     for key in record.as_object().unwrap().keys() {
         assert!(
-            schema
-                .pointer(&format!("/properties/{key}/description"))
-                .is_some()
+            schema.pointer(&format!("/properties/{key}/description")).is_some()
                 || key == "severity",
             "{key}"
         );
@@ -866,10 +817,7 @@ fn without_our_colours(rendered: &str) -> String {
     let mut rest = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (numbers, text) = piece.split_once('m').expect("a colour ends in `m`");
-        assert!(
-            numbers.chars().all(|c| c.is_ascii_digit() || c == ';'),
-            "{numbers:?}"
-        );
+        assert!(numbers.chars().all(|c| c.is_ascii_digit() || c == ';'), "{numbers:?}");
         rest.push_str(text);
     }
     rest

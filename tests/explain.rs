@@ -22,22 +22,12 @@ const IMAGE: &str = "[user: {map: root}, mount, \
 
 #[test]
 fn an_image_that_the_filesystem_does_not_accept_is_damaged() {
-    let seen = Evidence {
-        log: "xfs: Superblock has bad magic number".into(),
-        ..Evidence::default()
-    };
-    let said = explain(
-        "sudo",
-        IMAGE,
-        "mount the xfs image",
-        (Call::Fsconfig, Errno::EINVAL),
-        &seen,
-    );
+    let seen =
+        Evidence { log: "xfs: Superblock has bad magic number".into(), ..Evidence::default() };
+    let said =
+        explain("sudo", IMAGE, "mount the xfs image", (Call::Fsconfig, Errno::EINVAL), &seen);
     assert_eq!(said.code(), "image::damaged");
-    assert_eq!(
-        said.why(),
-        "fsconfig gave EINVAL: xfs: Superblock has bad magic number"
-    );
+    assert_eq!(said.why(), "fsconfig gave EINVAL: xfs: Superblock has bad magic number");
 }
 
 #[test]
@@ -50,14 +40,7 @@ fn a_kernel_without_the_filesystem_cannot_read_the_image() {
         Errno::ENODEV,
         "image::unknown_filesystem",
     );
-    check(
-        "sudo",
-        IMAGE,
-        "mount the xfs image",
-        Call::Fsopen,
-        Errno::EMFILE,
-        "step::refused",
-    );
+    check("sudo", IMAGE, "mount the xfs image", Call::Fsopen, Errno::EMFILE, "step::refused");
 }
 
 #[test]
@@ -70,101 +53,40 @@ fn a_filesystem_that_cannot_translate_ids_is_named() {
         Errno::EINVAL,
         "image::no_id_map",
     );
-    check(
-        "sudo",
-        IMAGE,
-        "mount the xfs image",
-        Call::MountSetattr,
-        Errno::ENOMEM,
-        "step::refused",
-    );
+    check("sudo", IMAGE, "mount the xfs image", Call::MountSetattr, Errno::ENOMEM, "step::refused");
 }
 
 #[test]
 fn a_machine_without_loop_devices_is_told_from_one_with_none_free() {
-    check(
-        "sudo",
-        IMAGE,
-        "mount the xfs image",
-        Call::Loop,
-        Errno::ENOENT,
-        "image::no_loop",
-    );
-    check(
-        "sudo",
-        IMAGE,
-        "mount the xfs image",
-        Call::Loop,
-        Errno::EBUSY,
-        "step::refused",
-    );
+    check("sudo", IMAGE, "mount the xfs image", Call::Loop, Errno::ENOENT, "image::no_loop");
+    check("sudo", IMAGE, "mount the xfs image", Call::Loop, Errno::EBUSY, "step::refused");
 }
 
 #[test]
 fn an_image_that_went_away_is_missing() {
-    check(
-        "sudo",
-        IMAGE,
-        "mount the xfs image",
-        Call::Open,
-        Errno::ENOENT,
-        "image::missing",
-    );
+    check("sudo", IMAGE, "mount the xfs image", Call::Open, Errno::ENOENT, "image::missing");
 }
 
 #[test]
 fn a_process_too_many_is_told_from_a_lack_of_memory() {
     let layers = "[user: {map: root}, pid]";
-    check(
-        "user",
-        layers,
-        "fork",
-        Call::Fork,
-        Errno::EAGAIN,
-        "fork::too_many",
-    );
-    check(
-        "user",
-        layers,
-        "fork",
-        Call::Fork,
-        Errno::ENOMEM,
-        "step::refused",
-    );
+    check("user", layers, "fork", Call::Fork, Errno::EAGAIN, "fork::too_many");
+    check("user", layers, "fork", Call::Fork, Errno::ENOMEM, "step::refused");
 }
 
 #[test]
 fn a_filter_that_denies_namespaces_is_told_from_a_kernel_that_does() {
-    let filtered = Evidence {
-        filtered: true,
-        ..Evidence::default()
-    };
+    let filtered = Evidence { filtered: true, ..Evidence::default() };
     let fault = (Call::Unshare, Errno::EPERM);
     let filter = explain("user", "[user]", "make a new user", fault, &filtered);
-    let kernel = explain(
-        "user",
-        "[user]",
-        "make a new user",
-        fault,
-        &Evidence::default(),
-    );
-    assert_eq!(
-        (filter.code(), kernel.code()),
-        ("seccomp::denies", "step::refused")
-    );
+    let kernel = explain("user", "[user]", "make a new user", fault, &Evidence::default());
+    assert_eq!((filter.code(), kernel.code()), ("seccomp::denies", "step::refused"));
 }
 
 #[test]
 fn apparmor_is_blamed_only_where_it_restricts_users() {
     let layers = "[user: {map: root}]";
-    check(
-        "user",
-        layers,
-        "write uid_map",
-        Call::WriteUidMap,
-        Errno::EPERM,
-        "step::refused",
-    );
+    check("user", layers, "write uid_map", Call::WriteUidMap, Errno::EPERM, "step::refused");
     for (step, call, errno) in [
         ("write uid_map", Call::WriteUidMap, Errno::EPERM),
         ("write deny", Call::WriteSetgroups, Errno::EACCES),
@@ -179,65 +101,23 @@ fn apparmor_is_blamed_only_where_it_restricts_users() {
 #[test]
 fn a_helper_that_fails_with_ids_it_may_give_has_lost_its_rights() {
     let layers = "[user: {map: auto}]";
-    check(
-        "user",
-        layers,
-        "write uid_map with",
-        Call::Helper,
-        Errno::EPERM,
-        "map::helper_refused",
-    );
-    check(
-        "user",
-        layers,
-        "write uid_map with",
-        Call::Helper,
-        Errno::ENOENT,
-        "map::helper_missing",
-    );
+    check("user", layers, "write uid_map with", Call::Helper, Errno::EPERM, "map::helper_refused");
+    check("user", layers, "write uid_map with", Call::Helper, Errno::ENOENT, "map::helper_missing");
 }
 
 #[test]
 fn a_proc_that_is_not_there_is_told_from_one_that_is_read_only() {
     let layers = "[user: {map: root}]";
-    check(
-        "user",
-        layers,
-        "write uid_map",
-        Call::WriteUidMap,
-        Errno::ENOENT,
-        "map::no_proc",
-    );
-    check(
-        "user",
-        layers,
-        "write uid_map",
-        Call::WriteUidMap,
-        Errno::EROFS,
-        "map::read_only_proc",
-    );
+    check("user", layers, "write uid_map", Call::WriteUidMap, Errno::ENOENT, "map::no_proc");
+    check("user", layers, "write uid_map", Call::WriteUidMap, Errno::EROFS, "map::read_only_proc");
 }
 
 #[test]
 fn a_place_for_the_old_root_that_has_something_in_it_stays() {
     let layers = "[user: {map: root}, mount, bind: {from: a-directory, to: a-directory}, \
                    pivot_root: {new: a-directory, old: inner}]";
-    check(
-        "user",
-        layers,
-        "remove",
-        Call::Rmdir,
-        Errno::ENOTEMPTY,
-        "pivot_root::old_not_empty",
-    );
-    check(
-        "user",
-        layers,
-        "remove",
-        Call::Rmdir,
-        Errno::EBUSY,
-        "step::refused",
-    );
+    check("user", layers, "remove", Call::Rmdir, Errno::ENOTEMPTY, "pivot_root::old_not_empty");
+    check("user", layers, "remove", Call::Rmdir, Errno::EBUSY, "step::refused");
 }
 
 #[test]
@@ -298,8 +178,7 @@ fn host(name: &str) -> Host {
     let mut host: Host = serde_json::from_str(&text).expect("a host");
     let folder = Path::new("/home/ann");
     let paths = std::mem::take(&mut host.paths).into_iter();
-    host.paths = paths
-        .map(|(path, fact)| (folder.join(path).components().collect(), fact))
-        .collect();
+    host.paths =
+        paths.map(|(path, fact)| (folder.join(path).components().collect(), fact)).collect();
     host
 }

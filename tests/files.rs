@@ -43,9 +43,7 @@ fn a_file_that_is_no_recorded_host_is_wrong_usage() {
 }
 
 fn validate(recipe: &str) -> Run {
-    isorecipe(["validate", "--json", recipe])
-        .current_dir(&folder_of_tests())
-        .run(b"")
+    isorecipe(["validate", "--json", recipe]).current_dir(&folder_of_tests()).run(b"")
 }
 
 /// The code of the only problem.

@@ -127,10 +127,7 @@ fn cases(file: &Path, text: &str) -> Vec<Case> {
         }
     }
     assert!(!cases.is_empty(), "{}: no recipe", file.display());
-    cases
-        .iter()
-        .map(|case| Case::new(case, first_line))
-        .collect()
+    cases.iter().map(|case| Case::new(case, first_line)).collect()
 }
 
 impl Case {
@@ -173,11 +170,7 @@ impl Case {
         let folder = tempfile::tempdir().expect("a folder");
         let host = folder.path().join("host.json");
         fs::write(&host, self.host().to_string()).expect("a recorded host");
-        let Run {
-            status,
-            stdout,
-            stderr,
-        } = isorecipe(["plan", "--json", "--host"])
+        let Run { status, stdout, stderr } = isorecipe(["plan", "--json", "--host"])
             .arg(&host)
             .arg("-")
             .current_dir(folder.path())
@@ -185,14 +178,11 @@ impl Case {
         let problems: Vec<Value> = match stdout.is_empty() {
             // The recipe could not be read: nothing to plan.
             true => stderr.lines().map(read_json).collect(),
-            false => read_json(&stdout)["problems"]
-                .as_array()
-                .cloned()
-                .expect("a list of problems"),
+            false => {
+                read_json(&stdout)["problems"].as_array().cloned().expect("a list of problems")
+            }
         };
-        let stops = problems
-            .iter()
-            .any(|problem| problem["severity"] == "error");
+        let stops = problems.iter().any(|problem| problem["severity"] == "error");
         assert_eq!(status, i32::from(stops), "{}: {problems:?}", self.title);
         problems
     }
@@ -249,10 +239,7 @@ fn read_json(text: &str) -> Value {
 }
 
 fn undrawn(drawn: &str) -> String {
-    drawn
-        .split_inclusive('\n')
-        .filter(|line| !is_drawing(line))
-        .collect()
+    drawn.split_inclusive('\n').filter(|line| !is_drawing(line)).collect()
 }
 
 fn is_drawing(line: &str) -> bool {

@@ -36,9 +36,8 @@ fn a_plan_for_people_stays_as_it_is() {
 
 #[test]
 fn every_golden_file_is_somebody_s() {
-    let programs = recipes()
-        .into_iter()
-        .flat_map(|recipe| HOSTS.map(|host| format!("{recipe}.{host}.json")));
+    let programs =
+        recipes().into_iter().flat_map(|recipe| HOSTS.map(|host| format!("{recipe}.{host}.json")));
     let people = FOR_PEOPLE.map(|recipe| format!("{recipe}.user.txt"));
     let expected: BTreeSet<String> = programs.chain(people).collect();
     assert_eq!(names_in(&folder_of_tests().join("golden")), expected);
@@ -49,12 +48,7 @@ fn a_plan_is_the_same_whoever_asks() {
     let elsewhere = isorecipe(["plan", "--json", "--host", "tests/hosts/user.json"])
         .arg("recipes/step4-rootless.yaml")
         .current_dir(&checkout())
-        .env([
-            ("HOME", "/nowhere"),
-            ("SHELL", "/bin/false"),
-            ("COLUMNS", "20"),
-            ("LANG", "C"),
-        ])
+        .env([("HOME", "/nowhere"), ("SHELL", "/bin/false"), ("COLUMNS", "20"), ("LANG", "C")])
         .run(b"");
     let here = plan("step4-rootless", "user", &["--json"]).0;
     assert_eq!(elsewhere.stdout, here);
@@ -92,10 +86,7 @@ fn plan(recipe: &str, host: &str, options: &[&str]) -> (String, String) {
     for option in options {
         program = program.arg(option);
     }
-    let run = program
-        .arg(format!("recipes/{recipe}.yaml"))
-        .current_dir(&checkout())
-        .run(b"");
+    let run = program.arg(format!("recipes/{recipe}.yaml")).current_dir(&checkout()).run(b"");
     (run.stdout, run.stderr)
 }
 

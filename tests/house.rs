@@ -23,10 +23,8 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Rooms whose files stand side by side and do not know each other, and the files that all may use.
-const SIDE_BY_SIDE: [(&str, &[&str]); 2] = [
-    ("layers", &["forms", "words"]),
-    ("ops", &["mount", "stage"]),
-];
+const SIDE_BY_SIDE: [(&str, &[&str]); 2] =
+    [("layers", &["forms", "words"]), ("ops", &["mount", "stage"])];
 
 /// Files that have outgrown the house. None may join them; who has shrunk moves out.
 const OUTGROWN: [&str; 5] = [
@@ -40,10 +38,7 @@ const LONGEST: usize = 400;
 
 #[test]
 fn a_room_uses_only_rooms_below() {
-    let wrong: Vec<String> = sources()
-        .iter()
-        .flat_map(Source::looks_up_or_sideways)
-        .collect();
+    let wrong: Vec<String> = sources().iter().flat_map(Source::looks_up_or_sideways).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -53,29 +48,17 @@ fn a_look_up_is_noticed() {
         "src/plan/merge.rs",
         "use crate::{\n    host::Host,\n    recipe::{self, Run},\n};",
     );
-    assert_eq!(
-        plan.looks_up_or_sideways(),
-        ["src/plan/merge.rs: plan uses recipe"]
-    );
+    assert_eq!(plan.looks_up_or_sideways(), ["src/plan/merge.rs: plan uses recipe"]);
     let inline = Source::new("src/host.rs", "fn f() -> crate::model::Model {}");
-    assert_eq!(
-        inline.looks_up_or_sideways(),
-        ["src/host.rs: host uses model"]
-    );
+    assert_eq!(inline.looks_up_or_sideways(), ["src/host.rs: host uses model"]);
     let parent = Source::new("src/host/probe.rs", "use super::super::cli;");
-    assert_eq!(
-        parent.looks_up_or_sideways(),
-        ["src/host/probe.rs: host uses cli"]
-    );
+    assert_eq!(parent.looks_up_or_sideways(), ["src/host/probe.rs: host uses cli"]);
 }
 
 #[test]
 fn a_look_to_the_side_is_noticed() {
     let host = Source::new("src/host.rs", "use crate::diagnostic::Refusal;");
-    assert_eq!(
-        host.looks_up_or_sideways(),
-        ["src/host.rs: host uses diagnostic"]
-    );
+    assert_eq!(host.looks_up_or_sideways(), ["src/host.rs: host uses diagnostic"]);
 }
 
 #[test]
@@ -89,17 +72,11 @@ fn layers_and_operations_do_not_know_each_other() {
 
 #[test]
 fn a_neighbour_is_noticed() {
-    let room = Source::new(
-        "src/layers.rs",
-        "pub use pid::{Pid, Init};\npub use words::Name;",
-    );
+    let room = Source::new("src/layers.rs", "pub use pid::{Pid, Init};\npub use words::Name;");
     let by_name = Source::new("src/layers/uts.rs", "use super::{Init, Name};");
     let by_path = Source::new("src/layers/proc.rs", "use super::pid::Anything;");
     let found = neighbours(&[room, by_name, by_path], "layers", &["words"]);
-    assert_eq!(
-        found,
-        ["src/layers/uts.rs uses pid", "src/layers/proc.rs uses pid"]
-    );
+    assert_eq!(found, ["src/layers/uts.rs uses pid", "src/layers/proc.rs uses pid"]);
 }
 
 #[test]
@@ -114,33 +91,22 @@ fn nothing_is_left_undone() {
 
 #[test]
 fn nothing_panics_on_purpose() {
-    assert_none(
-        "panics",
-        |_| true,
-        r"\.unwrap\(\)|\.expect\(|\bpanic!|\bunreachable!",
-    );
+    assert_none("panics", |_| true, r"\.unwrap\(\)|\.expect\(|\bpanic!|\bunreachable!");
 }
 
 #[test]
 fn a_file_opens_with_a_door_sign() {
-    let tests = files_below("tests")
-        .into_iter()
-        .filter(|file| is_rust(file));
-    let without: Vec<_> = tests
-        .chain(files_below("src"))
-        .filter(|file| !read(file).starts_with("//! "))
-        .collect();
+    let tests = files_below("tests").into_iter().filter(|file| is_rust(file));
+    let without: Vec<_> =
+        tests.chain(files_below("src")).filter(|file| !read(file).starts_with("//! ")).collect();
     assert_eq!(without, Vec::<PathBuf>::new());
 }
 
 #[test]
 fn a_file_is_no_longer_than_people_like_to_read() {
     let long = |source: &&Source| source.text.lines().count() > LONGEST;
-    let long: BTreeSet<String> = sources()
-        .iter()
-        .filter(long)
-        .map(|source| source.name.clone())
-        .collect();
+    let long: BTreeSet<String> =
+        sources().iter().filter(long).map(|source| source.name.clone()).collect();
     assert_eq!(long, OUTGROWN.map(str::to_owned).into());
 }
 
@@ -154,10 +120,7 @@ fn a_code_has_a_case() {
         .map(read)
         .collect();
     let named = regex("[a-z0-9_]+::[a-z0-9_]+");
-    let named: BTreeSet<&str> = named
-        .find_iter(&cases)
-        .map(|found| found.as_str())
-        .collect();
+    let named: BTreeSet<&str> = named.find_iter(&cases).map(|found| found.as_str()).collect();
     let mut without = codes();
     without.retain(|code| !named.contains(code.as_str()));
     assert_eq!(without, BTreeSet::new());
@@ -166,9 +129,8 @@ fn a_code_has_a_case() {
 #[test]
 fn a_code_is_an_area_and_a_condition() {
     assert!(codes().contains("hostname::shared"), "the codes are found");
-    let areas: BTreeSet<String> = (codes().iter())
-        .filter_map(|code| Some(code.split_once("::")?.0.to_owned()))
-        .collect();
+    let areas: BTreeSet<String> =
+        (codes().iter()).filter_map(|code| Some(code.split_once("::")?.0.to_owned())).collect();
     let known = [
         "bind",
         "command",
@@ -203,11 +165,8 @@ fn a_code_is_an_area_and_a_condition() {
 
 #[test]
 fn a_recorded_host_is_planned_for() {
-    let users: String = files_below("tests")
-        .iter()
-        .filter(|file| is_rust(file))
-        .map(read)
-        .collect();
+    let users: String =
+        files_below("tests").iter().filter(|file| is_rust(file)).map(read).collect();
     let fixtures: String = files_below("tests/fixtures").iter().map(read).collect();
     for file in files_below("tests/hosts") {
         let name = file.file_stem().unwrap_or_default().display().to_string();
@@ -250,11 +209,7 @@ impl Source {
         Source {
             name: name.to_owned(),
             text: text.to_owned(),
-            code: code
-                .lines()
-                .filter(|line| !is_comment(line))
-                .collect::<Vec<_>>()
-                .join("\n"),
+            code: code.lines().filter(|line| !is_comment(line)).collect::<Vec<_>>().join("\n"),
         }
     }
 
@@ -336,15 +291,10 @@ fn first_name(path: &str) -> String {
 
 /// Which files of a room use others that are not shared.
 fn neighbours(sources: &[Source], room: &str, shared: &[&str]) -> Vec<String> {
-    let front = sources
-        .iter()
-        .find(|source| source.name == format!("src/{room}.rs"));
+    let front = sources.iter().find(|source| source.name == format!("src/{room}.rs"));
     let homes = homes(&front.expect("the room").code);
-    let members = || {
-        sources
-            .iter()
-            .filter(|source| source.name.starts_with(&format!("src/{room}/")))
-    };
+    let members =
+        || sources.iter().filter(|source| source.name.starts_with(&format!("src/{room}/")));
     let mut modules: BTreeSet<&str> = members().map(Source::stem).collect();
     modules.extend(homes.values().map(String::as_str));
     let mut wrong = Vec::new();
@@ -357,9 +307,8 @@ fn neighbours(sources: &[Source], room: &str, shared: &[&str]) -> Vec<String> {
                     None => modules.contains(name.as_str()).then_some(name),
                 })
                 .collect();
-        let others = used
-            .iter()
-            .filter(|used| *used != source.stem() && !shared.contains(&used.as_str()));
+        let others =
+            used.iter().filter(|used| *used != source.stem() && !shared.contains(&used.as_str()));
         wrong.extend(others.map(|used| format!("{} uses {used}", source.name)));
     }
     wrong
@@ -370,11 +319,7 @@ fn homes(front: &str) -> BTreeMap<String, String> {
     let mut homes = BTreeMap::new();
     for found in regex(r"pub use (\w+)::(\{[^}]*\}|\w+)").captures_iter(front) {
         let names = in_braces(found[2].trim_start_matches('{'));
-        homes.extend(
-            names
-                .iter()
-                .map(|name| (first_name(name), found[1].to_owned())),
-        );
+        homes.extend(names.iter().map(|name| (first_name(name), found[1].to_owned())));
     }
     homes
 }
@@ -383,9 +328,7 @@ fn homes(front: &str) -> BTreeMap<String, String> {
 fn codes() -> BTreeSet<String> {
     let code = regex(r#""([a-z0-9_]+::[a-z0-9_]+)""#);
     let codes = |source: &Source| -> Vec<String> {
-        code.captures_iter(&source.code)
-            .map(|found| found[1].to_owned())
-            .collect()
+        code.captures_iter(&source.code).map(|found| found[1].to_owned()).collect()
     };
     sources().iter().flat_map(codes).collect()
 }
@@ -406,9 +349,7 @@ fn assert_none(what: &str, is_meant: impl Fn(&Source) -> bool, pattern: &str) {
 fn sources() -> Vec<Source> {
     let files = files_below("src");
     assert!(files.len() > 50, "the sources are found");
-    (files.iter())
-        .map(|file| Source::new(&file.display().to_string(), &read(file)))
-        .collect()
+    (files.iter()).map(|file| Source::new(&file.display().to_string(), &read(file))).collect()
 }
 
 fn is_rust(file: &Path) -> bool {

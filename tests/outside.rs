@@ -22,10 +22,7 @@ fn step_1_is_root_inside_and_nobody_special_outside() {
     assert_eq!(proc_file(pid, "gid_map"), format!("0 {} 1", desk.who.gid()));
     assert_eq!(proc_file(pid, "setgroups"), "deny");
     let status = proc_file(pid, "status");
-    assert!(
-        status.contains(&format!("Uid: {uid} {uid} {uid} {uid}")),
-        "{status}"
-    );
+    assert!(status.contains(&format!("Uid: {uid} {uid} {uid} {uid}")), "{status}");
     assert!(status.contains("NoNewPrivs: 1"), "{status}");
     assert_ne!(namespace(pid, "user"), namespace(own_pid(), "user"));
     for kind in ["uts", "pid", "mnt", "net", "ipc", "cgroup"] {
@@ -48,13 +45,7 @@ fn step_1_unmapped_waits_for_somebody_outside_to_write_the_maps() {
         "echo deny > /proc/$0/setgroups && echo \"0 $1 1\" > /proc/$0/uid_map && echo \"0 $2 1\" > /proc/$0/gid_map",
     );
     let mut shell = std::process::Command::new("bash");
-    shell.args([
-        "-c",
-        script,
-        &pid.to_string(),
-        &uid.to_string(),
-        &gid.to_string(),
-    ]);
+    shell.args(["-c", script, &pid.to_string(), &uid.to_string(), &gid.to_string()]);
     if machine::own_uid() == 0 {
         use std::os::unix::process::CommandExt;
         shell.uid(uid).gid(gid);
@@ -73,10 +64,7 @@ fn step_2_has_a_name_of_its_own_and_the_host_keeps_its() {
         assert_eq!(sandbox.said, "HOGE\n");
         let after = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
         assert_eq!(after, before);
-        assert_ne!(
-            namespace(sandbox.command(), "uts"),
-            namespace(own_pid(), "uts")
-        );
+        assert_ne!(namespace(sandbox.command(), "uts"), namespace(own_pid(), "uts"));
         assert_eq!(sandbox.finish(), 7);
     }
 }
@@ -90,11 +78,7 @@ fn step_3_counts_its_own_processes_and_the_host_counts_them_too() {
     let pid = sandbox.command();
     assert!(pid > 1, "an ordinary PID outside");
     assert!(proc_file(pid, "status").contains(&format!("NSpid: {pid} 1")));
-    assert_eq!(
-        machine::children(sandbox.supervisor()),
-        [pid],
-        "isorecipe is its parent"
-    );
+    assert_eq!(machine::children(sandbox.supervisor()), [pid], "isorecipe is its parent");
     assert_eq!(sandbox.finish(), 7);
 }
 
@@ -105,26 +89,10 @@ fn step_4_writes_to_upper_and_never_to_lower() {
     let mounts = proc_file(own_pid(), "mountinfo");
     let script = "echo hogehage > /hoge; echo x > /dev/null; ls -a /; ps -e -o pid=; mount";
     let sandbox = desk.start("step4-rootless.yaml", script);
-    assert!(
-        !sandbox.said.contains(".old"),
-        "the old root is gone: {}",
-        sandbox.said
-    );
-    assert!(
-        sandbox.said.contains("overlay on / type overlay"),
-        "{}",
-        sandbox.said
-    );
-    assert!(
-        sandbox.said.contains("proc on /proc type proc"),
-        "{}",
-        sandbox.said
-    );
-    assert_eq!(
-        proc_file(own_pid(), "mountinfo"),
-        mounts,
-        "the host's mounts"
-    );
+    assert!(!sandbox.said.contains(".old"), "the old root is gone: {}", sandbox.said);
+    assert!(sandbox.said.contains("overlay on / type overlay"), "{}", sandbox.said);
+    assert!(sandbox.said.contains("proc on /proc type proc"), "{}", sandbox.said);
+    assert_eq!(proc_file(own_pid(), "mountinfo"), mounts, "the host's mounts");
     assert_eq!(desk.read("upper/hoge"), "hogehage\n");
     assert!(!desk.path("rootfs/hoge").exists());
     assert!(!desk.path("rootfs/.old").exists() && !desk.path("upper/.old").exists());
@@ -141,10 +109,7 @@ fn init_reaps_orphans_and_the_command_is_its_child() {
     let sandbox = desk.start("init.yaml", script);
     assert_eq!(sandbox.said, "2\n");
     let init = machine::children(sandbox.supervisor());
-    assert!(
-        proc_file(init[0], "status").contains(" 1\n"),
-        "PID 1 is isorecipe's"
-    );
+    assert!(proc_file(init[0], "status").contains(" 1\n"), "PID 1 is isorecipe's");
     assert_eq!(sandbox.finish(), 7);
 }
 
@@ -156,26 +121,15 @@ fn the_exit_status_is_the_commands_own() {
             "init.yaml",
             "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n",
         );
-        let status = |script: &str| {
-            desk.run(&["apply", recipe, "--", "bash", "-c", script])
-                .code()
-        };
+        let status = |script: &str| desk.run(&["apply", recipe, "--", "bash", "-c", script]).code();
         assert_eq!(status("exit 0"), 0, "{recipe}");
         assert_eq!(status("exit 42"), 42, "{recipe}");
         assert_eq!(status("exit 255"), 255, "{recipe}");
         if recipe != "step3.yaml" {
             assert_eq!(status("kill -KILL $$"), 128 + 9, "{recipe}");
         }
-        assert_eq!(
-            desk.run(&["apply", recipe, "--", "no-such-command"]).code(),
-            127,
-            "{recipe}"
-        );
-        assert_eq!(
-            desk.run(&["apply", recipe, "--", "/etc/passwd"]).code(),
-            126,
-            "{recipe}"
-        );
+        assert_eq!(desk.run(&["apply", recipe, "--", "no-such-command"]).code(), 127, "{recipe}");
+        assert_eq!(desk.run(&["apply", recipe, "--", "/etc/passwd"]).code(), 126, "{recipe}");
     }
 }
 
@@ -203,11 +157,7 @@ fn descriptors_of_the_caller_do_not_reach_the_command() {
         let mut shell = desk.command(&[]);
         let mut command = std::process::Command::new("bash");
         command.args(["-c", &script]).current_dir(desk.folder());
-        command.env_clear().envs(
-            shell
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+        command.env_clear().envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
         if machine::own_uid() == 0 {
             use std::os::unix::process::CommandExt;
             command.uid(desk.who.uid()).gid(desk.who.gid());
@@ -215,11 +165,7 @@ fn descriptors_of_the_caller_do_not_reach_the_command() {
         let output = command.output().expect("bash");
         let listed = String::from_utf8_lossy(&output.stdout).into_owned();
         // 3 is the directory that ls itself reads.
-        assert_eq!(
-            listed.split_whitespace().collect::<Vec<_>>(),
-            ["0", "1", "2", "3"],
-            "{recipe}"
-        );
+        assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{recipe}");
         shell.stdin(std::process::Stdio::null());
     }
 }
@@ -235,9 +181,7 @@ fn nothing_outlives_a_supervisor_that_is_killed() {
             );
             let marker = desk.folder().display().to_string();
             let sandbox = desk.start(recipe, &format!("bash -c 'sleep 1000; : {marker}' &"));
-            eventually("the background process is there", || {
-                processes_with(&marker).len() >= 3
-            });
+            eventually("the background process is there", || processes_with(&marker).len() >= 3);
             sandbox.kill();
             eventually("nothing is left", || processes_with(&marker).is_empty());
         }
@@ -271,25 +215,13 @@ fn nothing_outlives_a_supervisor_that_is_killed_while_it_starts() {
         let before = proc_file(own_pid(), "mountinfo");
         for delay in 0..120 {
             // The marker is an argument that `sleep` never sees, so that it stays in sight.
-            let words = [
-                "apply",
-                &recipe,
-                "--",
-                "bash",
-                "-c",
-                "sleep 1000; :",
-                &marker,
-            ];
+            let words = ["apply", &recipe, "--", "bash", "-c", "sleep 1000; :", &marker];
             let mut child = desk.command(&words).spawn().expect("the program");
             std::thread::sleep(Duration::from_micros(delay * 60));
             child.kill().expect("a kill");
             child.wait().expect("an end");
         }
         eventually("nothing is left", || processes_with(&marker).is_empty());
-        assert_eq!(
-            proc_file(own_pid(), "mountinfo"),
-            before,
-            "the host's mounts"
-        );
+        assert_eq!(proc_file(own_pid(), "mountinfo"), before, "the host's mounts");
     }
 }

@@ -97,11 +97,7 @@ fn every_key_of_a_recipe_is_right_for_both() {
         "cwd: /",
         "no_new_privs: false",
     ] {
-        assert_eq!(
-            both(&format!("isorecipe: 1\n{line}\n")),
-            (Ok(()), true),
-            "{line}"
-        );
+        assert_eq!(both(&format!("isorecipe: 1\n{line}\n")), (Ok(()), true), "{line}");
     }
 }
 
@@ -142,10 +138,7 @@ fn a_layer_that_is_wrong_is_wrong_for_both() {
         "{}",
     ] {
         let (schema, is_valid) = both(&format!("isorecipe: 1\nlayers:\n  - {layer}\n"));
-        assert!(
-            schema.is_err() && !is_valid,
-            "{layer}: {schema:?}, {is_valid}"
-        );
+        assert!(schema.is_err() && !is_valid, "{layer}: {schema:?}, {is_valid}");
     }
 }
 
@@ -166,10 +159,7 @@ fn a_recipe_that_is_wrong_is_wrong_for_both() {
         "step",
     ] {
         let (schema, is_valid) = both(recipe);
-        assert!(
-            schema.is_err() && !is_valid,
-            "{recipe}: {schema:?}, {is_valid}"
-        );
+        assert!(schema.is_err() && !is_valid, "{recipe}: {schema:?}, {is_valid}");
     }
 }
 

@@ -27,32 +27,18 @@ struct Numbers {
 fn a_recipe_is_read_as_it_is_written() {
     let (recipe, mistakes) = support::read::<Recipe>(RECIPE.as_bytes());
     assert_eq!(mistakes, vec![]);
-    let ids = Ids {
-        uid: vec![Row {
-            inside: 0,
-            outside: 1000,
-            count: 1,
-        }],
-        gid: vec![],
-    };
+    let ids = Ids { uid: vec![Row { inside: 0, outside: 1000, count: 1 }], gid: vec![] };
     let expected = Recipe {
         isorecipe: 1,
         name: Some("step3".into()),
         about: Some("Its own process ids.".into()),
         layers: vec![
-            Layer::User(User {
-                map: Some(Map::Root),
-            }),
+            Layer::User(User { map: Some(Map::Root) }),
             Layer::Uts,
             Layer::Hostname("HOGE".into()),
-            Layer::Pid(Pid {
-                proc: true,
-                init: false,
-            }),
+            Layer::Pid(Pid { proc: true, init: false }),
             Layer::Ipc(Ipc {}),
-            Layer::User(User {
-                map: Some(Map::Ids(ids)),
-            }),
+            Layer::User(User { map: Some(Map::Ids(ids)) }),
         ],
         command: vec!["bash".into()],
         env: IndexMap::from([("LANG".into(), "C.UTF-8".into())]),
@@ -71,15 +57,7 @@ fn a_layer_without_settings_is_written_in_three_ways() {
     let (ipc, uts) = (|| Layer::Ipc(Ipc {}), || Layer::Uts);
     assert_eq!(
         recipe.layers,
-        [
-            ipc(),
-            ipc(),
-            ipc(),
-            uts(),
-            uts(),
-            uts(),
-            Layer::Pid(Pid::default())
-        ]
+        [ipc(), ipc(), ipc(), uts(), uts(), uts(), Layer::Pid(Pid::default())]
     );
     assert_eq!((recipe.cwd, recipe.name), (None::<PathBuf>, None));
 }
@@ -90,24 +68,11 @@ fn a_text_is_its_own_source() {
         b"z: 0755\na: yes\nb: 1.50\nc: 'null'\nd: \"\"\ne: 0x1F\nf: True\ng: ${h}\nh: 2001-01-01\n";
     let (texts, mistakes) = support::read::<IndexMap<String, String>>(source);
     assert_eq!(mistakes, vec![]);
-    let texts: Vec<_> = texts
-        .unwrap()
-        .into_iter()
-        .map(|(key, text)| format!("{key}={text}"))
-        .collect();
+    let texts: Vec<_> =
+        texts.unwrap().into_iter().map(|(key, text)| format!("{key}={text}")).collect();
     assert_eq!(
         texts,
-        [
-            "z=0755",
-            "a=yes",
-            "b=1.50",
-            "c=null",
-            "d=",
-            "e=0x1F",
-            "f=True",
-            "g=${h}",
-            "h=2001-01-01"
-        ]
+        ["z=0755", "a=yes", "b=1.50", "c=null", "d=", "e=0x1F", "f=True", "g=${h}", "h=2001-01-01"]
     );
 }
 
@@ -285,10 +250,7 @@ isorecipe: 1
     for nothing in ["# nothing", "---", "~"] {
         let (_, mistakes) = support::read::<Recipe>(nothing.as_bytes());
         assert_eq!(
-            mistakes
-                .iter()
-                .map(|mistake| &*mistake.code)
-                .collect::<Vec<_>>(),
+            mistakes.iter().map(|mistake| &*mistake.code).collect::<Vec<_>>(),
             ["yaml::empty"]
         );
     }
@@ -341,10 +303,7 @@ fn a_path_finds_its_place_or_the_nearest() {
     let layers = Path::root().key("layers");
     let map = layers.index(0).key("user").key("map");
     let at = |path: &Path, part| &source[tree.locate(path, part)];
-    assert_eq!(
-        (at(&map, Part::Key), at(&map, Part::Value)),
-        ("map", "root")
-    );
+    assert_eq!((at(&map, Part::Key), at(&map, Part::Value)), ("map", "root"));
     assert_eq!(at(&layers.index(0), Part::Value), "user: {map: root}");
     assert_eq!(at(&layers.index(0), Part::Key), "user");
     assert_eq!(at(&layers.index(1).key("ipc"), Part::Value), "ipc");
@@ -356,40 +315,21 @@ fn a_path_finds_its_place_or_the_nearest() {
 
 #[test]
 fn a_path_is_shown_as_an_author_would_write_it() {
-    let path = Path::root()
-        .key("layers")
-        .index(2)
-        .key("user")
-        .key("a.b\"\u{1b}")
-        .key("");
+    let path = Path::root().key("layers").index(2).key("user").key("a.b\"\u{1b}").key("");
     assert_eq!(path.to_string(), "layers[2].user[\"a.b\\\"\\u{1b}\"][\"\"]");
     assert_eq!(path.tail().to_string(), "[\"\"]");
-    assert_eq!(
-        Path::root().key("uid").index(0).tail().to_string(),
-        "uid[0]"
-    );
+    assert_eq!(Path::root().key("uid").index(0).tail().to_string(), "uid[0]");
     assert_eq!(Path::root().to_string(), "");
 }
 
 #[test]
 fn words_are_safe_to_print() {
-    assert_eq!(
-        printable("a\u{1b}[2J\u{202e}\n\u{200b}é"),
-        "a\\u{1b}[2J\\u{202e}\\n\\u{200b}é"
-    );
+    assert_eq!(printable("a\u{1b}[2J\u{202e}\n\u{200b}é"), "a\\u{1b}[2J\\u{202e}\\n\\u{200b}é");
     assert_eq!(printable(&"é".repeat(80)), "é".repeat(80));
     assert_eq!(printable(&"é".repeat(81)), "é".repeat(80) + "…");
-    let mistake = Mistake::new("a::b", "\u{7}")
-        .why("\u{7}")
-        .help("\u{7}")
-        .also(0..1, "\u{7}");
+    let mistake = Mistake::new("a::b", "\u{7}").why("\u{7}").help("\u{7}").also(0..1, "\u{7}");
     assert_eq!(
-        [
-            &mistake.message,
-            &mistake.why,
-            &mistake.help,
-            &mistake.also.unwrap().1
-        ],
+        [&mistake.message, &mistake.why, &mistake.help, &mistake.also.unwrap().1],
         ["\\u{7}"; 4]
     );
 }
@@ -409,11 +349,7 @@ impl TryFrom<Either> for OneOf {
     type Error = &'static str;
 
     fn try_from(either: Either) -> Result<OneOf, Self::Error> {
-        either
-            .a
-            .or(either.b)
-            .map(|_| OneOf)
-            .ok_or("neither `a` nor `b`")
+        either.a.or(either.b).map(|_| OneOf).ok_or("neither `a` nor `b`")
     }
 }
 
@@ -443,19 +379,13 @@ impl<'de> Deserialize<'de> for Posing {
 fn a_document_cannot_pose_as_a_refusal() {
     let (_, mistakes) = support::read::<Posing>(br#""yaml::tag\x1fmessage\x1fwhy\x1fhelp""#);
     assert_eq!(mistakes[0].code, "recipe::value");
-    assert_eq!(
-        mistakes[0].message,
-        "yaml::tag\\u{1f}message\\u{1f}why\\u{1f}help"
-    );
+    assert_eq!(mistakes[0].message, "yaml::tag\\u{1f}message\\u{1f}why\\u{1f}help");
 }
 
 #[test]
 fn a_refusal_shows_its_message_to_any_other_format() {
     let error = serde_json::from_str::<Map>("\"rot\"").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no map is called `rot` at line 1 column 5"
-    );
+    assert_eq!(error.to_string(), "no map is called `rot` at line 1 column 5");
 }
 
 #[test]

@@ -50,21 +50,9 @@ fn refuses(source: impl AsRef<[u8]>, codes: &[&str]) {
     let (value, mistakes) = support::read::<Recipe>(source);
     let memory = MOST.get() - before;
     assert!(value.is_none());
-    assert_eq!(
-        mistakes
-            .iter()
-            .map(|mistake| &*mistake.code)
-            .collect::<Vec<_>>(),
-        codes
-    );
-    assert!(
-        memory < MEMORY,
-        "{memory} bytes for a source of {}",
-        source.len()
-    );
-    mistakes
-        .iter()
-        .for_each(|mistake| is_sound(mistake, source));
+    assert_eq!(mistakes.iter().map(|mistake| &*mistake.code).collect::<Vec<_>>(), codes);
+    assert!(memory < MEMORY, "{memory} bytes for a source of {}", source.len());
+    mistakes.iter().for_each(|mistake| is_sound(mistake, source));
 }
 
 /// Spans can be drawn and words can be printed.
@@ -72,10 +60,7 @@ fn refuses(source: impl AsRef<[u8]>, codes: &[&str]) {
 fn is_sound(mistake: &Mistake, source: &[u8]) {
     let text = String::from_utf8_lossy(source);
     let also = mistake.also.as_ref();
-    for span in [Some(&mistake.span), also.map(|(span, _)| span)]
-        .into_iter()
-        .flatten()
-    {
+    for span in [Some(&mistake.span), also.map(|(span, _)| span)].into_iter().flatten() {
         assert!(text.get(span.clone()).is_some(), "{span:?} of {mistake:?}");
     }
     let path = mistake.path.to_string();
@@ -108,19 +93,10 @@ fn what_is_not_utf_8_is_named() {
 
 #[test]
 fn characters_that_do_not_show_are_refused_wherever_they_stand() {
-    refuses(
-        "# \u{202e}evil\nisorecipe: 1\n",
-        &["yaml::control_character"],
-    );
+    refuses("# \u{202e}evil\nisorecipe: 1\n", &["yaml::control_character"]);
     refuses("name: \u{7f}\n", &["yaml::control_character"]);
-    refuses(
-        "\"\\e[2J\": 1\nisorecipe: 1\n",
-        &["yaml::control_character"],
-    );
-    refuses(
-        "\"\\u202e\": 1\nisorecipe: 1\n",
-        &["yaml::control_character"],
-    );
+    refuses("\"\\e[2J\": 1\nisorecipe: 1\n", &["yaml::control_character"]);
+    refuses("\"\\u202e\": 1\nisorecipe: 1\n", &["yaml::control_character"]);
     // In a value an escape is the author's business, but never the terminal's.
     refuses("isorecipe: \"\\e[2J\\u202e\"\n", &["recipe::not_a_number"]);
 }
@@ -131,10 +107,7 @@ fn lines_have_a_length() {
         format!("isorecipe: 1\nname: {}\n", "x".repeat(yaml::LINE_LIMIT)),
         &["yaml::line_too_long"],
     );
-    let longest = format!(
-        "isorecipe: 1\nname: {}\r\n",
-        "x".repeat(yaml::LINE_LIMIT - 6)
-    );
+    let longest = format!("isorecipe: 1\nname: {}\r\n", "x".repeat(yaml::LINE_LIMIT - 6));
     assert!(support::read::<Recipe>(longest.as_bytes()).0.is_some());
 }
 
@@ -143,34 +116,21 @@ fn brackets_have_a_depth() {
     let lines = |bracket: &str, count: usize| format!("{bracket}\n").repeat(count);
     refuses(lines("[", 100_000), &["yaml::too_deep"]);
     refuses(lines("{a: ", 100_000), &["yaml::too_deep"]);
-    refuses(
-        lines("[", 100_000) + &lines("]", 100_000),
-        &["yaml::too_deep"],
-    );
+    refuses(lines("[", 100_000) + &lines("]", 100_000), &["yaml::too_deep"]);
     refuses("- ".repeat(2000), &["yaml::too_deep"]);
     refuses(
-        (0..300)
-            .map(|depth| format!("{}a:\n", " ".repeat(depth)))
-            .collect::<String>(),
+        (0..300).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>(),
         &["yaml::too_deep"],
     );
-    refuses(
-        format!("{}{}", "[".repeat(65), "]".repeat(65)),
-        &["yaml::too_deep"],
-    );
-    refuses(
-        format!("{}{}", "[".repeat(64), "]".repeat(64)),
-        &["recipe::wrong_kind"],
-    );
+    refuses(format!("{}{}", "[".repeat(65), "]".repeat(65)), &["yaml::too_deep"]);
+    refuses(format!("{}{}", "[".repeat(64), "]".repeat(64)), &["recipe::wrong_kind"]);
 }
 
 #[test]
 fn values_have_a_number() {
     refuses("a:\n".repeat(300_000), &["yaml::too_many_nodes"]);
     refuses(
-        (0..100_000)
-            .map(|key| format!("k{key}:\n"))
-            .collect::<String>(),
+        (0..100_000).map(|key| format!("k{key}:\n")).collect::<String>(),
         &["yaml::too_many_nodes"],
     );
     refuses("-\n".repeat(500_000), &["yaml::too_many_nodes"]);
@@ -192,10 +152,7 @@ fn aliases_are_weighed_before_they_are_copied() {
     );
     refuses(text, &["yaml::too_large"]);
 
-    let nested = (0..60)
-        .map(|level| format!("&n{level} ["))
-        .collect::<String>()
-        + &"]".repeat(60);
+    let nested = (0..60).map(|level| format!("&n{level} [")).collect::<String>() + &"]".repeat(60);
     let deep = format!("a:\n- {nested}\n- [[[[[*n0]]]]]\n");
     refuses(deep, &["yaml::too_deep"]);
 
@@ -204,15 +161,9 @@ fn aliases_are_weighed_before_they_are_copied() {
 
 #[test]
 fn anchors_are_paid_for() {
-    let nested = (0..50)
-        .map(|level| format!("&n{level} ["))
-        .collect::<String>()
-        + "\n";
+    let nested = (0..50).map(|level| format!("&n{level} [")).collect::<String>() + "\n";
     let items = "x,\n".repeat(90_000);
-    refuses(
-        format!("a: {nested}{items}{}", "]".repeat(50)),
-        &["yaml::too_many_nodes"],
-    );
+    refuses(format!("a: {nested}{items}{}", "]".repeat(50)), &["yaml::too_many_nodes"]);
 }
 
 #[test]
@@ -223,16 +174,10 @@ fn a_hundred_mistakes_are_enough() {
         102,
         "and what the first `a` leaves to say"
     );
-    let unknown = (0..40_000)
-        .map(|key| format!("k{key}: 1\n"))
-        .collect::<String>();
+    let unknown = (0..40_000).map(|key| format!("k{key}: 1\n")).collect::<String>();
     assert_eq!(support::read::<Recipe>(unknown.as_bytes()).1.len(), 100);
     let wrong = String::from("isorecipe: 1\ncommand:\n") + &"- {}\n".repeat(40_000);
-    assert_eq!(
-        support::read::<Recipe>(wrong.as_bytes()).1.len(),
-        32,
-        "one for each pass"
-    );
+    assert_eq!(support::read::<Recipe>(wrong.as_bytes()).1.len(), 32, "one for each pass");
 }
 
 #[test]
@@ -256,23 +201,12 @@ fn no_mutation_of_a_recipe_makes_it_panic() {
             mutate(&mut source, &mut random, &tokens);
         }
         let (value, mistakes) = support::read::<Recipe>(&source);
-        assert_eq!(
-            value.is_some(),
-            mistakes.is_empty(),
-            "{:?}",
-            String::from_utf8_lossy(&source)
-        );
-        mistakes
-            .iter()
-            .for_each(|mistake| is_sound(mistake, &source));
+        assert_eq!(value.is_some(), mistakes.is_empty(), "{:?}", String::from_utf8_lossy(&source));
+        mistakes.iter().for_each(|mistake| is_sound(mistake, &source));
         if let Some(tree) = yaml::parse(&source, &mut Vec::new()) {
             spans_stand_inside_each_other(&tree.root, &String::from_utf8_lossy(&source));
         }
-        if value.is_some() {
-            read += 1
-        } else {
-            refused += 1
-        }
+        if value.is_some() { read += 1 } else { refused += 1 }
     }
     assert!(
         read > 1_000 && refused > 10_000,
@@ -305,12 +239,7 @@ fn spans_stand_inside_each_other(node: &Node, source: &str) {
         Kind::Null | Kind::Scalar(_) => {}
         Kind::Sequence(items) => {
             for item in items {
-                assert!(
-                    inside(&item.span),
-                    "{:?} in {:?} of {source:?}",
-                    item.span,
-                    node.span
-                );
+                assert!(inside(&item.span), "{:?} in {:?} of {source:?}", item.span, node.span);
                 spans_stand_inside_each_other(item, source);
             }
         }

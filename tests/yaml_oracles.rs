@@ -34,10 +34,7 @@ enum Choice {
 fn text(writing: usize, text: &str) -> String {
     let plain = text.len() > 1
         && text.bytes().all(|b| b.is_ascii_lowercase())
-        && !matches!(
-            text,
-            "null" | "yes" | "no" | "on" | "off" | "true" | "false"
-        );
+        && !matches!(text, "null" | "yes" | "no" | "on" | "off" | "true" | "false");
     match writing % 3 {
         0 if plain => text.to_owned(),
         1 => format!("'{}'", text.replace('\'', "''")),
@@ -49,10 +46,7 @@ fn text(writing: usize, text: &str) -> String {
 fn list(flow: bool, indent: &str, items: &[String]) -> String {
     match flow || items.is_empty() {
         true => format!("[{}]", items.join(", ")),
-        false => items
-            .iter()
-            .map(|item| format!("\n{indent}- {item}"))
-            .collect(),
+        false => items.iter().map(|item| format!("\n{indent}- {item}")).collect(),
     }
 }
 
@@ -60,10 +54,7 @@ fn mapping(flow: bool, indent: &str, entries: &[(String, String)]) -> String {
     let mut lines = entries.iter().map(|(key, value)| format!("{key}: {value}"));
     match flow || entries.is_empty() {
         true => format!("{{{}}}", lines.collect::<Vec<_>>().join(", ")),
-        false => lines
-            .by_ref()
-            .map(|line| format!("\n{indent}{line}"))
-            .collect(),
+        false => lines.by_ref().map(|line| format!("\n{indent}{line}")).collect(),
     }
 }
 
@@ -90,62 +81,40 @@ fn document() -> impl Strategy<Value = String> {
     let rows = proptest::collection::vec(proptest::collection::vec(any::<u32>(), 0..4), 0..4);
     let map = proptest::collection::btree_map("[a-z]{2,6}", "[ -~]{0,10}", 0..4);
     let choices = (choice(), proptest::collection::vec(choice(), 0..4));
-    (
-        scalars,
-        words,
-        rows,
-        map,
-        choices,
-        any::<(usize, bool, bool)>(),
+    (scalars, words, rows, map, choices, any::<(usize, bool, bool)>()).prop_map(
+        |(
+            (truth, small, signed, large, value, maybe),
+            words,
+            rows,
+            map,
+            (choice, choices),
+            (writing, flow, comments),
+        )| {
+            let numbers = |row: &Vec<u32>| {
+                format!("[{}]", row.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))
+            };
+            let words: Vec<_> =
+                words.iter().enumerate().map(|(index, word)| text(writing ^ index, word)).collect();
+            let rows: Vec<_> = rows.iter().map(numbers).collect();
+            let map: Vec<_> =
+                map.iter().map(|(key, value)| (format!("k{key}"), text(writing, value))).collect();
+            let mut entries = vec![
+                ("truth", truth.to_string()),
+                ("small", small.to_string()),
+                ("signed", signed.to_string()),
+                ("large", large.to_string()),
+                ("text", text(writing, &value)),
+                ("words", list(flow, "  ", &words)),
+                ("rows", list(!flow, "", &rows)),
+                ("map", mapping(flow, "    ", &map)),
+                ("choice", choice),
+                ("choices", list(flow, " ", &choices)),
+            ];
+            entries.extend(maybe.map(|maybe| ("maybe", text(writing / 3, &maybe))));
+            let comment = if comments { "\n# a comment\n\n" } else { "\n" };
+            entries.iter().map(|(key, value)| format!("{key}: {value}{comment}")).collect()
+        },
     )
-        .prop_map(
-            |(
-                (truth, small, signed, large, value, maybe),
-                words,
-                rows,
-                map,
-                (choice, choices),
-                (writing, flow, comments),
-            )| {
-                let numbers = |row: &Vec<u32>| {
-                    format!(
-                        "[{}]",
-                        row.iter()
-                            .map(u32::to_string)
-                            .collect::<Vec<_>>()
-                            .join(", ")
-                    )
-                };
-                let words: Vec<_> = words
-                    .iter()
-                    .enumerate()
-                    .map(|(index, word)| text(writing ^ index, word))
-                    .collect();
-                let rows: Vec<_> = rows.iter().map(numbers).collect();
-                let map: Vec<_> = map
-                    .iter()
-                    .map(|(key, value)| (format!("k{key}"), text(writing, value)))
-                    .collect();
-                let mut entries = vec![
-                    ("truth", truth.to_string()),
-                    ("small", small.to_string()),
-                    ("signed", signed.to_string()),
-                    ("large", large.to_string()),
-                    ("text", text(writing, &value)),
-                    ("words", list(flow, "  ", &words)),
-                    ("rows", list(!flow, "", &rows)),
-                    ("map", mapping(flow, "    ", &map)),
-                    ("choice", choice),
-                    ("choices", list(flow, " ", &choices)),
-                ];
-                entries.extend(maybe.map(|maybe| ("maybe", text(writing / 3, &maybe))));
-                let comment = if comments { "\n# a comment\n\n" } else { "\n" };
-                entries
-                    .iter()
-                    .map(|(key, value)| format!("{key}: {value}{comment}"))
-                    .collect()
-            },
-        )
 }
 
 proptest! {
@@ -184,11 +153,9 @@ fn block_texts_and_anchors_read_alike() {
         for (key, value) in libyaml {
             match value {
                 serde_yaml::Value::String(text) => assert_eq!(ours[&key], text, "{document}"),
-                number => assert_eq!(
-                    ours[&key].parse(),
-                    Ok(number.as_f64().unwrap()),
-                    "{document}"
-                ),
+                number => {
+                    assert_eq!(ours[&key].parse(), Ok(number.as_f64().unwrap()), "{document}")
+                }
             }
         }
     }

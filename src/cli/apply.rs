@@ -37,11 +37,7 @@ pub(super) struct Apply {
     #[arg(value_name = "RECIPE")]
     recipe: RecipePath,
     /// What to run instead of the recipe's own command
-    #[arg(
-        value_name = "COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
 
@@ -50,11 +46,7 @@ impl Apply {
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
             return COULD_NOT_START;
         };
-        let run = Run {
-            command: self.command,
-            environment: environment(),
-            is_live: true,
-        };
+        let run = Run { command: self.command, environment: environment(), is_live: true };
         let mut plan = recipe.plan(Rc::new(Host::at_hand()), &run);
         let mut problems = std::mem::take(&mut plan.warnings);
         let is_stopped = !self.unchecked && !plan.refusals.is_empty()
@@ -72,14 +64,8 @@ impl Apply {
             return COULD_NOT_START;
         }
         let outcome = exec::run(&mut plan);
-        Ending {
-            recipe: &recipe,
-            document: &document,
-            run: &run,
-            plan: &plan,
-            output,
-        }
-        .report(outcome)
+        Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output }
+            .report(outcome)
     }
 }
 
@@ -96,11 +82,7 @@ impl Ending<'_> {
     fn report(&self, outcome: Outcome) -> u8 {
         match outcome {
             Outcome::Ended(change) => status(change),
-            Outcome::Refused {
-                step,
-                fault,
-                evidence,
-            } => {
+            Outcome::Refused { step, fault, evidence } => {
                 let explained = self.explain(step, fault, &evidence);
                 self.complain(explained);
                 refusal_status(fault)
@@ -117,8 +99,7 @@ impl Ending<'_> {
     }
 
     fn complain(&self, diagnostic: Option<Diagnostic>) {
-        self.output
-            .complain(&located(self.document, diagnostic.into_iter().collect()));
+        self.output.complain(&located(self.document, diagnostic.into_iter().collect()));
     }
 
     /// Explains with every fact there is: now they are worth looking for.
@@ -153,22 +134,16 @@ fn lost(change: Change) -> Diagnostic {
         Change::Exited(status) => format!("it ended with status {status}"),
         Change::Stopped | Change::None => "nothing more is known".to_owned(),
     };
-    Refusal::new(
-        "sandbox::lost",
-        "the sandbox ended before its command began",
-    )
-    .why(why)
-    .help("if nobody killed it, look for the kernel's reasons: `sudo dmesg | tail`")
-    .at(yaml::Path::root())
+    Refusal::new("sandbox::lost", "the sandbox ended before its command began")
+        .why(why)
+        .help("if nobody killed it, look for the kernel's reasons: `sudo dmesg | tail`")
+        .at(yaml::Path::root())
 }
 
 fn stillborn(errno: Errno) -> Diagnostic {
     let why = format!("clone gave {errno:?}: {}", errno.desc());
-    Refusal::new(
-        "sandbox::not_born",
-        "no process could be made for the sandbox",
-    )
-    .why(why)
-    .help("see `ulimit -u`, and the `pids.max` of the control group")
-    .at(yaml::Path::root())
+    Refusal::new("sandbox::not_born", "no process could be made for the sandbox")
+        .why(why)
+        .help("see `ulimit -u`, and the `pids.max` of the control group")
+        .at(yaml::Path::root())
 }

@@ -18,12 +18,7 @@ pub(super) struct Completions {
 impl Completions {
     pub(super) fn run(self) -> u8 {
         let mut text = Vec::new();
-        clap_complete::generate(
-            self.shell,
-            &mut Arguments::command(),
-            "isorecipe",
-            &mut text,
-        );
+        clap_complete::generate(self.shell, &mut Arguments::command(), "isorecipe", &mut text);
         print(&String::from_utf8_lossy(&text))
     }
 }

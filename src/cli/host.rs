@@ -25,11 +25,7 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn run(self, output: &Output) -> u8 {
         let mut host = host::Host::probe();
-        let run = Run {
-            environment: environment(),
-            is_live: true,
-            ..Run::default()
-        };
+        let run = Run { environment: environment(), is_live: true, ..Run::default() };
         for path in &self.recipes {
             let Some((recipe, _)) = path.load_or_complain(output) else {
                 return PROBLEM_FOUND;

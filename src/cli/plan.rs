@@ -34,11 +34,7 @@ pub(super) struct Plan {
     #[arg(value_name = "RECIPE")]
     recipe: RecipePath,
     /// What to run instead of the recipe's own command
-    #[arg(
-        value_name = "COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
 
@@ -47,11 +43,8 @@ impl Plan {
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
             return PROBLEM_FOUND;
         };
-        let run = Run {
-            command: self.command,
-            environment: environment(),
-            is_live: self.host.is_none(),
-        };
+        let run =
+            Run { command: self.command, environment: environment(), is_live: self.host.is_none() };
         let plan = match &self.host {
             None => recipe.plan_knowing(host::Host::probe(), &run),
             Some(file) => match recorded(file, &recipe) {
@@ -79,11 +72,7 @@ impl Plan {
 
 /// All there is to say about a plan, with its places.
 pub(super) fn problems(document: &Document, plan: &crate::plan::Plan) -> Vec<Diagnostic> {
-    let all = plan
-        .refusals
-        .iter()
-        .chain(&plan.leaks)
-        .chain(&plan.warnings);
+    let all = plan.refusals.iter().chain(&plan.leaks).chain(&plan.warnings);
     located(document, all.cloned().collect())
 }
 
@@ -93,10 +82,7 @@ fn recorded(file: &PathBuf, recipe: &Recipe) -> Result<host::Host, Box<Diagnosti
         let message = format!("{} is not a recorded host", file.display());
         let help = "`isorecipe host > host.json` records one";
         Box::new(
-            Refusal::new("host::unreadable", message)
-                .why(why)
-                .help(help)
-                .at(yaml::Path::root()),
+            Refusal::new("host::unreadable", message).why(why).help(help).at(yaml::Path::root()),
         )
     };
     let text = fs::read(file).map_err(|error| refuse(error.to_string()))?;

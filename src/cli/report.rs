@@ -108,31 +108,19 @@ impl Report {
     }
 
     fn head(&self) -> String {
-        let about = self
-            .about
-            .as_ref()
-            .map_or(String::new(), |about| format!(": {about}"));
+        let about = self.about.as_ref().map_or(String::new(), |about| format!(": {about}"));
         let name = self.name.as_ref().unwrap_or(&self.recipe);
         format!("{name}{about}\n\n")
     }
 
     fn table(&self, width: usize) -> String {
         let head = ["STEP", "BY", "LINE", "WHAT", "NEEDS"].map(str::to_owned);
-        let rows: Vec<[String; 5]> = std::iter::once(head)
-            .chain(self.steps.iter().map(Row::cells))
-            .collect();
+        let rows: Vec<[String; 5]> =
+            std::iter::once(head).chain(self.steps.iter().map(Row::cells)).collect();
         let widths = [0, 1, 2, 3].map(|column| {
-            let longest = rows
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0);
+            let longest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
             // The last column goes below where there is no room for it.
-            if column == 3 {
-                longest.min(width.saturating_sub(30).max(40))
-            } else {
-                longest
-            }
+            if column == 3 { longest.min(width.saturating_sub(30).max(40)) } else { longest }
         });
         let mut table = String::new();
         for [step, by, line, what, needs] in &rows {
@@ -198,15 +186,8 @@ impl Sandbox {
         let model = &plan.end;
         let user = model.own_user();
         let overflow = 65534;
-        let own = |kind: Namespace| Own {
-            namespace: kind.link(),
-            own: model.has_own(kind),
-        };
-        let is_other_root = model
-            .mounts
-            .visible()
-            .first()
-            .is_some_and(|(_, mount)| mount.own);
+        let own = |kind: Namespace| Own { namespace: kind.link(), own: model.has_own(kind) };
+        let is_other_root = model.mounts.visible().first().is_some_and(|(_, mount)| mount.own);
         let mounts = mounts(model, folder);
         Self {
             namespaces: Namespace::ALL.into_iter().map(own).collect(),
@@ -221,11 +202,7 @@ impl Sandbox {
                 (true, false) => "isorecipe's init",
             },
             no_new_privs: model.process.no_new_privs,
-            root: if is_other_root {
-                "its own"
-            } else {
-                "the host's"
-            },
+            root: if is_other_root { "its own" } else { "the host's" },
             can_write: can_write(model, is_other_root, &mounts),
             mounts,
             shared_with_host: shared(model),
@@ -259,22 +236,15 @@ impl Sandbox {
         }
         lines.push(("shares", self.shared_with_host.join(", ")));
         if !self.no_new_privs {
-            lines.push((
-                "rights",
-                "set-user-ID programs work: no_new_privs is off".to_owned(),
-            ));
+            lines.push(("rights", "set-user-ID programs work: no_new_privs is off".to_owned()));
         }
-        let body: String = lines
-            .iter()
-            .map(|(what, how)| format!("  {what:<9}  {how}\n"))
-            .collect();
+        let body: String =
+            lines.iter().map(|(what, how)| format!("  {what:<9}  {how}\n")).collect();
         format!("\nThe sandbox then\n{body}")
     }
 
     fn has_own(&self, namespace: &str) -> bool {
-        self.namespaces
-            .iter()
-            .any(|own| own.namespace == namespace && own.own)
+        self.namespaces.iter().any(|own| own.namespace == namespace && own.own)
     }
 }
 
@@ -299,11 +269,7 @@ fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
             Filesystem::Unknown => "what could not be planned".to_owned(),
         };
         let path = within(folder, &at.display().to_string());
-        seen.push(Seen {
-            at: path,
-            what: within(folder, &what),
-            read_only: mount.read_only,
-        });
+        seen.push(Seen { at: path, what: within(folder, &what), read_only: mount.read_only });
     }
     seen
 }

@@ -11,9 +11,6 @@ pub(super) struct Schema {}
 impl Schema {
     pub(super) fn run(self) -> u8 {
         let schema = schemars::schema_for!(Recipe);
-        print(&format!(
-            "{}\n",
-            serde_json::to_string_pretty(&schema).unwrap_or_default()
-        ))
+        print(&format!("{}\n", serde_json::to_string_pretty(&schema).unwrap_or_default()))
     }
 }

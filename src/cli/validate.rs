@@ -24,10 +24,9 @@ impl Validate {
                 code = PROBLEM_FOUND;
             } else {
                 let line = match output.json {
-                    true => format!(
-                        "{}\n",
-                        serde_json::json!({ "file": path.name(), "valid": true })
-                    ),
+                    true => {
+                        format!("{}\n", serde_json::json!({ "file": path.name(), "valid": true }))
+                    }
                     false => format!("{}: fine\n", path.name()),
                 };
                 code = code.max(print(&line));

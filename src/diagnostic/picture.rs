@@ -47,10 +47,8 @@ pub(super) fn draw(diagnostic: &Diagnostic, how: &Style) -> Option<String> {
     let refusal = &diagnostic.refusal;
     let here = Mark::new(source, diagnostic.span.as_ref()?, &refusal.why);
     let there = refusal.also.as_ref().zip(diagnostic.also_span.as_ref());
-    let there = there.map(|(also, span)| Mark {
-        is_other: true,
-        ..Mark::new(source, span, &also.why)
-    });
+    let there =
+        there.map(|(also, span)| Mark { is_other: true, ..Mark::new(source, span, &also.why) });
 
     let Some(there) = there else {
         return frame(diagnostic.severity, source, &[here], how);
@@ -68,13 +66,8 @@ impl Mark {
     /// A place of several lines is marked on its first.
     fn new(source: &Source, span: &Range<usize>, words: &str) -> Mark {
         let text = source.shown();
-        let start = text[..span.start]
-            .rfind('\n')
-            .map_or(0, |newline| newline + 1);
-        let line = text[start..]
-            .split_inclusive('\n')
-            .next()
-            .unwrap_or_default();
+        let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text[start..].split_inclusive('\n').next().unwrap_or_default();
         let last = without_line_end(line).len();
         let at = source.position(span.start);
         Mark {
@@ -102,11 +95,7 @@ fn frame(severity: Severity, source: &Source, marks: &[Mark], how: &Style) -> Op
 
     // The first line would be the message, which the picture does not have.
     let lines = drawn.lines().skip(1);
-    Some(
-        lines
-            .map(|line| line.trim_end().to_owned() + "\n")
-            .collect(),
-    )
+    Some(lines.map(|line| line.trim_end().to_owned() + "\n").collect())
 }
 
 /// A diagnostic for miette: `marks` and nothing else, in the part of the source that the terminal has room for.
@@ -122,10 +111,7 @@ fn picture(severity: Severity, source: &Source, marks: &[Mark], how: &Style) -> 
     let mut marks = marks.to_vec();
     let mut cropped = String::new();
     for (number, line) in text.split_inclusive('\n').enumerate().take(last + 1) {
-        if marks
-            .iter()
-            .any(|mark| mark.line.abs_diff(number) <= AROUND)
-        {
+        if marks.iter().any(|mark| mark.line.abs_diff(number) <= AROUND) {
             let line = without_line_end(line);
             if line.len() > LONGEST_LINE {
                 return None;
@@ -150,10 +136,7 @@ fn picture(severity: Severity, source: &Source, marks: &[Mark], how: &Style) -> 
             message: String::new(),
             why: here.words,
             help: String::new(),
-            also: there.as_ref().map(|there| Also {
-                path: None,
-                why: there.words.clone(),
-            }),
+            also: there.as_ref().map(|there| Also { path: None, why: there.words.clone() }),
             observed: None,
         },
         path: Path::root(),

@@ -38,12 +38,7 @@ pub struct Style {
 impl Default for Style {
     /// Drawn, 80 columns, no colour.
     fn default() -> Style {
-        Style {
-            format: Format::Fancy,
-            color: false,
-            unicode: true,
-            width: 80,
-        }
+        Style { format: Format::Fancy, color: false, unicode: true, width: 80 }
     }
 }
 
@@ -59,14 +54,9 @@ impl Style {
 /// All of them, in their order, each once; every line ends in a newline.
 pub fn render(diagnostics: &[Diagnostic], how: &Style) -> String {
     let mut said = HashSet::new();
-    let each = diagnostics
-        .iter()
-        .filter(|diagnostic| said.insert(diagnostic.facts()));
+    let each = diagnostics.iter().filter(|diagnostic| said.insert(diagnostic.facts()));
     match how.format {
-        Format::Fancy => each
-            .map(|one| fancy(one, how))
-            .collect::<Vec<_>>()
-            .join("\n"),
+        Format::Fancy => each.map(|one| fancy(one, how)).collect::<Vec<_>>().join("\n"),
         Format::Plain => each.map(plain).collect::<Vec<_>>().join("\n"),
         Format::Json => each.map(json::line).collect(),
     }
@@ -111,11 +101,7 @@ fn plain(diagnostic: &Diagnostic) -> String {
         refusal.observed.as_ref().map(ToString::to_string),
         help.map(|help| format!("help: {help}")),
     ];
-    lines
-        .into_iter()
-        .flatten()
-        .map(|line| line + "\n")
-        .collect()
+    lines.into_iter().flatten().map(|line| line + "\n").collect()
 }
 
 /// How a place in a file is written.
@@ -133,35 +119,17 @@ fn long(name: &str, at: Position) -> String {
 
 /// `at step2.yaml:7:5 (layers[2].hostname): no UTS namespace yet`, as much of it as is known.
 fn here(diagnostic: &Diagnostic, spelling: Spelling) -> String {
-    let place = place(
-        diagnostic,
-        diagnostic.span.as_ref(),
-        Some(&diagnostic.path),
-        spelling,
-    );
+    let place = place(diagnostic, diagnostic.span.as_ref(), Some(&diagnostic.path), spelling);
     let known = [place.as_str(), diagnostic.why()];
-    known
-        .into_iter()
-        .filter(|words| !words.is_empty())
-        .collect::<Vec<_>>()
-        .join(": ")
+    known.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
 /// The same for the other place, where there is one.
 fn there(diagnostic: &Diagnostic, spelling: Spelling) -> Option<String> {
     let also = diagnostic.refusal.also.as_ref()?;
-    let place = place(
-        diagnostic,
-        diagnostic.also_span.as_ref(),
-        also.path.as_ref(),
-        spelling,
-    );
+    let place = place(diagnostic, diagnostic.also_span.as_ref(), also.path.as_ref(), spelling);
     let known = ["also", place.as_str()];
-    let place = known
-        .into_iter()
-        .filter(|words| !words.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let place = known.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ");
     Some(format!("{place}: {}", also.why))
 }
 
@@ -175,9 +143,8 @@ fn place(
         Some(span) => spelling(source.name(), source.position(span.start)),
         None => source.name().to_owned(),
     });
-    let path = path
-        .filter(|path| **path != Path::root())
-        .map(|path| legible::words(&path.to_string()));
+    let path =
+        path.filter(|path| **path != Path::root()).map(|path| legible::words(&path.to_string()));
     match (file, path) {
         (Some(file), Some(path)) => format!("at {file} ({path})"),
         (Some(place), None) | (None, Some(place)) => format!("at {place}"),

@@ -32,11 +32,7 @@ pub struct Position {
 impl Source {
     /// `name` is what the user calls it: a path, or `-`.
     pub fn new(name: impl AsRef<str>, text: impl Into<Arc<str>>) -> Source {
-        Source {
-            name: legible::words(name.as_ref()),
-            text: text.into(),
-            shown: OnceLock::new(),
-        }
+        Source { name: legible::words(name.as_ref()), text: text.into(), shown: OnceLock::new() }
     }
 
     /// The name, legible.
@@ -94,9 +90,7 @@ fn floor_char_boundary(text: &str, offset: usize) -> usize {
 
 fn ceil_char_boundary(text: &str, offset: usize) -> usize {
     let mut after = offset..text.len();
-    after
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(text.len())
+    after.find(|&at| text.is_char_boundary(at)).unwrap_or(text.len())
 }
 
 impl SourceCode for Source {
@@ -140,8 +134,6 @@ impl Eq for Source {}
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
     }
 }

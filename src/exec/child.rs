@@ -39,10 +39,7 @@ pub(super) struct Birth<'a> {
 
 /// Takes the child's steps, up to the last, which is the command.
 pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
-    let child = Child {
-        birth,
-        end: end.as_fd(),
-    };
+    let child = Child { birth, end: end.as_fd() };
     let stage = Stage::new(birth.proc, 0, birth.slots, &child);
     if process::die_with_parent().is_err() || socket::is_alone(end.as_fd()) {
         process::exit(GAVE_UP);

@@ -64,11 +64,7 @@ impl Supervisor<'_> {
         }
         self.take_terminal_back();
         match progress.refused {
-            Some((step, fault, evidence)) => Outcome::Refused {
-                step,
-                fault,
-                evidence,
-            },
+            Some((step, fault, evidence)) => Outcome::Refused { step, fault, evidence },
             None if progress.is_ready => Outcome::Ended(change),
             None => Outcome::Lost(change),
         }
@@ -99,18 +95,12 @@ impl Supervisor<'_> {
     fn take_steps(&self, first: usize, asked_by: i32) -> Result<(), (usize, (Fault, Evidence))> {
         let stage = Stage::new(self.proc, asked_by, self.slots, &Never);
         let mut step = first;
-        while let Some(own) = self
-            .plan
-            .steps
-            .get(step)
-            .filter(|step| step.by == Actor::Supervisor)
+        while let Some(own) = self.plan.steps.get(step).filter(|step| step.by == Actor::Supervisor)
         {
             let failed = |fault| (step, (fault, evidence(&stage)));
             own.op.operation().run(&stage).map_err(failed)?;
             if let Some(slot) = own.op.hands_over() {
-                let fd = stage
-                    .slot(slot)
-                    .map_err(|errno| failed(Call::Recvmsg.gave(errno)))?;
+                let fd = stage.slot(slot).map_err(|errno| failed(Call::Recvmsg.gave(errno)))?;
                 // A child that is gone will be noticed by its end.
                 let _ = turn::hand_over(self.ours.as_fd(), slot, fd);
             }
@@ -158,9 +148,7 @@ impl Supervisor<'_> {
     /// The command was stopped: so the shell around gets its terminal back,
     /// and sees its job stopped. Both go on together.
     fn stop_too(&self) {
-        let group = self
-            .foreground
-            .and_then(|terminal| terminal::foreground(terminal).ok());
+        let group = self.foreground.and_then(|terminal| terminal::foreground(terminal).ok());
         self.take_terminal_back();
         let _ = process::send(process::own_pid(), libc::SIGSTOP);
         // Here it goes on: the shell has put this process in front again, or not.
@@ -191,10 +179,7 @@ fn evidence(stage: &Stage) -> Evidence {
     let (log, length) = stage.log();
     let words = String::from_utf8_lossy(log.get(..length).unwrap_or_default());
     let line = words.lines().next().unwrap_or_default();
-    Evidence {
-        log: line.strip_prefix("e ").unwrap_or(line).to_owned(),
-        filtered: false,
-    }
+    Evidence { log: line.strip_prefix("e ").unwrap_or(line).to_owned(), filtered: false }
 }
 
 /// The supervisor forks once, and no step asks it to.

@@ -68,11 +68,7 @@ pub(super) fn fail(to: BorrowedFd, step: usize, fault: Fault, filtered: bool, st
     }
     back.copy_from_slice(&log);
     // If nobody listens, nobody is left to be told.
-    let _ = socket::send(
-        to,
-        message.get(..head.len() + length).unwrap_or(&head),
-        None,
-    );
+    let _ = socket::send(to, message.get(..head.len() + length).unwrap_or(&head), None);
 }
 
 /// Waits for the next message.
@@ -99,10 +95,7 @@ pub(super) fn next(from: BorrowedFd) -> Message {
                 return Message::End;
             };
             let words = log.get(..length - 12).unwrap_or_default();
-            let evidence = Evidence {
-                log: words_of(words),
-                filtered: head[1] != 0,
-            };
+            let evidence = Evidence { log: words_of(words), filtered: head[1] != 0 };
             Message::Fault(step, Fault { call, errno }, evidence)
         }
         _ => Message::End,

@@ -33,9 +33,7 @@ pub(super) fn at_hand() -> Host {
             capabilities: sys::capability::effective().unwrap_or(0),
             home: std::env::var_os("HOME").map(PathBuf::from),
             directory: std::env::current_dir().ok(),
-            shell: std::env::var_os("SHELL")
-                .filter(|shell| !shell.is_empty())
-                .map(PathBuf::from),
+            shell: std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).map(PathBuf::from),
         },
         invoker: (uid == 0).then(invoker).flatten(),
         ..Host::default()
@@ -55,14 +53,10 @@ pub(super) fn everything() -> Host {
     host.unprivileged_userns_clone = switch("/proc/sys/kernel/unprivileged_userns_clone");
     host.apparmor_restricts_userns =
         switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
-    host.mounts = fs::read("/proc/self/mountinfo")
-        .ok()
-        .map(|text| mounts(&text));
+    host.mounts = fs::read("/proc/self/mountinfo").ok().map(|text| mounts(&text));
     // As mountinfo shows it, the root of the namespace is the mount at `/`.
-    host.chrooted = host
-        .mounts
-        .as_ref()
-        .map(|mounts| !mounts.iter().any(|m| m.at == Path::new("/")));
+    host.chrooted =
+        host.mounts.as_ref().map(|mounts| !mounts.iter().any(|m| m.at == Path::new("/")));
     host.subordinate = Some(subordinate_ids(&host.caller, host.invoker.as_ref()));
     host
 }
@@ -77,11 +71,7 @@ pub(super) fn look_at(path: &Path) -> PathFact {
             };
         }
     };
-    let owner = Owner {
-        uid: found.uid(),
-        gid: found.gid(),
-        mode: found.mode() & 0o7777,
-    };
+    let owner = Owner { uid: found.uid(), gid: found.gid(), mode: found.mode() & 0o7777 };
     let kind = found.file_type();
     if kind.is_symlink() {
         return fs::read_link(path).map_or(PathFact::Hidden, PathFact::Symlink);
@@ -129,12 +119,7 @@ fn invoker() -> Option<Invoker> {
     if let Some(name) = &name {
         groups.extend(groups_of(name).into_iter().filter(|&group| group != gid));
     }
-    Some(Invoker {
-        uid,
-        gid,
-        groups,
-        name,
-    })
+    Some(Invoker { uid, gid, groups, name })
 }
 
 /// The groups that `/etc/group` gives a user. Read by hand: a name service
@@ -147,11 +132,7 @@ fn groups_of(name: &str) -> Vec<u32> {
         .filter_map(|line| {
             let mut fields = line.split(':');
             let gid = fields.nth(2)?.parse().ok()?;
-            fields
-                .next()?
-                .split(',')
-                .any(|member| member == name)
-                .then_some(gid)
+            fields.next()?.split(',').any(|member| member == name).then_some(gid)
         })
         .collect()
 }
@@ -166,12 +147,8 @@ fn name_of(uid: u32) -> Option<String> {
 }
 
 fn namespace_limits() -> Option<NamespaceLimits> {
-    let limit = |kind: &str| {
-        read(format!("/proc/sys/user/max_{kind}_namespaces"))?
-            .trim()
-            .parse()
-            .ok()
-    };
+    let limit =
+        |kind: &str| read(format!("/proc/sys/user/max_{kind}_namespaces"))?.trim().parse().ok();
     Some(NamespaceLimits {
         user: limit("user")?,
         mount: limit("mnt")?,
@@ -191,9 +168,7 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
 /// Parses `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`); a line that does
 /// not read as one is left out.
 fn mounts(text: &[u8]) -> Vec<HostMount> {
-    text.split(|&byte| byte == b'\n')
-        .filter_map(mount)
-        .collect()
+    text.split(|&byte| byte == b'\n').filter_map(mount).collect()
 }
 
 fn mount(line: &[u8]) -> Option<HostMount> {

@@ -21,19 +21,13 @@ pub struct Dir {
 
 impl FromWord for Dir {
     fn from_word<E: de::Error>(word: &str) -> Result<Self, E> {
-        Ok(Self {
-            path: Place::new(word)?,
-            mode: None,
-        })
+        Ok(Self { path: Place::new(word)?, mode: None })
     }
 }
 
 impl Plan for Dir {
     fn plan(&self, to: &mut Planner) {
         let path = to.path(self.path.as_path());
-        to.step(MakeDirectory::new(
-            path,
-            self.mode.map_or(0o755, |mode| mode.0),
-        ));
+        to.step(MakeDirectory::new(path, self.mode.map_or(0o755, |mode| mode.0)));
     }
 }

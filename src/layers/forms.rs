@@ -49,8 +49,7 @@ impl<T> AsRef<T> for WordOrMap<T> {
 
 impl<'de, T: FromWord + Deserialize<'de>> Deserialize<'de> for WordOrMap<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(WordOrMapVisitor(PhantomData))
-            .map(WordOrMap)
+        from.deserialize_any(WordOrMapVisitor(PhantomData)).map(WordOrMap)
     }
 }
 
@@ -68,10 +67,7 @@ impl<'de, T: FromWord + Deserialize<'de>> Visitor<'de> for WordOrMapVisitor<T> {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<T, E> {
-        T::deserialize(value::MapDeserializer::<_, E>::new(std::iter::empty::<(
-            &str,
-            &str,
-        )>()))
+        T::deserialize(value::MapDeserializer::<_, E>::new(std::iter::empty::<(&str, &str)>()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
@@ -100,8 +96,7 @@ pub struct OneOrMany<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(OneOrManyVisitor(PhantomData))
-            .map(OneOrMany)
+        from.deserialize_any(OneOrManyVisitor(PhantomData)).map(OneOrMany)
     }
 }
 

@@ -88,20 +88,13 @@ impl Plan for Overlay {
         if self.create {
             to.at("at").step(MakeDirectory::named(&at, 0o755));
         }
-        let lower = self
-            .lower
-            .0
-            .iter()
-            .map(|lower| layer(to, &lower.0, &at))
-            .collect();
+        let lower = self.lower.0.iter().map(|lower| layer(to, &lower.0, &at)).collect();
         if self.upper.is_none() {
             to.at("at").step(MountNew::tmpfs(&at, 0o755, None));
         }
         if self.upper.is_none() || self.create {
-            to.at("upper")
-                .step(MakeDirectory::named(&changes.upper, 0o755));
-            to.at("work")
-                .step(MakeDirectory::named(&changes.work, 0o755));
+            to.at("upper").step(MakeDirectory::named(&changes.upper, 0o755));
+            to.at("work").step(MakeDirectory::named(&changes.work, 0o755));
         }
         to.step(MountOverlay {
             lower,
@@ -127,22 +120,16 @@ impl Overlay {
     fn changes(&self, to: &mut Planner, at: &Path) -> Changes {
         if let (Some(_), None) | (None, Some(_)) = (&self.upper, &self.work) {
             to.refuse(
-                Refusal::new(
-                    "overlay::upper_without_work",
-                    "`upper` and `work` go together",
-                )
-                .why("one of them is missing")
-                .help("name both, side by side: `upper: upper`, `work: work`"),
+                Refusal::new("overlay::upper_without_work", "`upper` and `work` go together")
+                    .why("one of them is missing")
+                    .help("name both, side by side: `upper: upper`, `work: work`"),
             );
         }
         let or = |given: &Option<Place>, otherwise: &str, to: &Planner| match given {
             Some(place) => to.path(place.as_path()),
             None => at.join(otherwise),
         };
-        Changes {
-            upper: or(&self.upper, "upper", to),
-            work: or(&self.work, "work", to),
-        }
+        Changes { upper: or(&self.upper, "upper", to), work: or(&self.work, "work", to) }
     }
 }
 
@@ -176,16 +163,8 @@ fn layer(to: &mut Planner, lower: &Lower, at: &Path) -> ops::Layer {
     let slot = to.slot();
     let map_ids = to.model().process.user != UserId::HOST;
     let file = KernelPath::new(path);
-    to.at("lower").supervisor(MountImage {
-        file: file.clone(),
-        kind,
-        slot,
-        map_ids,
-    });
-    to.at("lower").step(AttachImage {
-        slot,
-        at: KernelPath::new(at),
-    });
+    to.at("lower").supervisor(MountImage { file: file.clone(), kind, slot, map_ids });
+    to.at("lower").step(AttachImage { slot, at: KernelPath::new(at) });
     ops::Layer::Slot(slot, file)
 }
 

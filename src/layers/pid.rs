@@ -32,10 +32,7 @@ fn yes() -> bool {
 
 impl Default for Pid {
     fn default() -> Self {
-        Self {
-            proc: false,
-            init: true,
-        }
+        Self { proc: false, init: true }
     }
 }
 

@@ -28,28 +28,19 @@ pub struct PivotRoot {
 
 impl FromWord for PivotRoot {
     fn from_word<E: de::Error>(word: &str) -> Result<Self, E> {
-        Ok(Self {
-            new: Place::new(word)?,
-            old: None,
-        })
+        Ok(Self { new: Place::new(word)?, old: None })
     }
 }
 
 impl Plan for PivotRoot {
     fn plan(&self, to: &mut Planner) {
         let new = to.path(self.new.as_path());
-        let old = self
-            .old
-            .as_ref()
-            .map(|old| Path::new("/").join(old.as_path()));
+        let old = self.old.as_ref().map(|old| Path::new("/").join(old.as_path()));
         if let Some(old) = &old {
             to.at("old").step(MakeDirectory::within(&new, old, 0o755));
         }
         let at = old.as_ref().map(KernelPath::new);
-        to.step(ops::PivotRoot {
-            new: KernelPath::new(new),
-            old: at,
-        });
+        to.step(ops::PivotRoot { new: KernelPath::new(new), old: at });
         to.pivoted(old);
     }
 

@@ -21,9 +21,7 @@ pub struct Proc {
 
 impl FromWord for Proc {
     fn from_word<E: de::Error>(word: &str) -> Result<Self, E> {
-        Ok(Self {
-            at: Some(Place::new(word)?),
-        })
+        Ok(Self { at: Some(Place::new(word)?) })
     }
 }
 

@@ -23,11 +23,7 @@ pub struct Tmpfs {
 
 impl FromWord for Tmpfs {
     fn from_word<E: de::Error>(word: &str) -> Result<Self, E> {
-        Ok(Self {
-            at: Place::new(word)?,
-            size: None,
-            mode: None,
-        })
+        Ok(Self { at: Place::new(word)?, size: None, mode: None })
     }
 }
 

@@ -131,11 +131,7 @@ impl JsonSchema for Map {
 impl Plan for User {
     fn plan(&self, to: &mut Planner) {
         if let Some(invoker) = first_behind_sudo(to) {
-            to.step(Become {
-                uid: invoker.uid,
-                gid: invoker.gid,
-                groups: invoker.groups,
-            });
+            to.step(Become { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups });
         }
         let own = Own::of(to);
         to.step(NewNamespace(Namespace::User));
@@ -186,13 +182,7 @@ impl User {
         if self.denies_setgroups() {
             to.at("map").step(DenySetgroups);
         }
-        let line = |inside, outside| {
-            vec![Line {
-                inside,
-                outside,
-                count: 1,
-            }]
-        };
+        let line = |inside, outside| vec![Line { inside, outside, count: 1 }];
         let map = |ids, line| WriteMap::new(ids, line, Writer::Itself);
         to.at("map").step(map(Ids::User, line(inside.0, own.uid)));
         to.at("map").step(map(Ids::Group, line(inside.1, own.gid)));
@@ -202,31 +192,17 @@ impl User {
         let lines = |ranges: &[IdRange]| -> Vec<Line> {
             ranges
                 .iter()
-                .map(
-                    |&IdRange {
-                         inside,
-                         outside,
-                         count,
-                     }| Line {
-                        inside,
-                        outside,
-                        count,
-                    },
-                )
+                .map(|&IdRange { inside, outside, count }| Line { inside, outside, count })
                 .collect()
         };
-        let maps = [
-            (Ids::User, lines(&ranges.uid), own.uid),
-            (Ids::Group, lines(&ranges.gid), own.gid),
-        ];
+        let maps =
+            [(Ids::User, lines(&ranges.uid), own.uid), (Ids::Group, lines(&ranges.gid), own.gid)];
         let is_own = |lines: &[Line], own| {
             matches!(lines, [] | [Line { count: 1, .. }])
                 && lines.iter().all(|line| line.outside == own)
         };
         let all_own = maps.iter().all(|(_, lines, own)| is_own(lines, *own));
-        let may_outside = to
-            .model()
-            .supervisor_capable(around(to), capability::SETUID);
+        let may_outside = to.model().supervisor_capable(around(to), capability::SETUID);
         let denies = match self.setgroups {
             Some(setting) => setting == Setgroups::Deny,
             None => all_own || !may_outside,
@@ -243,8 +219,7 @@ impl User {
             if all_own {
                 to.at("map").step(WriteMap::new(ids, lines, Writer::Itself));
             } else if may_outside {
-                to.at("map")
-                    .supervisor(WriteMap::new(ids, lines, Writer::Supervisor));
+                to.at("map").supervisor(WriteMap::new(ids, lines, Writer::Supervisor));
             } else {
                 to.at("map").supervisor(HelperMap::new(ids, lines));
             }
@@ -260,22 +235,10 @@ impl User {
         };
         let is_root = to.model().process.uid == 0;
         let lines = |range: Option<(u32, u32)>, own| match range {
-            Some((first, count)) if is_root => vec![Line {
-                inside: 0,
-                outside: first,
-                count,
-            }],
+            Some((first, count)) if is_root => vec![Line { inside: 0, outside: first, count }],
             Some((first, count)) => vec![
-                Line {
-                    inside: 0,
-                    outside: own,
-                    count: 1,
-                },
-                Line {
-                    inside: 1,
-                    outside: first,
-                    count,
-                },
+                Line { inside: 0, outside: own, count: 1 },
+                Line { inside: 1, outside: first, count },
             ],
             None => Vec::new(),
         };
@@ -284,26 +247,17 @@ impl User {
             to.at("map").refuse(refusal);
             return;
         }
-        let may_outside = to
-            .model()
-            .supervisor_capable(around(to), capability::SETUID);
-        for (ids, lines) in [
-            (Ids::User, lines(ids.uid, own.uid)),
-            (Ids::Group, lines(ids.gid, own.gid)),
-        ] {
+        let may_outside = to.model().supervisor_capable(around(to), capability::SETUID);
+        for (ids, lines) in
+            [(Ids::User, lines(ids.uid, own.uid)), (Ids::Group, lines(ids.gid, own.gid))]
+        {
             match may_outside {
-                true => to
-                    .at("map")
-                    .supervisor(WriteMap::new(ids, lines, Writer::Supervisor)),
+                true => to.at("map").supervisor(WriteMap::new(ids, lines, Writer::Supervisor)),
                 false => to.at("map").supervisor(HelperMap::new(ids, lines)),
             }
         }
         if is_root {
-            to.at("map").step(Become {
-                uid: 0,
-                gid: 0,
-                groups: Vec::new(),
-            });
+            to.at("map").step(Become { uid: 0, gid: 0, groups: Vec::new() });
         }
     }
 }
@@ -324,21 +278,14 @@ fn own_block(ids: SubordinateIds) -> SubordinateIds {
 }
 
 fn without_subordinate_ids(host: &crate::host::Host) -> Refusal {
-    let invoker = host
-        .invoker
-        .as_ref()
-        .and_then(|invoker| invoker.name.clone());
-    let name = invoker
-        .or_else(|| host.caller.name.clone())
-        .unwrap_or_else(|| host.caller.uid.to_string());
-    Refusal::new(
-        "map::no_subordinate_ids",
-        "you have no subordinate ids for `map: auto`",
-    )
-    .why("/etc/subuid and /etc/subgid have no line for you")
-    .help(format!(
-        "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
-    ))
+    let invoker = host.invoker.as_ref().and_then(|invoker| invoker.name.clone());
+    let name =
+        invoker.or_else(|| host.caller.name.clone()).unwrap_or_else(|| host.caller.uid.to_string());
+    Refusal::new("map::no_subordinate_ids", "you have no subordinate ids for `map: auto`")
+        .why("/etc/subuid and /etc/subgid have no line for you")
+        .help(format!(
+            "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
+        ))
 }
 
 /// Host root inside a sandbox is allowed and never silent.
@@ -348,12 +295,9 @@ fn warn_of_host_root(to: &mut Planner) {
         && model.host.initial_user_namespace != Some(false);
     if is_host_root {
         to.at("map").warn(
-            Refusal::new(
-                "user::host_root",
-                "root in this sandbox is root of the host",
-            )
-            .why("the map has the host's id 0 in it")
-            .help("write `map: auto`, or run it as an ordinary user"),
+            Refusal::new("user::host_root", "root in this sandbox is root of the host")
+                .why("the map has the host's id 0 in it")
+                .help("write `map: auto`, or run it as an ordinary user"),
         );
     }
 }

@@ -162,9 +162,7 @@ impl Mounts {
         for mount in known {
             let id = by_id[&mount.id].0;
             // The root of an initramfs is its own parent.
-            let below = by_id
-                .get(&mount.parent)
-                .filter(|_| mount.parent != mount.id);
+            let below = by_id.get(&mount.parent).filter(|_| mount.parent != mount.id);
             match below {
                 Some(&(below, at)) => self.stand_on(id, below, mount.at.strip_prefix(at)),
                 None if mount.at == Path::new("/") => self.root = id,
@@ -188,21 +186,12 @@ impl Mounts {
         let id = FilesystemId(self.filesystems.len() as u32);
         let depth = match &filesystem {
             Filesystem::Overlay { layers } => {
-                1 + layers
-                    .iter()
-                    .map(|(layer, _)| self.filesystem(*layer).depth)
-                    .max()
-                    .unwrap_or(0)
+                1 + layers.iter().map(|(layer, _)| self.filesystem(*layer).depth).max().unwrap_or(0)
             }
             _ => 0,
         };
-        let instance = Instance {
-            filesystem,
-            user,
-            depth,
-            made: BTreeMap::new(),
-            removed: BTreeSet::new(),
-        };
+        let instance =
+            Instance { filesystem, user, depth, made: BTreeMap::new(), removed: BTreeSet::new() };
         self.filesystems.insert(id, instance);
         id
     }
@@ -266,29 +255,19 @@ impl Mounts {
 
     /// Where the process starts to walk.
     pub fn root_position(&self) -> Position {
-        Position {
-            mount: self.root,
-            path: PathBuf::new(),
-        }
+        Position { mount: self.root, path: PathBuf::new() }
     }
 
     /// The root of the topmost mount that covers a position, or the position.
     pub fn follow(&self, mut at: Position) -> Position {
         while let Some(over) = self.child_at(&at) {
-            at = Position {
-                mount: over,
-                path: PathBuf::new(),
-            };
+            at = Position { mount: over, path: PathBuf::new() };
         }
         at
     }
 
     fn child_at(&self, at: &Position) -> Option<MountId> {
-        self.table
-            .iter()
-            .rev()
-            .find(|(_, mount)| mount.on.as_ref() == Some(at))
-            .map(|(&id, _)| id)
+        self.table.iter().rev().find(|(_, mount)| mount.on.as_ref() == Some(at)).map(|(&id, _)| id)
     }
 
     /// Mounts that stand on this one, in order.
@@ -303,18 +282,10 @@ impl Mounts {
     /// `None` where nobody told.
     pub fn has_locked_below(&self, at: &Position) -> Option<bool> {
         let locked = self.children(at.mount).any(|(_, mount)| {
-            mount.locked
-                && mount
-                    .on
-                    .as_ref()
-                    .is_some_and(|on| on.path.starts_with(&at.path))
+            mount.locked && mount.on.as_ref().is_some_and(|on| on.path.starts_with(&at.path))
         });
         let mount = self.mount(at.mount);
-        if !locked && mount.opaque && self.owner != UserId::HOST {
-            None
-        } else {
-            Some(locked)
-        }
+        if !locked && mount.opaque && self.owner != UserId::HOST { None } else { Some(locked) }
     }
 
     /// A namespace with copies of these mounts (`copy_mnt_ns()`).
@@ -371,9 +342,7 @@ impl Mounts {
 
     /// What is mounted on a member of a peer group appears on the others.
     fn tell_peers(&mut self, of: MountId) {
-        let Mount {
-            shared, filesystem, ..
-        } = *self.mount(of);
+        let Mount { shared, filesystem, .. } = *self.mount(of);
         if shared == Some(false) {
             return;
         }
@@ -408,11 +377,7 @@ impl Mounts {
             .collect();
         for (id, mount, path) in children {
             let on = Some(Position { mount: onto, path });
-            let copy = self.insert(Mount {
-                on,
-                own: true,
-                ..mount
-            });
+            let copy = self.insert(Mount { on, own: true, ..mount });
             self.clone_children(id, Path::new(""), copy);
         }
     }
@@ -481,10 +446,7 @@ impl Mounts {
     pub fn pivot(&mut self, new: MountId) -> MountId {
         let old = self.root;
         let was_locked = self.table.get_mut(&old).is_some_and(|mount| {
-            mount.on = Some(Position {
-                mount: new,
-                path: PathBuf::new(),
-            });
+            mount.on = Some(Position { mount: new, path: PathBuf::new() });
             std::mem::take(&mut mount.locked)
         });
         if let Some(mount) = self.table.get_mut(&new) {
@@ -579,24 +541,15 @@ impl Mounts {
 /// Filesystems on filesystems (`FILESYSTEM_MAX_STACK_DEPTH`).
 const DEEPEST: u32 = 2;
 /// Filesystems in which anything can be made.
-const STORAGE: &[&str] = &[
-    "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "ramfs", "overlay",
-];
+const STORAGE: &[&str] =
+    &["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "ramfs", "overlay"];
 
 /// The topmost mount that the host is known to have there.
 fn known<'h>(host: &'h Host, at: &Path) -> Option<&'h HostMount> {
-    host.mounts
-        .iter()
-        .flatten()
-        .rev()
-        .find(|mount| mount.at == at)
+    host.mounts.iter().flatten().rev().find(|mount| mount.at == at)
 }
 
 /// Joins without a trailing slash for the empty path.
 pub(super) fn join(base: &Path, path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() {
-        base.to_owned()
-    } else {
-        base.join(path)
-    }
+    if path.as_os_str().is_empty() { base.to_owned() } else { base.join(path) }
 }

@@ -77,10 +77,7 @@ impl Model {
     /// What has this name in a directory, mounts followed.
     pub fn child(&self, of: &Found, name: &OsStr) -> Result<Found, Errno> {
         self.enter(of)?;
-        let place = Position {
-            mount: of.at.mount,
-            path: of.at.path.join(name),
-        };
+        let place = Position { mount: of.at.mount, path: of.at.path.join(name) };
         let at = self.mounts.follow(place);
         // Below what nobody told of, only what somebody told of counts.
         let is_uncertain = self.mounts.mount(of.at.mount).uncertain;
@@ -140,10 +137,7 @@ impl Model {
 
     fn root_of(&self, base: &Position) -> Found {
         let thing = self.thing_at(base).unwrap_or(Thing::Unknown);
-        Found {
-            at: base.clone(),
-            thing,
-        }
+        Found { at: base.clone(), thing }
     }
 
     fn above(&self, base: &Position, here: Found) -> Result<Found, Errno> {
@@ -205,10 +199,7 @@ impl Model {
     pub fn permits(&self, owner: Owner, want: u32) -> bool {
         let process = &self.process;
         let in_group = process.gid == owner.gid
-            || process
-                .groups
-                .as_ref()
-                .is_some_and(|groups| groups.contains(&owner.gid));
+            || process.groups.as_ref().is_some_and(|groups| groups.contains(&owner.gid));
         let bits = if process.uid == owner.uid {
             owner.mode >> 6
         } else if in_group {
@@ -259,9 +250,9 @@ impl Model {
             Filesystem::Proc if is_root => Some(Thing::Directory(None)),
             Filesystem::Image(_) | Filesystem::Unknown if is_root => Some(Thing::Directory(None)),
             Filesystem::Proc | Filesystem::Image(_) | Filesystem::Unknown => Some(Thing::Unknown),
-            Filesystem::Overlay { layers } => layers
-                .iter()
-                .find_map(|(layer, root)| self.thing_in(*layer, &join(root, path))),
+            Filesystem::Overlay { layers } => {
+                layers.iter().find_map(|(layer, root)| self.thing_in(*layer, &join(root, path)))
+            }
         }
     }
 

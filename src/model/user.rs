@@ -82,11 +82,7 @@ pub struct UserNamespace {
 impl UserNamespace {
     /// The host's: every id is itself.
     pub fn host() -> Self {
-        let everyone = IdMap(vec![Extent {
-            inside: 0,
-            host: 0,
-            count: u32::MAX,
-        }]);
+        let everyone = IdMap(vec![Extent { inside: 0, host: 0, count: u32::MAX }]);
         Self {
             parent: None,
             owner: 0,
@@ -144,8 +140,6 @@ impl Model {
 
     /// The namespace that the ids outside of this one's map are counted in.
     pub fn parent_user(&self) -> &UserNamespace {
-        self.own_user()
-            .parent
-            .map_or(&self.users[0], |parent| self.user(parent))
+        self.own_user().parent.map_or(&self.users[0], |parent| self.user(parent))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     diagnostic::Refusal,
     model::{Answer, Found, Model, Thing},
-    sys::{Call, Errno, Fault, KernelPath, directory, process},
+    sys::{Call, Errno, Fault, KernelPath, descriptor, directory, process},
 };
 
 use super::{Evidence, Operation, Stage, unexplained};
@@ -35,10 +35,7 @@ impl Operation for StayAsInit {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        stage
-            .turnings
-            .stay_as_init()
-            .map_err(|errno| Call::Fork.gave(errno))
+        stage.turnings.stay_as_init().map_err(|errno| Call::Fork.gave(errno))
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
@@ -87,18 +84,11 @@ impl Operation for ChangeDirectory {
         let no = |errno| Answer::No(Call::Chdir.gave(errno));
         match model.walk(self.0.as_path()) {
             Err(errno) => no(errno),
-            Ok(Found {
-                thing: Thing::Unknown,
-                ..
-            }) => Answer::KernelDecides,
-            Ok(Found {
-                thing: Thing::Directory(Some(owner)),
-                ..
-            }) if !model.may_search(owner) => no(Errno::EACCES),
-            Ok(Found {
-                thing: Thing::Directory(_),
-                ..
-            }) => Answer::Yes,
+            Ok(Found { thing: Thing::Unknown, .. }) => Answer::KernelDecides,
+            Ok(Found { thing: Thing::Directory(Some(owner)), .. }) if !model.may_search(owner) => {
+                no(Errno::EACCES)
+            }
+            Ok(Found { thing: Thing::Directory(_), .. }) => Answer::Yes,
             Ok(_) => no(Errno::ENOTDIR),
         }
     }
@@ -117,12 +107,11 @@ impl Operation for ChangeDirectory {
                     .why("it does not exist in the sandbox")
                     .help("name a directory of the sandbox: `cwd: /`")
             }
-            Errno::ENOTDIR => Refusal::new(
-                "cwd::not_a_directory",
-                format!("{shown} is not a directory"),
-            )
-            .why("a command starts in a directory")
-            .help("name a directory of the sandbox: `cwd: /`"),
+            Errno::ENOTDIR => {
+                Refusal::new("cwd::not_a_directory", format!("{shown} is not a directory"))
+                    .why("a command starts in a directory")
+                    .help("name a directory of the sandbox: `cwd: /`")
+            }
             Errno::EACCES => Refusal::new("cwd::hidden", format!("you may not enter {shown}"))
                 .why("the directory does not let you in")
                 .help("name another: `cwd: /`"),
@@ -179,11 +168,7 @@ fn candidates(name: &OsStr, search_path: Option<&OsStr>) -> Vec<KernelPath> {
         .as_bytes()
         .split(|&byte| byte == b':')
         .map(|directory| {
-            let directory = if directory.is_empty() {
-                b"."
-            } else {
-                directory
-            };
+            let directory = if directory.is_empty() { b"." } else { directory };
             KernelPath::new(Path::new(OsStr::from_bytes(directory)).join(name))
         })
         .collect()
@@ -208,12 +193,10 @@ impl fmt::Display for Execute {
 impl Operation for Execute {
     fn answer(&self, model: &Model) -> Answer {
         // Known to be nowhere is the one sure no; what a file is takes a try.
-        let missing = self.candidates.iter().all(|path| {
-            matches!(
-                model.walk(path.as_path()),
-                Err(Errno::ENOENT | Errno::ENOTDIR)
-            )
-        });
+        let missing = self
+            .candidates
+            .iter()
+            .all(|path| matches!(model.walk(path.as_path()), Err(Errno::ENOENT | Errno::ENOTDIR)));
         match missing {
             true => Answer::No(Call::Execve.gave(Errno::ENOENT)),
             false => Answer::KernelDecides,
@@ -226,9 +209,11 @@ impl Operation for Execute {
         let mut last = Errno::ENOENT;
         for path in &self.candidates {
             match process::execute(path.as_c_str(), &self.arguments, &self.environment) {
-                // As `execvp(3)`: what may not be executed is remembered, and the search goes on.
+                // As the shell: what may not be executed is remembered, a directory
+                // that nobody may search is passed by, and the search goes on.
                 Errno::ENOENT | Errno::ENOTDIR => {}
-                Errno::EACCES => last = Errno::EACCES,
+                Errno::EACCES if descriptor::exists(path.as_c_str()) => last = Errno::EACCES,
+                Errno::EACCES => {}
                 errno => return Err(Call::Execve.gave(errno)),
             }
         }
@@ -257,26 +242,21 @@ impl Operation for Execute {
                 }
             }
             (Errno::ENOENT, Some(path)) => missing_interpreter(path.as_path(), before),
-            (Errno::EACCES, _) => Refusal::new(
-                "command::not_executable",
-                format!("`{name}` may not be executed"),
-            )
-            .why("it has no `x` bit for you, or lies on a noexec mount")
-            .help(format!("`ls -l` and `findmnt -T` show which, for {name}")),
-            (Errno::ENOEXEC, _) => Refusal::new(
-                "command::not_a_program",
-                format!("`{name}` is not a program"),
-            )
-            .why("it begins neither like an ELF file nor with `#!`")
-            .help(format!(
-                "run it through its interpreter: `command: [sh, {name}]`"
-            )),
-            (Errno::E2BIG, _) => Refusal::new(
-                "command::too_long",
-                "the arguments and the environment are too long",
-            )
-            .why("the kernel takes a quarter of the stack limit at most")
-            .help("pass them through a file, or set `clear_env: true`"),
+            (Errno::EACCES, _) => {
+                Refusal::new("command::not_executable", format!("`{name}` may not be executed"))
+                    .why("it has no `x` bit for you, or lies on a noexec mount")
+                    .help(format!("`ls -l` and `findmnt -T` show which, for {name}"))
+            }
+            (Errno::ENOEXEC, _) => {
+                Refusal::new("command::not_a_program", format!("`{name}` is not a program"))
+                    .why("it begins neither like an ELF file nor with `#!`")
+                    .help(format!("run it through its interpreter: `command: [sh, {name}]`"))
+            }
+            (Errno::E2BIG, _) => {
+                Refusal::new("command::too_long", "the arguments and the environment are too long")
+                    .why("the kernel takes a quarter of the stack limit at most")
+                    .help("pass them through a file, or set `clear_env: true`")
+            }
             _ => unexplained(self, fault),
         }
     }
@@ -292,17 +272,11 @@ fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
     );
     match loader {
         Some(loader) => refusal
-            .why(format!(
-                "it needs {loader}, which the sandbox does not have"
-            ))
-            .help(format!(
-                "bring {loader} into the new root, with its libraries"
-            )),
+            .why(format!("it needs {loader}, which the sandbox does not have"))
+            .help(format!("bring {loader} into the new root, with its libraries")),
         None => refusal
             .why("its ELF loader or its `#!` interpreter does not exist in the sandbox")
-            .help(format!(
-                "`readelf -l {shown}` or `head -1 {shown}` names it"
-            )),
+            .help(format!("`readelf -l {shown}` or `head -1 {shown}` names it")),
     }
 }
 
@@ -318,21 +292,11 @@ fn interpreter(path: &Path) -> Option<String> {
     let bytes = std::fs::read(path).ok()?;
     if let Some(line) = bytes.strip_prefix(b"#!") {
         let line = line.split(|&byte| byte == b'\n').next()?;
-        return Some(
-            String::from_utf8_lossy(line)
-                .split_whitespace()
-                .next()?
-                .to_owned(),
-        );
+        return Some(String::from_utf8_lossy(line).split_whitespace().next()?.to_owned());
     }
     let number = |at: usize, length: usize| -> Option<usize> {
         let field = bytes.get(at..at + length)?;
-        Some(
-            field
-                .iter()
-                .rev()
-                .fold(0, |value, &byte| value << 8 | usize::from(byte)),
-        )
+        Some(field.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte)))
     };
     // ELF64, little-endian (`elf(5)`): program headers, one of which is PT_INTERP.
     if !bytes.starts_with(b"\x7fELF\x02\x01") {

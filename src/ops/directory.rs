@@ -36,33 +36,18 @@ impl MakeDirectory {
     /// A directory in the tree that the process sees.
     pub fn new(path: impl AsRef<Path>, mode: u32) -> Self {
         let path = path.as_ref().to_owned();
-        Self {
-            base: None,
-            names: names(&path),
-            path,
-            mode,
-            named: false,
-        }
+        Self { base: None, names: names(&path), path, mode, named: false }
     }
 
     /// A directory inside a tree that the process may not be led out of.
     pub fn within(base: impl AsRef<Path>, path: impl AsRef<Path>, mode: u32) -> Self {
         let path = path.as_ref().to_owned();
-        Self {
-            base: Some(KernelPath::new(base)),
-            names: names(&path),
-            path,
-            mode,
-            named: true,
-        }
+        Self { base: Some(KernelPath::new(base)), names: names(&path), path, mode, named: true }
     }
 
     /// The same, where a layer names the place, so that changing it is no surprise.
     pub fn named(path: impl AsRef<Path>, mode: u32) -> Self {
-        Self {
-            named: true,
-            ..Self::new(path, mode)
-        }
+        Self { named: true, ..Self::new(path, mode) }
     }
 
     fn shown(&self) -> PathBuf {
@@ -84,9 +69,7 @@ impl MakeDirectory {
     fn check(&self, model: &Model) -> Result<Vec<Position>, Answer> {
         let (parent, missing) = self.walk(model)?;
         if !missing.is_empty() {
-            model
-                .may_change(&parent)
-                .map_err(|objection| objection.to(Call::Mkdir))?;
+            model.may_change(&parent).map_err(|objection| objection.to(Call::Mkdir))?;
         }
         Ok(missing)
     }
@@ -94,19 +77,14 @@ impl MakeDirectory {
     /// Walks as `run` does: to the last directory that is there, and the
     /// places after it.
     fn walk(&self, model: &Model) -> Result<(Found, Vec<Position>), Answer> {
-        let start = self
-            .start(model)
-            .map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))?;
+        let start = self.start(model).map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))?;
         let root = match self.base {
             None => model.mounts.root_position(),
             Some(_) => start.at.clone(),
         };
         let mut parent = start;
         let mut here = PathBuf::new();
-        let mut names = self
-            .path
-            .components()
-            .filter(|name| *name != Component::RootDir);
+        let mut names = self.path.components().filter(|name| *name != Component::RootDir);
         while let Some(name) = names.next() {
             here.push(name);
             match self.look(model, &root, &parent, &here) {
@@ -177,11 +155,7 @@ impl Operation for MakeDirectory {
         let Ok((_, missing)) = self.walk(model) else {
             return;
         };
-        let owner = Owner {
-            uid: model.process.uid,
-            gid: model.process.gid,
-            mode: self.mode,
-        };
+        let owner = Owner { uid: model.process.uid, gid: model.process.gid, mode: self.mode };
         for at in missing {
             let (filesystem, path) = model.mounts.within(&at);
             if let Some(instance) = model.mounts.filesystem_mut(filesystem) {
@@ -202,11 +176,7 @@ impl Operation for MakeDirectory {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(Call::Mkdir.gave(errno)),
             }
-            let walk = if self.base.is_some() {
-                Walk::Beneath
-            } else {
-                Walk::Free
-            };
+            let walk = if self.base.is_some() { Walk::Beneath } else { Walk::Free };
             let next = descriptor::open_directory(Some(at), name, walk).map_err(open)?;
             here = Some(next);
         }
@@ -242,12 +212,11 @@ impl Operation for MakeDirectory {
                     .why("a directory on the way is none")
                     .help("name a path whose parents are directories")
             }
-            Errno::EXDEV | Errno::ELOOP => Refusal::new(
-                "dir::leads_out",
-                format!("{shown} leads out of the new root"),
-            )
-            .why("a part of it is a symbolic link")
-            .help("name a path without links"),
+            Errno::EXDEV | Errno::ELOOP => {
+                Refusal::new("dir::leads_out", format!("{shown} leads out of the new root"))
+                    .why("a part of it is a symbolic link")
+                    .help("name a path without links")
+            }
             _ => unexplained(self, fault),
         }
     }
@@ -259,18 +228,13 @@ impl Operation for MakeDirectory {
         let missing = self.check(before).ok()?;
         let first = missing.first()?;
         let (filesystem, _) = before.mounts.within(first);
-        let is_host = matches!(
-            before.mounts.filesystem(filesystem).filesystem,
-            Filesystem::Host(_)
-        );
+        let is_host =
+            matches!(before.mounts.filesystem(filesystem).filesystem, Filesystem::Host(_));
         is_host.then(|| {
             let shown = self.shown();
-            Refusal::new(
-                "dir::host",
-                format!("this would make {} on the host", shown.display()),
-            )
-            .why("the place is a part of the host's own tree")
-            .help("make it on the host yourself, or put a `tmpfs` or an `overlay` there before")
+            Refusal::new("dir::host", format!("this would make {} on the host", shown.display()))
+                .why("the place is a part of the host's own tree")
+                .help("make it on the host yourself, or put a `tmpfs` or an `overlay` there before")
         })
     }
 }
@@ -291,13 +255,9 @@ impl RemoveDirectory {
     fn check(&self, model: &Model) -> Result<(), Answer> {
         let no = |errno| Answer::No(Call::Rmdir.gave(errno));
         let root = model.mounts.root_position();
-        let (parent, name) = model
-            .walk_to_parent(&root, self.path.as_path())
-            .map_err(no)?;
+        let (parent, name) = model.walk_to_parent(&root, self.path.as_path()).map_err(no)?;
         model.child(&parent, name).map_err(no)?;
-        model
-            .may_change(&parent)
-            .map_err(|objection| objection.to(Call::Rmdir))
+        model.may_change(&parent).map_err(|objection| objection.to(Call::Rmdir))
     }
 }
 

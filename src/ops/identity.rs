@@ -28,11 +28,7 @@ impl Become {
         if !has(capability::SETGID) || own.gids.is_empty() || !own.setgroups {
             return no(Call::Setgroups, Errno::EPERM);
         }
-        if self
-            .groups
-            .iter()
-            .any(|&group| own.gids.to_host(group).is_none())
-        {
+        if self.groups.iter().any(|&group| own.gids.to_host(group).is_none()) {
             return no(Call::Setgroups, Errno::EINVAL);
         }
         if own.gids.to_host(self.gid).is_none() {
@@ -63,11 +59,8 @@ impl Operation for Become {
         let own = model.own_user();
         let uid = own.uids.to_host(self.uid).unwrap_or(self.uid);
         let gid = own.gids.to_host(self.gid).unwrap_or(self.gid);
-        let groups = self
-            .groups
-            .iter()
-            .map(|&group| own.gids.to_host(group).unwrap_or(group))
-            .collect();
+        let groups =
+            self.groups.iter().map(|&group| own.gids.to_host(group).unwrap_or(group)).collect();
         let was_root = own.uids.to_host(0) == Some(model.process.uid);
         model.process.uid = uid;
         model.process.gid = gid;

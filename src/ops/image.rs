@@ -78,13 +78,7 @@ impl Operation for MountImage {
         let filesystem = Filesystem::Image(self.file.as_path().to_owned());
         let instance = model.mounts.instance(filesystem, UserId::HOST);
         let tree = model.mounts.insert_detached(instance);
-        model.held.insert(
-            self.slot,
-            Held {
-                tree,
-                thing: Thing::Directory(None),
-            },
-        );
+        model.held.insert(self.slot, Held { tree, thing: Thing::Directory(None) });
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
@@ -104,19 +98,13 @@ impl Operation for MountImage {
         }
         configuration.create().map_err(keep)?;
         let attributes = attribute::READ_ONLY | attribute::NO_SUID | attribute::NO_DEV;
-        let mount = configuration
-            .mount(attributes)
-            .map_err(|errno| Call::Fsmount.gave(errno))?;
+        let mount = configuration.mount(attributes).map_err(|errno| Call::Fsmount.gave(errno))?;
         if self.map_ids {
-            let user = stage
-                .open_own("ns/user")
-                .map_err(|errno| Call::Open.gave(errno))?;
+            let user = stage.open_own("ns/user").map_err(|errno| Call::Open.gave(errno))?;
             mount::map_ids(mount.as_fd(), user.as_fd())
                 .map_err(|errno| Call::MountSetattr.gave(errno))?;
         }
-        stage
-            .keep(self.slot, mount)
-            .map_err(|errno| Call::Fsmount.gave(errno))
+        stage.keep(self.slot, mount).map_err(|errno| Call::Fsmount.gave(errno))
     }
 
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {
@@ -141,12 +129,11 @@ impl Operation for MountImage {
                     .why("/dev/loop-control is not there")
                     .help("`sudo modprobe loop`")
             }
-            (Call::Fsopen, Errno::ENODEV) => Refusal::new(
-                "image::unknown_filesystem",
-                format!("this kernel cannot read {kind}"),
-            )
-            .why("the filesystem is not in /proc/filesystems")
-            .help(format!("`sudo modprobe {kind}`")),
+            (Call::Fsopen, Errno::ENODEV) => {
+                Refusal::new("image::unknown_filesystem", format!("this kernel cannot read {kind}"))
+                    .why("the filesystem is not in /proc/filesystems")
+                    .help(format!("`sudo modprobe {kind}`"))
+            }
             (Call::MountSetattr, Errno::EINVAL) => Refusal::new(
                 "image::no_id_map",
                 format!("this kernel cannot translate the ids of {kind}"),
@@ -217,9 +204,7 @@ impl Operation for AttachImage {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        let mount = stage
-            .slot(self.slot)
-            .map_err(|errno| Call::MoveMount.gave(errno))?;
+        let mount = stage.slot(self.slot).map_err(|errno| Call::MoveMount.gave(errno))?;
         place::attach(mount, &self.at)
     }
 

@@ -111,9 +111,7 @@ impl Operation for DenySetgroups {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        stage
-            .write_own("setgroups", b"deny")
-            .map_err(|errno| Call::WriteSetgroups.gave(errno))
+        stage.write_own("setgroups", b"deny").map_err(|errno| Call::WriteSetgroups.gave(errno))
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -133,12 +131,7 @@ impl WriteMap {
     /// Prepares the text of the map.
     pub fn new(ids: Ids, lines: Vec<Line>, by: Writer) -> Self {
         let text = lines.iter().map(|line| format!("{line}\n")).collect();
-        Self {
-            ids,
-            lines,
-            by,
-            text,
-        }
+        Self { ids, lines, by, text }
     }
 
     fn check(&self, model: &Model) -> Result<(), Answer> {
@@ -216,9 +209,7 @@ impl WriteMap {
         let parent = self.ids.of(model.parent_user());
         self.lines.iter().find_map(|line| {
             let last = line.outside.saturating_add(line.count - 1);
-            [line.outside, last]
-                .into_iter()
-                .find(|&id| parent.to_host(id).is_none())
+            [line.outside, last].into_iter().find(|&id| parent.to_host(id).is_none())
         })
     }
 }
@@ -274,10 +265,7 @@ impl Operation for WriteMap {
                 .why("that needs CAP_SETFCAP over the namespace around")
                 .help("map another id: `map: auto`");
         }
-        match (
-            self.is_permitted(before),
-            before.host.apparmor_restricts_userns,
-        ) {
+        match (self.is_permitted(before), before.host.apparmor_restricts_userns) {
             (true, Some(true)) => restricted_by_apparmor(),
             (true, _) => unexplained(self, fault),
             (false, _) => not_yours(self.ids, before),
@@ -300,21 +288,13 @@ fn not_yours(ids: Ids, before: &Model) -> Refusal {
         Ids::Group => (before.host.caller.gid, "group"),
     };
     if ids == Ids::Group && before.own_user().setgroups {
-        return Refusal::new(
-            "map::setgroups_allowed",
-            "a group map needs `setgroups: deny` first",
-        )
-        .why("an ordinary user who could drop groups could pass by a rule against one")
-        .help("take `setgroups: allow` out, or use `map: auto`");
+        return Refusal::new("map::setgroups_allowed", "a group map needs `setgroups: deny` first")
+            .why("an ordinary user who could drop groups could pass by a rule against one")
+            .help("take `setgroups: allow` out, or use `map: auto`");
     }
-    Refusal::new(
-        "map::not_yours",
-        format!("only your own {noun} id can be mapped without help"),
-    )
-    .why(format!(
-        "your {noun} id is {own}, and one id is all the kernel gives"
-    ))
-    .help("use `map: auto`, which takes your subordinate ids from /etc/subuid and /etc/subgid")
+    Refusal::new("map::not_yours", format!("only your own {noun} id can be mapped without help"))
+        .why(format!("your {noun} id is {own}, and one id is all the kernel gives"))
+        .help("use `map: auto`, which takes your subordinate ids from /etc/subuid and /etc/subgid")
 }
 
 fn restricted_by_apparmor() -> Refusal {
@@ -327,12 +307,9 @@ fn restricted_by_apparmor() -> Refusal {
 fn file_refused(fault: Fault, before: &Model) -> Option<Refusal> {
     match fault.errno {
         Errno::ENOENT => Some(
-            Refusal::new(
-                "map::no_proc",
-                "id maps are written through /proc, which is not there",
-            )
-            .why("no procfs was mounted on /proc when isorecipe was started")
-            .help("`mount -t proc proc /proc`"),
+            Refusal::new("map::no_proc", "id maps are written through /proc, which is not there")
+                .why("no procfs was mounted on /proc when isorecipe was started")
+                .help("`mount -t proc proc /proc`"),
         ),
         Errno::EROFS => Some(
             Refusal::new(
@@ -442,13 +419,7 @@ impl HelperMap {
 
 impl fmt::Display for HelperMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "write {} with {}: {}",
-            self.ids.file(),
-            self.ids.helper(),
-            Listed(&self.lines)
-        )
+        write!(f, "write {} with {}: {}", self.ids.file(), self.ids.helper(), Listed(&self.lines))
     }
 }
 
@@ -479,48 +450,37 @@ impl Operation for HelperMap {
         let status = command.output().map_err(|error| {
             Call::Helper.gave(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
         })?;
-        if status.status.success() {
-            Ok(())
-        } else {
-            Err(Call::Helper.gave(Errno::EPERM))
-        }
+        if status.status.success() { Ok(()) } else { Err(Call::Helper.gave(Errno::EPERM)) }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         let helper = self.ids.helper();
         if fault.errno == Errno::ENOENT {
-            return Refusal::new(
-                "map::helper_missing",
-                format!("`{helper}` is not installed"),
-            )
-            .why("more than one id can only be mapped with its help")
-            .help("`sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`");
+            return Refusal::new("map::helper_missing", format!("`{helper}` is not installed"))
+                .why("more than one id can only be mapped with its help")
+                .help(
+                    "`sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`",
+                );
         }
         if self.is_allowed(before) == Some(false) {
             return no_subordinate_ids(before);
         }
-        Refusal::new(
-            "map::helper_refused",
-            format!("`{helper}` could not write the map"),
-        )
-        .why("it has lost its set-user-ID bit, or runs where that does nothing")
-        .help(format!(
-            "`ls -l $(command -v {helper})` should show `-rwsr-xr-x`; reinstall the package"
-        ))
+        Refusal::new("map::helper_refused", format!("`{helper}` could not write the map"))
+            .why("it has lost its set-user-ID bit, or runs where that does nothing")
+            .help(format!(
+                "`ls -l $(command -v {helper})` should show `-rwsr-xr-x`; reinstall the package"
+            ))
     }
 }
 
 fn no_subordinate_ids(before: &Model) -> Refusal {
     let name = before.host.caller.name.clone();
     let name = name.unwrap_or_else(|| before.host.caller.uid.to_string());
-    Refusal::new(
-        "map::no_subordinate_ids",
-        "you have no subordinate ids for this map",
-    )
-    .why("/etc/subuid and /etc/subgid give you no such range")
-    .help(format!(
-        "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
-    ))
+    Refusal::new("map::no_subordinate_ids", "you have no subordinate ids for this map")
+        .why("/etc/subuid and /etc/subgid give you no such range")
+        .help(format!(
+            "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
+        ))
 }
 
 #[cfg(test)]
@@ -528,19 +488,12 @@ mod tests {
     use super::*;
 
     const fn line(inside: u32, outside: u32, count: u32) -> Line {
-        Line {
-            inside,
-            outside,
-            count,
-        }
+        Line { inside, outside, count }
     }
 
     #[test]
     fn ranges_that_touch_do_not_overlap() {
-        assert_eq!(
-            overlapping(&[line(0, 1000, 1), line(1, 100_000, 65_536)]),
-            None
-        );
+        assert_eq!(overlapping(&[line(0, 1000, 1), line(1, 100_000, 65_536)]), None);
     }
 
     #[test]

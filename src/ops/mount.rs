@@ -43,11 +43,7 @@ pub struct MountNew {
 impl MountNew {
     /// A fresh procfs.
     pub fn proc(at: impl AsRef<Path>) -> Self {
-        Self {
-            kind: MountKind::Proc,
-            at: KernelPath::new(at),
-            options: Vec::new(),
-        }
+        Self { kind: MountKind::Proc, at: KernelPath::new(at), options: Vec::new() }
     }
 
     /// An empty tmpfs with a root of this mode, no larger than `size` bytes if given.
@@ -57,11 +53,7 @@ impl MountNew {
         if let Some(size) = size {
             options.push((c"size".to_owned(), text(size.to_string())));
         }
-        Self {
-            kind: MountKind::Tmpfs { mode },
-            at: KernelPath::new(at),
-            options,
-        }
+        Self { kind: MountKind::Tmpfs { mode }, at: KernelPath::new(at), options }
     }
 
     fn name(&self) -> &'static std::ffi::CStr {
@@ -95,12 +87,7 @@ impl MountNew {
 
 impl fmt::Display for MountNew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "mount {} on {}",
-            self.name().to_string_lossy(),
-            self.at.as_path().display()
-        )
+        write!(f, "mount {} on {}", self.name().to_string_lossy(), self.at.as_path().display())
     }
 }
 
@@ -114,11 +101,7 @@ impl Operation for MountNew {
             MountKind::Proc => Filesystem::Proc,
             MountKind::Tmpfs { mode } => {
                 let Model { process, .. } = &*model;
-                Filesystem::Tmpfs(Owner {
-                    uid: process.uid,
-                    gid: process.gid,
-                    mode,
-                })
+                Filesystem::Tmpfs(Owner { uid: process.uid, gid: process.gid, mode })
             }
         };
         let Ok(target) = model.walk(self.at.as_path()) else {
@@ -142,9 +125,8 @@ impl Operation for MountNew {
             configuration.set(key, value).map_err(keep)?;
         }
         configuration.create().map_err(keep)?;
-        let mount = configuration
-            .mount(self.attributes())
-            .map_err(|errno| Call::Fsmount.gave(errno))?;
+        let mount =
+            configuration.mount(self.attributes()).map_err(|errno| Call::Fsmount.gave(errno))?;
         attach(&mount, &self.at)
     }
 
@@ -158,12 +140,11 @@ impl Operation for MountNew {
             return refusal;
         }
         match (self.kind, fault.call, fault.errno) {
-            (MountKind::Proc, Call::Fsconfig, Errno::EPERM) if !before.pid.own => Refusal::new(
-                "proc::needs_pid",
-                "a fresh /proc shows a PID namespace of its own",
-            )
-            .why("no PID namespace yet")
-            .help("put a `pid` layer before it"),
+            (MountKind::Proc, Call::Fsconfig, Errno::EPERM) if !before.pid.own => {
+                Refusal::new("proc::needs_pid", "a fresh /proc shows a PID namespace of its own")
+                    .why("no PID namespace yet")
+                    .help("put a `pid` layer before it")
+            }
             (MountKind::Proc, Call::Fsconfig, Errno::EPERM) => Refusal::new(
                 "proc::foreign_pid",
                 "the PID namespace belongs to another user namespace",
@@ -200,12 +181,9 @@ impl Operation for MountNew {
 
 fn onto_file(at: &Path) -> Refusal {
     let shown = at.display();
-    Refusal::new(
-        "mount::onto_file",
-        format!("{shown} is a file, and a directory goes over it"),
-    )
-    .why("only a file can cover a file")
-    .help("name a directory")
+    Refusal::new("mount::onto_file", format!("{shown} is a file, and a directory goes over it"))
+        .why("only a file can cover a file")
+        .help("name a directory")
 }
 
 /// How mount events travel from now on, for every mount.
@@ -293,10 +271,7 @@ fn clonable(model: &Model, from: &Path) -> Result<Found, Answer> {
 fn hold(model: &mut Model, from: &Path) -> Option<Held> {
     let found = model.walk(from).ok()?;
     let tree = model.mounts.clone_tree(&found.at);
-    Some(Held {
-        tree,
-        thing: found.thing,
-    })
+    Some(Held { tree, thing: found.thing })
 }
 
 fn source_refused(operation: &dyn Operation, from: &Path, fault: Fault, before: &Model) -> Refusal {
@@ -308,18 +283,16 @@ fn source_refused(operation: &dyn Operation, from: &Path, fault: Fault, before: 
         Errno::ENOENT => Refusal::new("bind::no_source", format!("there is no {shown} to bind"))
             .why(first_missing(from, before))
             .help("relative paths start in the folder of the recipe"),
-        Errno::ENOTDIR => Refusal::new(
-            "bind::source_below_file",
-            format!("{shown} leads through a file"),
-        )
-        .why("a directory on the way is none")
-        .help("name a path whose parents are directories"),
-        Errno::EACCES => Refusal::new(
-            "bind::source_hidden",
-            format!("you may not search the way to {shown}"),
-        )
-        .why("a directory on the way does not let you through")
-        .help(format!("`namei -l {shown}` shows which")),
+        Errno::ENOTDIR => {
+            Refusal::new("bind::source_below_file", format!("{shown} leads through a file"))
+                .why("a directory on the way is none")
+                .help("name a path whose parents are directories")
+        }
+        Errno::EACCES => {
+            Refusal::new("bind::source_hidden", format!("you may not search the way to {shown}"))
+                .why("a directory on the way does not let you through")
+                .help(format!("`namei -l {shown}` shows which"))
+        }
         _ => unexplained(operation, fault),
     }
 }
@@ -344,9 +317,7 @@ impl Operation for HoldSource {
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let tree =
             mount::clone_tree(self.from.as_c_str()).map_err(|errno| Call::Bind.gave(errno))?;
-        stage
-            .keep(self.slot, tree)
-            .map_err(|errno| Call::Bind.gave(errno))
+        stage.keep(self.slot, tree).map_err(|errno| Call::Bind.gave(errno))
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -403,12 +374,7 @@ impl Bind {
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.read_only { ", read-only" } else { "" };
-        write!(
-            f,
-            "bind {} on {}{how}",
-            self.from.path().display(),
-            self.to.as_path().display()
-        )
+        write!(f, "bind {} on {}{how}", self.from.path().display(), self.to.as_path().display())
     }
 }
 
@@ -467,12 +433,9 @@ impl Operation for Bind {
         match (fault.call, fault.errno) {
             (Call::MoveMount, Errno::EINVAL) if self.is_mismatch(before) => {
                 let (from, to) = (from.display(), self.to.as_path().display());
-                Refusal::new(
-                    "bind::mismatch",
-                    format!("{from} and {to} are not of one kind"),
-                )
-                .why("a file covers a file, a directory a directory")
-                .help("bind a directory on a directory, or a file on a file")
+                Refusal::new("bind::mismatch", format!("{from} and {to} are not of one kind"))
+                    .why("a file covers a file, a directory a directory")
+                    .help("bind a directory on a directory, or a file on a file")
             }
             _ => unexplained(self, fault),
         }
@@ -490,19 +453,14 @@ impl Operation for Bind {
 impl Bind {
     fn is_mismatch(&self, before: &Model) -> bool {
         let from = match &self.from {
-            Source::Path(path) => before
-                .walk(path.as_path())
-                .ok()
-                .and_then(|f| f.thing.is_directory()),
-            Source::Slot(slot, _) => before
-                .held
-                .get(slot)
-                .and_then(|held| held.thing.is_directory()),
+            Source::Path(path) => {
+                before.walk(path.as_path()).ok().and_then(|f| f.thing.is_directory())
+            }
+            Source::Slot(slot, _) => {
+                before.held.get(slot).and_then(|held| held.thing.is_directory())
+            }
         };
-        let to = before
-            .walk(self.to.as_path())
-            .ok()
-            .and_then(|found| found.thing.is_directory());
+        let to = before.walk(self.to.as_path()).ok().and_then(|found| found.thing.is_directory());
         matches!((from, to), (Some(from), Some(to)) if from != to)
     }
 }

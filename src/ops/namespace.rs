@@ -67,40 +67,28 @@ fn user_refused(operation: &NewNamespace, fault: Fault, before: &Model) -> Refus
     let is_mapped = own.uids.from_host(before.process.uid).is_some()
         && own.gids.from_host(before.process.gid).is_some();
     if host.unprivileged_userns_clone == Some(false) && !before.process_is_root() {
-        return Refusal::new(
-            "user::switched_off",
-            "this machine gives no user namespace to users",
-        )
-        .why("kernel.unprivileged_userns_clone is 0")
-        .help("`sudo sysctl kernel.unprivileged_userns_clone=1`");
+        return Refusal::new("user::switched_off", "this machine gives no user namespace to users")
+            .why("kernel.unprivileged_userns_clone is 0")
+            .help("`sudo sysctl kernel.unprivileged_userns_clone=1`");
     }
     if before.process.chrooted == Some(true) {
-        return Refusal::new(
-            "user::chrooted",
-            "no user namespace can be made inside a chroot",
-        )
-        .why("isorecipe was started in a root directory that is no mount")
-        .help("start isorecipe outside the chroot; a recipe enters a tree with `pivot_root`");
+        return Refusal::new("user::chrooted", "no user namespace can be made inside a chroot")
+            .why("isorecipe was started in a root directory that is no mount")
+            .help("start isorecipe outside the chroot; a recipe enters a tree with `pivot_root`");
     }
     if !is_mapped {
-        return Refusal::new(
-            "user::unmapped",
-            "the user has no id in the user namespace around",
-        )
-        .why("the outer `user` layer maps no ids")
-        .help("give the outer one a map: `user: {map: root}`");
+        return Refusal::new("user::unmapped", "the user has no id in the user namespace around")
+            .why("the outer `user` layer maps no ids")
+            .help("give the outer one a map: `user: {map: root}`");
     }
     unexplained(operation, fault)
 }
 
 fn limit_reached(kind: Namespace) -> Refusal {
     let knob = format!("user.max_{}_namespaces", kind.link());
-    Refusal::new(
-        "namespace::limit",
-        format!("there can be no more {} namespaces", noun(kind)),
-    )
-    .why(format!("{knob} is reached, here or in a namespace around"))
-    .help(format!("`sudo sysctl {knob}=15000` on the machine itself"))
+    Refusal::new("namespace::limit", format!("there can be no more {} namespaces", noun(kind)))
+        .why(format!("{knob} is reached, here or in a namespace around"))
+        .help(format!("`sudo sysctl {knob}=15000` on the machine itself"))
 }
 
 fn needs_user(kind: Namespace) -> Refusal {
@@ -138,10 +126,7 @@ impl Operation for Fork {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        stage
-            .turnings
-            .fork()
-            .map_err(|errno| Call::Fork.gave(errno))
+        stage.turnings.fork().map_err(|errno| Call::Fork.gave(errno))
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {

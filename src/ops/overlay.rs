@@ -62,9 +62,7 @@ struct Places {
 impl MountOverlay {
     fn find(&self, model: &Model) -> Result<Places, Answer> {
         let open = |path: &Path| {
-            let found = model
-                .walk(path)
-                .map_err(|errno| Answer::No(Call::Open.gave(errno)))?;
+            let found = model.walk(path).map_err(|errno| Answer::No(Call::Open.gave(errno)))?;
             match found.thing.is_directory() {
                 Some(false) => Err(Answer::No(Call::Open.gave(Errno::ENOTDIR))),
                 _ => Ok(found),
@@ -99,13 +97,8 @@ impl MountOverlay {
         let places = self.find(model)?;
         let mounts = &model.mounts;
         let (upper, work) = (&places.upper, &places.work);
-        let is_unknown = places
-            .lower
-            .iter()
-            .any(|(_, _, thing)| *thing == Thing::Unknown)
-            || [upper, work]
-                .iter()
-                .any(|found| found.thing == Thing::Unknown);
+        let is_unknown = places.lower.iter().any(|(_, _, thing)| *thing == Thing::Unknown)
+            || [upper, work].iter().any(|found| found.thing == Thing::Unknown);
         if is_unknown {
             return Err(Answer::KernelDecides);
         }
@@ -143,8 +136,7 @@ impl MountOverlay {
         if self.overlaps(&places, model) {
             return Err(Answer::KernelDecides);
         }
-        self.may_write(&places, model)
-            .map_err(|objection| objection.to(Call::ReadOnly))?;
+        self.may_write(&places, model).map_err(|objection| objection.to(Call::ReadOnly))?;
         let target = place::target(model, &self.at)?;
         place::may_attach(Some(true), &target)
     }
@@ -213,20 +205,13 @@ impl Operation for MountOverlay {
             return;
         };
         let Ok(places) = self.find(model) else {
-            let instance = model
-                .mounts
-                .instance(Filesystem::Unknown, model.process.user);
+            let instance = model.mounts.instance(Filesystem::Unknown, model.process.user);
             model.mounts.attach(target.at, instance, false);
             return;
         };
         let upper = model.mounts.within(&places.upper.at);
         let layers = std::iter::once(upper)
-            .chain(
-                places
-                    .lower
-                    .into_iter()
-                    .map(|(filesystem, path, _)| (filesystem, path)),
-            )
+            .chain(places.lower.into_iter().map(|(filesystem, path, _)| (filesystem, path)))
             .collect();
         let user = model.process.user;
         let instance = model.mounts.instance(Filesystem::Overlay { layers }, user);
@@ -259,9 +244,7 @@ impl Operation for MountOverlay {
             overlay.set_flag(c"userxattr").map_err(keep)?;
         }
         overlay.create().map_err(keep)?;
-        let mount = overlay
-            .mount(attribute::NO_SUID)
-            .map_err(|errno| Call::Fsmount.gave(errno))?;
+        let mount = overlay.mount(attribute::NO_SUID).map_err(|errno| Call::Fsmount.gave(errno))?;
         if mount::is_read_only(&mount).map_err(|errno| Call::ReadOnly.gave(errno))? {
             return Err(Call::ReadOnly.gave(Errno::EROFS));
         }
@@ -311,11 +294,7 @@ impl MountOverlay {
             Err(found) => found == errno,
             Ok(found) => errno == Errno::ENOTDIR && found.thing.is_directory() == Some(false),
         };
-        let all = self
-            .lower
-            .iter()
-            .map(Layer::path)
-            .chain([&self.upper, &self.work]);
+        let all = self.lower.iter().map(Layer::path).chain([&self.upper, &self.work]);
         let Some(layer) = all.into_iter().find(fails) else {
             return unexplained(self, fault);
         };
@@ -339,10 +318,7 @@ impl MountOverlay {
             return unexplained(self, fault);
         };
         let mounts = &before.mounts;
-        let (upper, work) = (
-            self.upper.as_path().display(),
-            self.work.as_path().display(),
-        );
+        let (upper, work) = (self.upper.as_path().display(), self.work.as_path().display());
         let upper_mount = mounts.mount(places.upper.at.mount);
         if upper_mount.read_only {
             return Refusal::new(

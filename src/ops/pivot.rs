@@ -62,13 +62,10 @@ impl PivotRoot {
         if model.process.chrooted == Some(true) {
             return Err(Answer::No(Call::PivotRoot.gave(Errno::EINVAL)));
         }
-        model
-            .mounts
-            .may_pivot_to(&new.at)
-            .map_err(|errno| match errno {
-                Some(errno) => Answer::No(Call::PivotRoot.gave(errno)),
-                None => Answer::KernelDecides,
-            })
+        model.mounts.may_pivot_to(&new.at).map_err(|errno| match errno {
+            Some(errno) => Answer::No(Call::PivotRoot.gave(errno)),
+            None => Answer::KernelDecides,
+        })
     }
 }
 
@@ -152,12 +149,11 @@ impl Operation for PivotRoot {
         }
         match (fault.call, fault.errno) {
             (Call::OpenTarget, Errno::ENOENT) => place::no_new_root(self.new.as_path()),
-            (Call::OpenTarget, Errno::ENOTDIR) => Refusal::new(
-                "pivot_root::not_a_directory",
-                format!("{shown} is not a directory"),
-            )
-            .why("only a directory can become the root")
-            .help("name the place where an earlier layer has mounted the new root"),
+            (Call::OpenTarget, Errno::ENOTDIR) => {
+                Refusal::new("pivot_root::not_a_directory", format!("{shown} is not a directory"))
+                    .why("only a directory can become the root")
+                    .help("name the place where an earlier layer has mounted the new root")
+            }
             (Call::PivotRoot, Errno::EBUSY) => Refusal::new(
                 "pivot_root::is_root",
                 format!("{shown} is part of the root that is there already"),

@@ -20,12 +20,9 @@ pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
     }
     if before.mounts.own {
         return Some(
-            Refusal::new(
-                "mount::foreign",
-                "these mounts belong to another user namespace",
-            )
-            .why("the mount namespace was made before the `user` layer")
-            .help("put the `mount` layer after `user`"),
+            Refusal::new("mount::foreign", "these mounts belong to another user namespace")
+                .why("the mount namespace was made before the `user` layer")
+                .help("put the `mount` layer after `user`"),
         );
     }
     let refusal = Refusal::new("mount::shared", "these mounts belong to the host")
@@ -61,25 +58,16 @@ pub(super) fn reaches_host_at(before: &Model, at: &KernelPath) -> Option<Refusal
         return None;
     }
     let found = before.walk(at.as_path()).ok()?;
-    before
-        .mounts
-        .mount(found.at.mount)
-        .shared_with_host
-        .then(|| {
-            Refusal::new(
-                "mount::propagates",
-                "this mount would appear on the host as well",
-            )
+    before.mounts.mount(found.at.mount).shared_with_host.then(|| {
+        Refusal::new("mount::propagates", "this mount would appear on the host as well")
             .why("the mounts are still shared with the host")
             .help("`mount: {propagation: private}`")
-        })
+    })
 }
 
 /// Looks for a target that is a place to mount on.
 pub(super) fn target(model: &Model, at: &KernelPath) -> Result<Found, Answer> {
-    model
-        .walk(at.as_path())
-        .map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))
+    model.walk(at.as_path()).map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))
 }
 
 /// Whether a tree may be attached there (`do_move_mount()`).
@@ -108,28 +96,19 @@ pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<
     let shown = at.display();
     match fault.errno {
         Errno::ENOENT => Some(
-            Refusal::new(
-                "mount::no_target",
-                format!("there is no {shown} to mount on"),
-            )
-            .why(first_missing(at, before))
-            .help(format!("put `dir: {shown}` before it")),
+            Refusal::new("mount::no_target", format!("there is no {shown} to mount on"))
+                .why(first_missing(at, before))
+                .help(format!("put `dir: {shown}` before it")),
         ),
         Errno::ENOTDIR => Some(
-            Refusal::new(
-                "mount::target_below_file",
-                format!("{shown} leads through a file"),
-            )
-            .why("a directory on the way is none")
-            .help("name a path whose parents are directories"),
+            Refusal::new("mount::target_below_file", format!("{shown} leads through a file"))
+                .why("a directory on the way is none")
+                .help("name a path whose parents are directories"),
         ),
         Errno::EACCES => Some(
-            Refusal::new(
-                "mount::target_hidden",
-                format!("you may not search the way to {shown}"),
-            )
-            .why("a directory on the way does not let you through")
-            .help(format!("`namei -l {shown}` shows which")),
+            Refusal::new("mount::target_hidden", format!("you may not search the way to {shown}"))
+                .why("a directory on the way does not let you through")
+                .help(format!("`namei -l {shown}` shows which")),
         ),
         _ => None,
     }
@@ -137,10 +116,7 @@ pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<
 
 /// The first part of a path that is not there.
 pub(super) fn first_missing(path: &Path, before: &Model) -> String {
-    let missing = path
-        .ancestors()
-        .filter(|part| before.walk(part) == Err(Errno::ENOENT))
-        .last();
+    let missing = path.ancestors().filter(|part| before.walk(part) == Err(Errno::ENOENT)).last();
     match missing {
         Some(part) if part != path => format!("{} does not exist either", part.display()),
         _ => "it does not exist at this point".to_owned(),

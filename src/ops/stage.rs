@@ -50,13 +50,7 @@ impl<'a> Stage<'a> {
         slots: &'a [OnceCell<OwnedFd>],
         turnings: &'a dyn Turnings,
     ) -> Self {
-        Self {
-            proc,
-            child,
-            slots,
-            turnings,
-            log: Cell::new(([0; LOG_LENGTH], 0)),
-        }
+        Self { proc, child, slots, turnings, log: Cell::new(([0; LOG_LENGTH], 0)) }
     }
 
     /// Writes one of the child's own files in `/proc/PID/`.
@@ -87,11 +81,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// `EBADF` for a slot that no step has filled.
     pub fn slot(&self, slot: Slot) -> Result<BorrowedFd<'_>, Errno> {
-        self.slots
-            .get(slot)
-            .and_then(OnceCell::get)
-            .map(AsFd::as_fd)
-            .ok_or(Errno::EBADF)
+        self.slots.get(slot).and_then(OnceCell::get).map(AsFd::as_fd).ok_or(Errno::EBADF)
     }
 
     /// Fills a slot.
@@ -99,11 +89,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// `EBADF` for a slot that is not there or full.
     pub fn keep(&self, slot: Slot, fd: OwnedFd) -> Result<(), Errno> {
-        self.slots
-            .get(slot)
-            .ok_or(Errno::EBADF)?
-            .set(fd)
-            .map_err(|_| Errno::EBADF)
+        self.slots.get(slot).ok_or(Errno::EBADF)?.set(fd).map_err(|_| Errno::EBADF)
     }
 
     /// Keeps what a filesystem has to say about its refusal.
@@ -122,11 +108,7 @@ impl<'a> Stage<'a> {
 /// Writes `self/FILE` or `PID/FILE`, ended by NUL, without allocating.
 fn own_path<'b>(buffer: &'b mut [u8; 64], pid: i32, file: &str) -> Option<&'b CStr> {
     let mut digits = [0; 10];
-    let owner = if pid == 0 {
-        b"self"
-    } else {
-        decimal(&mut digits, pid.unsigned_abs())
-    };
+    let owner = if pid == 0 { b"self" } else { decimal(&mut digits, pid.unsigned_abs()) };
     let parts = [owner, b"/", file.as_bytes()];
     let mut end = 0;
     for part in parts {
@@ -168,10 +150,7 @@ mod tests {
         let mut buffer = [0; 64];
         assert_eq!(own_path(&mut buffer, 0, "uid_map"), Some(c"self/uid_map"));
         let mut buffer = [0; 64];
-        assert_eq!(
-            own_path(&mut buffer, 4_194_304, "uid_map"),
-            Some(c"4194304/uid_map")
-        );
+        assert_eq!(own_path(&mut buffer, 4_194_304, "uid_map"), Some(c"4194304/uid_map"));
         let mut buffer = [0; 64];
         assert_eq!(own_path(&mut buffer, 1, &"x".repeat(70)), None);
     }

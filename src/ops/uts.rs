@@ -31,18 +31,12 @@ struct Codes {
 const HOSTNAME: Name = Name {
     noun: "hostname",
     call: Call::Sethostname,
-    codes: Codes {
-        shared: "hostname::shared",
-        host: "hostname::host",
-    },
+    codes: Codes { shared: "hostname::shared", host: "hostname::host" },
 };
 const DOMAINNAME: Name = Name {
     noun: "domain name",
     call: Call::Setdomainname,
-    codes: Codes {
-        shared: "domainname::shared",
-        host: "domainname::host",
-    },
+    codes: Codes { shared: "domainname::shared", host: "domainname::host" },
 };
 
 impl Name {
@@ -65,11 +59,9 @@ impl Name {
             .why("the UTS namespace was made before the `user` layer")
             .help("put the `uts` layer after `user`");
         }
-        let refusal = Refusal::new(
-            self.codes.shared,
-            format!("this {} belongs to the host", self.noun),
-        )
-        .why("no UTS namespace yet");
+        let refusal =
+            Refusal::new(self.codes.shared, format!("this {} belongs to the host", self.noun))
+                .why("no UTS namespace yet");
         if before.administers(before.process.user) {
             refusal.help("put a `uts` layer before it")
         } else {

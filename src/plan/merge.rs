@@ -25,19 +25,14 @@ pub(super) fn merge(plan: &mut Plan) {
                     step.at_birth = true;
                 }
             }
-            plan.birth = Namespace::ALL
-                .into_iter()
-                .filter(|kind| makes(plan, *kind))
-                .collect();
+            plan.birth = Namespace::ALL.into_iter().filter(|kind| makes(plan, *kind)).collect();
             return;
         }
     }
 }
 
 fn makes(plan: &Plan, kind: Namespace) -> bool {
-    plan.steps
-        .iter()
-        .any(|step| step.at_birth && step.op.namespace() == Some(kind))
+    plan.steps.iter().any(|step| step.at_birth && step.op.namespace() == Some(kind))
 }
 
 /// Each kind of namespace once: the indexes of the steps, fork included.
@@ -95,9 +90,7 @@ fn is_same(plan: &Plan, at_birth: &[usize]) -> bool {
 fn is_born(model: &mut Model, plan: &Plan, at_birth: &[usize]) -> bool {
     let wanted = |kind| {
         at_birth.iter().any(|&index| {
-            plan.steps
-                .get(index)
-                .is_some_and(|step| step.op.namespace() == Some(kind))
+            plan.steps.get(index).is_some_and(|step| step.op.namespace() == Some(kind))
         })
     };
     for kind in Namespace::ALL.into_iter().filter(|kind| wanted(*kind)) {

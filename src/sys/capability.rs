@@ -25,22 +25,13 @@ const VERSION_3: u32 = 0x2008_0522;
 /// # Errors
 /// As `capget(2)`.
 pub fn effective() -> Result<u64, Errno> {
-    let mut header = Header {
-        version: VERSION_3,
-        pid: 0,
-    };
+    let mut header = Header { version: VERSION_3, pid: 0 };
     let mut halves = [Half::default(); 2];
     // SAFETY: header and both halves outlive the call.
     unsafe {
         super::call(
             libc::SYS_capget,
-            [
-                &raw mut header as libc::c_long,
-                halves.as_mut_ptr() as libc::c_long,
-                0,
-                0,
-                0,
-            ],
+            [&raw mut header as libc::c_long, halves.as_mut_ptr() as libc::c_long, 0, 0, 0],
         )
     }?;
     let [low, high] = halves;

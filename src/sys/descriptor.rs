@@ -49,11 +49,7 @@ fn openat2(at: Option<BorrowedFd>, path: &CStr, flags: u64, walk: Walk) -> Resul
         Walk::InRoot => libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS,
         Walk::Beneath => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
     };
-    let how = OpenHow {
-        flags,
-        mode: 0,
-        resolve,
-    };
+    let how = OpenHow { flags, mode: 0, resolve };
     let at = at.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
     // SAFETY: path and structure outlive the call.
     let fd = unsafe {
@@ -76,11 +72,7 @@ fn openat2(at: Option<BorrowedFd>, path: &CStr, flags: u64, walk: Walk) -> Resul
 /// # Errors
 /// As `openat(2)`.
 pub fn open_file(at: BorrowedFd, path: &CStr, writable: bool) -> Result<OwnedFd, Errno> {
-    let access = if writable {
-        libc::O_WRONLY
-    } else {
-        libc::O_RDONLY
-    };
+    let access = if writable { libc::O_WRONLY } else { libc::O_RDONLY };
     let flags = access | libc::O_CLOEXEC | libc::O_NOCTTY;
     // SAFETY: the path outlives the call.
     let fd = Errno::result(unsafe { libc::openat(at.as_raw_fd(), path.as_ptr(), flags) })?;
@@ -98,17 +90,19 @@ pub fn open_to_read(path: &CStr) -> Result<OwnedFd, Errno> {
     Ok(own(libc::c_long::from(fd)))
 }
 
+/// Whether something is there and can be reached (`faccessat(2)`, `F_OK`).
+pub fn exists(path: &CStr) -> bool {
+    // SAFETY: the path outlives the call.
+    unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::F_OK, 0) == 0 }
+}
+
 /// Writes all the bytes in one `write(2)`, as `/proc` files demand.
 ///
 /// # Errors
 /// As `write(2)`; `EIO` for a short write.
 pub fn write_once(file: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     let written = nix::unistd::write(file, bytes)?;
-    if written == bytes.len() {
-        Ok(())
-    } else {
-        Err(Errno::EIO)
-    }
+    if written == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
 }
 
 /// Closes every descriptor from `first` on when the process executes a program.
@@ -133,13 +127,7 @@ fn close_range(first: RawFd, flags: libc::c_uint) -> Result<(), Errno> {
     unsafe {
         super::call(
             libc::SYS_close_range,
-            [
-                libc::c_long::from(first),
-                libc::c_long::from(last),
-                libc::c_long::from(flags),
-                0,
-                0,
-            ],
+            [libc::c_long::from(first), libc::c_long::from(last), libc::c_long::from(flags), 0, 0],
         )
     }
     .map(drop)

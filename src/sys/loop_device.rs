@@ -72,11 +72,7 @@ pub fn attach(image: impl AsFd) -> Result<LoopDevice, Errno> {
         configuration.info.flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY;
         // SAFETY: the structure outlives the call.
         let configured = Errno::result(unsafe {
-            libc::ioctl(
-                device.as_raw_fd(),
-                LOOP_CONFIGURE as _,
-                &raw const configuration,
-            )
+            libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE as _, &raw const configuration)
         });
         match configured {
             Ok(_) => return Ok(LoopDevice { device, number }),

@@ -53,10 +53,7 @@ impl Configuration {
     pub fn open(filesystem: &CStr) -> Result<Self, Errno> {
         // SAFETY: the name outlives the call.
         let fd = unsafe {
-            call(
-                libc::SYS_fsopen,
-                [filesystem.as_ptr() as libc::c_long, FSOPEN_CLOEXEC, 0, 0, 0],
-            )
+            call(libc::SYS_fsopen, [filesystem.as_ptr() as libc::c_long, FSOPEN_CLOEXEC, 0, 0, 0])
         }?;
         Ok(Self(own(fd)))
     }
@@ -82,12 +79,7 @@ impl Configuration {
     /// # Errors
     /// `EINVAL` where the filesystem takes no descriptors.
     pub fn set_place(&self, key: &CStr, place: BorrowedFd) -> Result<(), Errno> {
-        self.configure(
-            FSCONFIG_SET_FD,
-            key.as_ptr(),
-            ptr::null(),
-            place.as_raw_fd(),
-        )
+        self.configure(FSCONFIG_SET_FD, key.as_ptr(), ptr::null(), place.as_raw_fd())
     }
 
     /// Makes the filesystem as configured, and a detached mount of it.
@@ -107,10 +99,7 @@ impl Configuration {
         let fd = libc::c_long::from(self.0.as_raw_fd());
         // SAFETY: `fsmount` takes numbers.
         let mount = unsafe {
-            call(
-                libc::SYS_fsmount,
-                [fd, FSMOUNT_CLOEXEC, attributes as libc::c_long, 0, 0],
-            )
+            call(libc::SYS_fsmount, [fd, FSMOUNT_CLOEXEC, attributes as libc::c_long, 0, 0])
         }?;
         Ok(own(mount))
     }
@@ -133,10 +122,7 @@ impl Configuration {
         let aux = libc::c_long::from(aux);
         // SAFETY: key and value are null or end in NUL, and outlive the call.
         unsafe {
-            call(
-                libc::SYS_fsconfig,
-                [fd, command, key as libc::c_long, value as libc::c_long, aux],
-            )
+            call(libc::SYS_fsconfig, [fd, command, key as libc::c_long, value as libc::c_long, aux])
         }
         .map(drop)
     }
@@ -152,12 +138,8 @@ pub fn clone_tree(path: &CStr) -> Result<OwnedFd, Errno> {
         | libc::c_long::from(libc::AT_RECURSIVE);
     let at = libc::c_long::from(libc::AT_FDCWD);
     // SAFETY: the path outlives the call.
-    let fd = unsafe {
-        call(
-            libc::SYS_open_tree,
-            [at, path.as_ptr() as libc::c_long, flags, 0, 0],
-        )
-    }?;
+    let fd =
+        unsafe { call(libc::SYS_open_tree, [at, path.as_ptr() as libc::c_long, flags, 0, 0]) }?;
     Ok(own(fd))
 }
 
@@ -173,13 +155,7 @@ pub fn attach(from: BorrowedFd, to: BorrowedFd) -> Result<(), Errno> {
     unsafe {
         call(
             libc::SYS_move_mount,
-            [
-                libc::c_long::from(from),
-                empty,
-                libc::c_long::from(to),
-                empty,
-                flags,
-            ],
+            [libc::c_long::from(from), empty, libc::c_long::from(to), empty, flags],
         )
     }
     .map(drop)
@@ -200,13 +176,7 @@ struct MountAttributes {
 /// # Errors
 /// As `mount_setattr(2)`.
 pub fn add_attributes(mount: BorrowedFd, attributes: u64) -> Result<(), Errno> {
-    set_attributes(
-        mount,
-        &MountAttributes {
-            set: attributes,
-            ..MountAttributes::default()
-        },
-    )
+    set_attributes(mount, &MountAttributes { set: attributes, ..MountAttributes::default() })
 }
 
 /// Translates the ids of a detached mount through a user namespace.
@@ -290,9 +260,7 @@ pub fn detach(path: &CStr) -> Result<(), Errno> {
 /// As `fstatfs(2)`.
 pub fn is_read_only(mount: impl AsFd) -> Result<bool, Errno> {
     let found = nix::sys::statvfs::fstatvfs(mount)?;
-    Ok(found
-        .flags()
-        .contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
+    Ok(found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }
 
 /// Whether this is a real procfs (`statfs(2)`).

@@ -88,12 +88,8 @@ pub enum Side {
 pub fn fork() -> Result<Side, Errno> {
     // SAFETY: with no CLONE_VM and no stack this is a plain fork, and the
     // program has one thread: the child finds every lock free.
-    let pid = unsafe {
-        super::call(
-            libc::SYS_clone,
-            [libc::c_long::from(libc::SIGCHLD), 0, 0, 0, 0],
-        )
-    }?;
+    let pid =
+        unsafe { super::call(libc::SYS_clone, [libc::c_long::from(libc::SIGCHLD), 0, 0, 0, 0]) }?;
     Ok(side(pid))
 }
 
@@ -102,18 +98,12 @@ pub fn fork() -> Result<Side, Errno> {
 /// # Errors
 /// As `clone3(2)`; nothing was made.
 pub fn fork_into(flags: u64) -> Result<Side, Errno> {
-    let arguments = CloneArguments {
-        flags,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArguments::default()
-    };
+    let arguments =
+        CloneArguments { flags, exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
     let size = size_of::<CloneArguments>() as libc::c_long;
     // SAFETY: the structure outlives the call; otherwise as `fork`.
     let pid = unsafe {
-        super::call(
-            libc::SYS_clone3,
-            [&raw const arguments as libc::c_long, size, 0, 0, 0],
-        )
+        super::call(libc::SYS_clone3, [&raw const arguments as libc::c_long, size, 0, 0, 0])
     }?;
     Ok(side(pid))
 }

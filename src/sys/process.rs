@@ -17,11 +17,7 @@ pub struct Vector {
 impl Vector {
     /// Keeps the strings and points at each.
     pub fn new(strings: Vec<std::ffi::CString>) -> Self {
-        let pointers = strings
-            .iter()
-            .map(|s| s.as_ptr())
-            .chain([std::ptr::null()])
-            .collect();
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
         Self { strings, pointers }
     }
 
@@ -36,11 +32,7 @@ pub fn execute(program: &CStr, arguments: &Vector, environment: &Vector) -> Errn
     // SAFETY: both pointer lists end in null and point at strings that live in
     // the same `Vector`, which never changes after `new`.
     unsafe {
-        libc::execve(
-            program.as_ptr(),
-            arguments.pointers.as_ptr(),
-            environment.pointers.as_ptr(),
-        );
+        libc::execve(program.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr());
     }
     Errno::last()
 }

@@ -29,11 +29,7 @@ pub fn hold() -> Result<Before, Errno> {
     // SAFETY: the default action runs no code of ours.
     unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &action) }?;
     let mut mask = SigSet::empty();
-    nix::sys::signal::sigprocmask(
-        SigmaskHow::SIG_SETMASK,
-        Some(&SigSet::all()),
-        Some(&mut mask),
-    )?;
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
     Ok(Before { mask })
 }
 
@@ -60,10 +56,7 @@ pub fn default_sigpipe() -> Result<(), Errno> {
 /// # Errors
 /// As `signalfd(2)`.
 pub fn descriptor() -> Result<SignalFd, Errno> {
-    SignalFd::with_flags(
-        &SigSet::all(),
-        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
-    )
+    SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
 /// The next held signal, waiting for it; `None` when the wait was cut short.

@@ -56,10 +56,7 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// # Errors
 /// As `sendmsg(2)`; `EPIPE` when the other end is gone.
 pub fn send(to: BorrowedFd, message: &[u8], fd: Option<BorrowedFd>) -> Result<(), Errno> {
-    let mut part = libc::iovec {
-        iov_base: message.as_ptr() as *mut _,
-        iov_len: message.len(),
-    };
+    let mut part = libc::iovec { iov_base: message.as_ptr() as *mut _, iov_len: message.len() };
     let mut control = Control([0; 64]);
     let mut header = header(&mut part, &mut control);
     match fd {
@@ -72,9 +69,7 @@ pub fn send(to: BorrowedFd, message: &[u8], fd: Option<BorrowedFd>) -> Result<()
             (*first).cmsg_level = libc::SOL_SOCKET;
             (*first).cmsg_type = libc::SCM_RIGHTS;
             (*first).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as usize;
-            libc::CMSG_DATA(first)
-                .cast::<RawFd>()
-                .write_unaligned(fd.as_raw_fd());
+            libc::CMSG_DATA(first).cast::<RawFd>().write_unaligned(fd.as_raw_fd());
         },
     }
     // SAFETY: message and control outlive the call.
@@ -87,10 +82,7 @@ pub fn send(to: BorrowedFd, message: &[u8], fd: Option<BorrowedFd>) -> Result<()
 /// # Errors
 /// As `recvmsg(2)`.
 pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<Received, Errno> {
-    let mut part = libc::iovec {
-        iov_base: into.as_mut_ptr().cast(),
-        iov_len: into.len(),
-    };
+    let mut part = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
     let mut control = Control([0; 64]);
     let mut header = header(&mut part, &mut control);
     let length = loop {
@@ -103,10 +95,7 @@ pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<Received, Errno> {
             Ok(length) => break length as usize,
         }
     };
-    let mut received = Received {
-        length,
-        ..Received::default()
-    };
+    let mut received = Received { length, ..Received::default() };
     // SAFETY: the kernel filled `control` up to `msg_controllen` with whole
     // messages, and the macros walk no further.
     unsafe {
@@ -131,11 +120,7 @@ pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<Received, Errno> {
 
 /// Whether the other end is closed.
 pub fn is_alone(end: BorrowedFd) -> bool {
-    let mut poll = libc::pollfd {
-        fd: end.as_raw_fd(),
-        events: 0,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd: end.as_raw_fd(), events: 0, revents: 0 };
     // SAFETY: one structure, and its count.
     let found = unsafe { libc::poll(&raw mut poll, 1, 0) };
     found > 0 && poll.revents & libc::POLLHUP != 0

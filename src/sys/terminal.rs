@@ -42,12 +42,7 @@ pub fn foreground(terminal: BorrowedFd) -> Result<i32, Errno> {
 /// How many columns the terminal on standard error (or output) has.
 pub fn width() -> Option<u16> {
     [2, 1].into_iter().find_map(|fd| {
-        let mut size = libc::winsize {
-            ws_row: 0,
-            ws_col: 0,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: the structure outlives the call.
         let found = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ as _, &raw mut size) };
         (found == 0 && size.ws_col > 0).then_some(size.ws_col)

@@ -23,11 +23,7 @@ pub(super) struct Weight {
 }
 
 impl Weight {
-    pub(super) const ONE: Weight = Weight {
-        nodes: 1,
-        text: 0,
-        depth: 0,
-    };
+    pub(super) const ONE: Weight = Weight { nodes: 1, text: 0, depth: 0 };
 
     /// What writing the whole of `node` again would cost.
     pub(super) fn of(node: &Node) -> Weight {
@@ -35,10 +31,7 @@ impl Weight {
         match &node.kind {
             Kind::Null => return weight,
             Kind::Scalar(scalar) => {
-                return Weight {
-                    text: scalar.text.len(),
-                    ..weight
-                };
+                return Weight { text: scalar.text.len(), ..weight };
             }
             Kind::Mapping(entries) => {
                 weight.text = entries.iter().map(|entry| entry.key.len()).sum()
@@ -82,19 +75,12 @@ impl Node {
                 Kind::Mapping(entries.iter().map(|entry| entry.moved_to(span)).collect())
             }
         };
-        Node {
-            span: span.clone(),
-            kind,
-        }
+        Node { span: span.clone(), kind }
     }
 }
 
 impl Entry {
     fn moved_to(&self, span: &Range<usize>) -> Entry {
-        Entry {
-            key: self.key.clone(),
-            key_span: span.clone(),
-            value: self.value.moved_to(span),
-        }
+        Entry { key: self.key.clone(), key_span: span.clone(), value: self.value.moved_to(span) }
     }
 }

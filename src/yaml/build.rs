@@ -106,10 +106,7 @@ impl<'a> Builder<'a> {
             }
         }
         match &self.root {
-            None
-            | Some(Node {
-                kind: Kind::Null, ..
-            }) => Err(self.stop(words::empty())),
+            None | Some(Node { kind: Kind::Null, .. }) => Err(self.stop(words::empty())),
             Some(_) => Ok(()),
         }
     }
@@ -135,10 +132,7 @@ impl<'a> Builder<'a> {
             }
             Event::SequenceEnd | Event::MappingEnd => return self.close(bytes),
             Event::Alias(_) | Event::UnresolvedAlias(_) if self.awaits_key() => {
-                self.put_key(Node {
-                    span: bytes,
-                    kind: Kind::Null,
-                });
+                self.put_key(Node { span: bytes, kind: Kind::Null });
             }
             Event::Alias(anchor) => return self.alias(anchor, bytes),
             Event::UnresolvedAlias(name) => return self.hole(words::alias_unknown(&name), bytes),
@@ -151,46 +145,28 @@ impl<'a> Builder<'a> {
         let plain = style == ScalarStyle::Plain;
         // The parser gives what is not written as `~`, without bytes.
         if plain && span.is_empty() {
-            return Node {
-                span,
-                kind: Kind::Null,
-            };
+            return Node { span, kind: Kind::Null };
         }
         // A block text goes on to the next thing written, over blank lines.
         if let Some(written) = self.text.get(span.clone()) {
             span.end = span.start + written.trim_end().len();
         }
         if plain && matches!(text.as_str(), "~" | "null") {
-            return Node {
-                span,
-                kind: Kind::Null,
-            };
+            return Node { span, kind: Kind::Null };
         }
-        Node {
-            span,
-            kind: Kind::Scalar(Scalar { text, plain }),
-        }
+        Node { span, kind: Kind::Scalar(Scalar { text, plain }) }
     }
 
     fn open(&mut self, inside: Inside, anchor: usize, span: Range<usize>) -> Result<(), Stop> {
         if self.open.len() >= DEPTH_LIMIT {
             return Err(self.stop(words::too_deep().at(self.path(), span)));
         }
-        self.open.push(Open {
-            start: span.start,
-            anchor,
-            inside,
-        });
+        self.open.push(Open { start: span.start, anchor, inside });
         Ok(())
     }
 
     fn close(&mut self, bracket: Range<usize>) -> Result<(), Stop> {
-        let Some(Open {
-            start,
-            anchor,
-            inside,
-        }) = self.open.pop()
-        else {
+        let Some(Open { start, anchor, inside }) = self.open.pop() else {
             return Ok(());
         };
         let (kind, last) = match inside {
@@ -205,18 +181,8 @@ impl<'a> Builder<'a> {
             }
         };
         // Without a bracket the parser ends a collection where the next thing begins.
-        let end = if bracket.is_empty() {
-            last.unwrap_or(start)
-        } else {
-            bracket.end
-        };
-        self.put(
-            Node {
-                span: start..end.max(start),
-                kind,
-            },
-            anchor,
-        )
+        let end = if bracket.is_empty() { last.unwrap_or(start) } else { bracket.end };
+        self.put(Node { span: start..end.max(start), kind }, anchor)
     }
 
     fn alias(&mut self, anchor: usize, span: Range<usize>) -> Result<(), Stop> {
@@ -235,23 +201,11 @@ impl<'a> Builder<'a> {
     /// Puts nothing where a value was refused.
     fn hole(&mut self, mistake: Mistake, span: Range<usize>) -> Result<(), Stop> {
         self.miss(mistake, span.clone());
-        self.put(
-            Node {
-                span,
-                kind: Kind::Null,
-            },
-            0,
-        )
+        self.put(Node { span, kind: Kind::Null }, 0)
     }
 
     fn awaits_key(&self) -> bool {
-        matches!(
-            self.open.last(),
-            Some(Open {
-                inside: Inside::Mapping(_, Pending::Key),
-                ..
-            })
-        )
+        matches!(self.open.last(), Some(Open { inside: Inside::Mapping(_, Pending::Key), .. }))
     }
 
     /// Puts a finished value where the innermost open collection waits for it.
@@ -280,11 +234,7 @@ impl<'a> Builder<'a> {
                 if node.span.is_empty() {
                     node.span = key_span.clone();
                 }
-                entries.push(Entry {
-                    key,
-                    key_span,
-                    value: node,
-                });
+                entries.push(Entry { key, key_span, value: node });
             }
         }
         Ok(())
@@ -334,10 +284,6 @@ impl<'a> Builder<'a> {
 
     fn bytes(&self, span: &Span) -> Range<usize> {
         let bytes = span.byte_range().unwrap_or_default();
-        if self.text.get(bytes.clone()).is_some() {
-            bytes
-        } else {
-            0..0
-        }
+        if self.text.get(bytes.clone()).is_some() { bytes } else { 0..0 }
     }
 }

@@ -31,9 +31,9 @@ impl<'a> Reader<'a> {
 
     fn text(self) -> Result<&'a str, Fault> {
         match self.kind {
-            Kind::Null => Err(self
-                .wrong_kind("text")
-                .help("write a text, or `\"\"` for an empty one")),
+            Kind::Null => {
+                Err(self.wrong_kind("text").help("write a text, or `\"\"` for an empty one"))
+            }
             _ => self.scalar("text").map(|scalar| scalar.text.as_str()),
         }
     }
@@ -47,20 +47,16 @@ impl<'a> Reader<'a> {
         items: &'a [Node],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let mut items = Items {
-            list: self,
-            items: items.iter().enumerate(),
-        };
+        let mut items = Items { list: self, items: items.iter().enumerate() };
         let value = visitor.visit_seq(&mut items)?;
         let rest = items.items.len();
         match items.next() {
-            Some((index, item)) => Err(Fault::of(
-                "recipe::wrong_length",
-                format!("takes {index} entries"),
-            )
-            .why(format!("here are {}", index + rest))
-            .help("take the others out")
-            .at(&item.span)),
+            Some((index, item)) => {
+                Err(Fault::of("recipe::wrong_length", format!("takes {index} entries"))
+                    .why(format!("here are {}", index + rest))
+                    .help("take the others out")
+                    .at(&item.span))
+            }
             None => Ok(value),
         }
     }
@@ -74,12 +70,7 @@ impl<'a> Reader<'a> {
     where
         V: Visitor<'de>,
     {
-        let mut entries = Entries {
-            mapping: self,
-            entries: entries.iter(),
-            fields,
-            current: None,
-        };
+        let mut entries = Entries { mapping: self, entries: entries.iter(), fields, current: None };
         let value = visitor.visit_map(&mut entries)?;
         match entries.next() {
             Some((entry, _)) => Err(two_keys(entry)),
@@ -226,9 +217,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.kind {
             Kind::Mapping(entries) => self.visit_entries(entries, None, visitor),
-            Kind::Null => Err(self
-                .wrong_kind("a mapping")
-                .help("write `{}`, or take the key out")),
+            Kind::Null => Err(self.wrong_kind("a mapping").help("write `{}`, or take the key out")),
             _ => Err(self.wrong_kind("a mapping")),
         }
     }
@@ -263,29 +252,14 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     {
         match self.kind {
             Kind::Scalar(scalar) => {
-                let nothing = Reader {
-                    kind: &Kind::Null,
-                    ..self
-                };
-                visitor.visit_enum(Variant {
-                    word: &scalar.text,
-                    chosen: self,
-                    settings: nothing,
-                })
+                let nothing = Reader { kind: &Kind::Null, ..self };
+                visitor.visit_enum(Variant { word: &scalar.text, chosen: self, settings: nothing })
             }
             Kind::Mapping(entries) => match entries.as_slice() {
                 [entry] => {
                     let place = place_of(entry, self.place);
-                    let settings = Reader {
-                        kind: &entry.value.kind,
-                        place: &place,
-                        ..self
-                    };
-                    visitor.visit_enum(Variant {
-                        word: &entry.key,
-                        chosen: self,
-                        settings,
-                    })
+                    let settings = Reader { kind: &entry.value.kind, place: &place, ..self };
+                    visitor.visit_enum(Variant { word: &entry.key, chosen: self, settings })
                 }
                 [] => Err(self.one_of(words)),
                 [_, second, ..] => Err(two_keys(second)),

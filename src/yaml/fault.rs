@@ -62,22 +62,16 @@ impl Fault {
 
     /// `word` is none of the words that may stand here.
     pub(super) fn unknown_word(word: &str, known: &'static [&'static str]) -> Fault {
-        Fault::of(
-            "recipe::unknown_word",
-            format!("cannot be `{}`", printable(word)),
-        )
-        .why("not a word it knows")
-        .help(hint::instead_of(word, known))
+        Fault::of("recipe::unknown_word", format!("cannot be `{}`", printable(word)))
+            .why("not a word it knows")
+            .help(hint::instead_of(word, known))
     }
 
     /// `key` is none of the keys of a mapping.
     pub(super) fn unknown_key(key: &str, known: &'static [&'static str]) -> Fault {
-        Fault::of(
-            "recipe::unknown_key",
-            format!("has no key `{}`", printable(key)),
-        )
-        .why("not one of its keys")
-        .help(hint::instead_of(key, known))
+        Fault::of("recipe::unknown_key", format!("has no key `{}`", printable(key)))
+            .why("not one of its keys")
+            .help(hint::instead_of(key, known))
     }
 
     fn new(code: Cow<'static, str>, message: Message) -> Fault {
@@ -116,18 +110,14 @@ impl de::Error for Fault {
         let text = message.to_string();
         let coded = format!("{message:#}");
         // Only a `Refusal` answers the two differently: no text out of a document can pose as one.
-        let parts: Vec<&str> = if coded == text {
-            Vec::new()
-        } else {
-            coded.split(SEPARATOR).collect()
-        };
+        let parts: Vec<&str> =
+            if coded == text { Vec::new() } else { coded.split(SEPARATOR).collect() };
         match parts[..] {
-            [code, message, why, help] => Fault::new(
-                Cow::Owned(code.to_owned()),
-                Message::Says(message.to_owned()),
-            )
-            .why(why)
-            .help(help),
+            [code, message, why, help] => {
+                Fault::new(Cow::Owned(code.to_owned()), Message::Says(message.to_owned()))
+                    .why(why)
+                    .help(help)
+            }
             _ => Fault::says("recipe::value", text),
         }
     }
@@ -159,11 +149,8 @@ impl de::Error for Fault {
     }
 
     fn duplicate_field(key: &'static str) -> Fault {
-        Fault::says(
-            "yaml::duplicate_key",
-            format!("`{key}` stands twice in one mapping"),
-        )
-        .help("keep one of the two")
+        Fault::says("yaml::duplicate_key", format!("`{key}` stands twice in one mapping"))
+            .help("keep one of the two")
     }
 }
 
@@ -211,12 +198,7 @@ pub fn refuse<E: de::Error>(
     help: impl fmt::Display,
 ) -> E {
     let [message, why, help] = [message.to_string(), why.to_string(), help.to_string()];
-    E::custom(Refusal {
-        code,
-        message,
-        why,
-        help,
-    })
+    E::custom(Refusal { code, message, why, help })
 }
 
 /// All words in the alternate form (`{:#}`), the message alone otherwise.
@@ -234,10 +216,6 @@ impl fmt::Display for Refusal {
         }
         let [message, why, help] =
             [&self.message, &self.why, &self.help].map(|words| spelled_out(words));
-        write!(
-            f,
-            "{}{SEPARATOR}{message}{SEPARATOR}{why}{SEPARATOR}{help}",
-            self.code
-        )
+        write!(f, "{}{SEPARATOR}{message}{SEPARATOR}{why}{SEPARATOR}{help}", self.code)
     }
 }

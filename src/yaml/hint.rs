@@ -23,11 +23,8 @@ pub(super) fn instead_of(word: &str, known: &'static [&'static str]) -> String {
         _ if known.is_empty() => String::from("take it out: nothing can be set here"),
         Some(nearest) if known.len() == 1 => format!("write `{nearest}`"),
         Some(nearest) => {
-            let others: Vec<&str> = known
-                .iter()
-                .copied()
-                .filter(|other| *other != nearest)
-                .collect();
+            let others: Vec<&str> =
+                known.iter().copied().filter(|other| *other != nearest).collect();
             format!("write `{nearest}`, or one of {}", list(&others))
         }
         None => format!("use one of {}", list(known)),

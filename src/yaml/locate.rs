@@ -23,10 +23,7 @@ struct Found<'a> {
 impl Tree {
     /// The bytes to point at for `path`. Where it does not exist, the key of the nearest value around it that does.
     pub fn locate(&self, path: &Path, part: Part) -> Range<usize> {
-        let mut found = Found {
-            node: &self.root,
-            entry: None,
-        };
+        let mut found = Found { node: &self.root, entry: None };
         for segment in path.segments() {
             let Some(inner) = found.step(segment) else {
                 return found.key();
@@ -43,19 +40,14 @@ impl Tree {
 impl<'a> Found<'a> {
     fn step(&self, segment: &Segment) -> Option<Found<'a>> {
         match segment {
-            Segment::Key(key) => self.node.entry(key).map(|entry| Found {
-                node: &entry.value,
-                entry: Some(entry),
-            }),
-            Segment::Index(index) => self
-                .node
-                .item(*index)
-                .map(|node| Found { node, entry: None }),
+            Segment::Key(key) => {
+                self.node.entry(key).map(|entry| Found { node: &entry.value, entry: Some(entry) })
+            }
+            Segment::Index(index) => self.node.item(*index).map(|node| Found { node, entry: None }),
         }
     }
 
     fn key(&self) -> Range<usize> {
-        self.entry
-            .map_or_else(|| self.node.head(), |entry| entry.key_span.clone())
+        self.entry.map_or_else(|| self.node.head(), |entry| entry.key_span.clone())
     }
 }

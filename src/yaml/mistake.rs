@@ -50,26 +50,17 @@ impl Mistake {
 
     /// Says why, at the place.
     pub fn why(self, why: impl AsRef<str>) -> Mistake {
-        Mistake {
-            why: spelled_out(why.as_ref()).into_owned(),
-            ..self
-        }
+        Mistake { why: spelled_out(why.as_ref()).into_owned(), ..self }
     }
 
     /// Says what to type.
     pub fn help(self, help: impl AsRef<str>) -> Mistake {
-        Mistake {
-            help: spelled_out(help.as_ref()).into_owned(),
-            ..self
-        }
+        Mistake { help: spelled_out(help.as_ref()).into_owned(), ..self }
     }
 
     /// Marks the other place involved.
     pub fn also(self, span: Range<usize>, label: impl AsRef<str>) -> Mistake {
-        Mistake {
-            also: Some((span, spelled_out(label.as_ref()).into_owned())),
-            ..self
-        }
+        Mistake { also: Some((span, spelled_out(label.as_ref()).into_owned())), ..self }
     }
 }
 

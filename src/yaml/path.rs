@@ -40,10 +40,7 @@ impl Path {
 
     /// The path from its last key on, `uid[0]` of `layers[2].uid[0]`: short enough to be the subject of a sentence.
     pub fn tail(&self) -> Path {
-        let last_key = self
-            .0
-            .iter()
-            .rposition(|segment| matches!(segment, Segment::Key(_)));
+        let last_key = self.0.iter().rposition(|segment| matches!(segment, Segment::Key(_)));
         Path(self.0.iter().skip(last_key.unwrap_or(0)).cloned().collect())
     }
 
@@ -80,7 +77,5 @@ impl fmt::Display for Path {
 
 fn is_word(key: &str) -> bool {
     (1..=64).contains(&key.len())
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }

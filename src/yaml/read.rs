@@ -26,18 +26,9 @@ pub fn read<T: DeserializeOwned>(node: &Node, at: &Path, mistakes: &mut Vec<Mist
     let session = Session::default();
     let mut value = None;
     for _ in 0..MOST_PASSES {
-        let place = Place {
-            parent: None,
-            step: Step::Start(at),
-            span: &node.span,
-            key_span: None,
-        };
-        match (Reader {
-            kind: &node.kind,
-            place: &place,
-            session: &session,
-        })
-        .read(std::marker::PhantomData)
+        let place = Place { parent: None, step: Step::Start(at), span: &node.span, key_span: None };
+        match (Reader { kind: &node.kind, place: &place, session: &session })
+            .read(std::marker::PhantomData)
         {
             Ok(read) => value = Some(read),
             Err(Fault::SetAside) => continue,
@@ -65,9 +56,7 @@ impl Session {
     }
 
     pub(super) fn set_aside(&self, node: &Node, field: Option<&'static str>) {
-        self.aside
-            .borrow_mut()
-            .insert(std::ptr::from_ref(node), field);
+        self.aside.borrow_mut().insert(std::ptr::from_ref(node), field);
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -88,9 +77,7 @@ impl Session {
     /// Whether anything inside is set aside, so that a complaint about the whole may be a consequence.
     fn holds_aside(&self, kind: &Kind) -> bool {
         !self.aside.borrow().is_empty()
-            && kind
-                .children()
-                .any(|child| self.is_aside(child) || self.holds_aside(&child.kind))
+            && kind.children().any(|child| self.is_aside(child) || self.holds_aside(&child.kind))
     }
 
     fn record(&self, mistake: Mistake) {
@@ -193,19 +180,12 @@ impl Reader<'_> {
             Message::Of(rest) => format!("{} {rest}", subject(&path)),
         };
         let span = said.span.unwrap_or_else(|| self.place.span.clone());
-        Mistake::new(said.code, message)
-            .at(path, span)
-            .why(said.why)
-            .help(said.help)
+        Mistake::new(said.code, message).at(path, span).why(said.why).help(said.help)
     }
 
     fn missing(self, key: &str) -> Mistake {
         let path = self.place.path();
-        let span = self
-            .place
-            .key_span
-            .cloned()
-            .unwrap_or_else(|| self.kind.head(self.place.span));
+        let span = self.place.key_span.cloned().unwrap_or_else(|| self.kind.head(self.place.span));
         Mistake::new("recipe::missing_key", format!("`{key}` is missing"))
             .why(format!("{} needs it", subject(&path)))
             .help(format!("add `{key}: …`"))

@@ -24,9 +24,7 @@ pub(super) fn boolean(scalar: &Scalar) -> Result<bool, Fault> {
                 "no" | "n" | "off" | "false" | "0" => "write `false`",
                 _ => "write `true` or `false`",
             };
-            Err(fault()
-                .why(format!("`{}` is neither", printable(text)))
-                .help(help))
+            Err(fault().why(format!("`{}` is neither", printable(text))).help(help))
         }
     }
 }
@@ -86,18 +84,11 @@ fn is_decimal(text: &str) -> bool {
 
 fn not_decimal(text: &str) -> Fault {
     let (why, help) = match meant(text).as_slice() {
-        [] => (
-            "is not a number",
-            String::from("write it in decimal digits"),
-        ),
-        [number] => (
-            "is not in plain decimal digits",
-            format!("write `{number}`"),
-        ),
-        [octal, decimal, ..] => (
-            "is octal to some and decimal to others",
-            format!("write `{octal}` or `{decimal}`"),
-        ),
+        [] => ("is not a number", String::from("write it in decimal digits")),
+        [number] => ("is not in plain decimal digits", format!("write `{number}`")),
+        [octal, decimal, ..] => {
+            ("is octal to some and decimal to others", format!("write `{octal}` or `{decimal}`"))
+        }
     };
     Fault::of("recipe::not_a_number", "takes a whole number")
         .why(format!("`{}` {why}", printable(text)))
@@ -120,9 +111,8 @@ fn meant(text: &str) -> Vec<i128> {
     };
     let read = |&(prefix, radix): &(&str, u32)| {
         let digits = digits.strip_prefix(prefix)?;
-        let number = i128::from_str_radix(digits, radix)
-            .ok()
-            .filter(|_| !digits.starts_with(['-', '+']))?;
+        let number =
+            i128::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with(['-', '+']))?;
         Some(sign * number)
     };
     let mut numbers: Vec<i128> = radixes.iter().filter_map(read).collect();

@@ -85,17 +85,11 @@ fn control_character(at: usize, c: char) -> Mistake {
         ),
         c if turns_reading(c) => (
             format!("`{shown}` turns the reading direction"),
-            format!(
-                "take it out, or write `\\u{:04x}` inside double quotes",
-                u32::from(c)
-            ),
+            format!("take it out, or write `\\u{:04x}` inside double quotes", u32::from(c)),
         ),
         c => (
             format!("`{shown}` is a control character"),
-            format!(
-                "take it out, or write `\\x{:02x}` inside double quotes",
-                u32::from(c)
-            ),
+            format!("take it out, or write `\\x{:02x}` inside double quotes", u32::from(c)),
         ),
     };
     Mistake::new("yaml::control_character", message)
@@ -105,11 +99,8 @@ fn control_character(at: usize, c: char) -> Mistake {
 }
 
 fn line_too_long(start: Range<usize>) -> Mistake {
-    Mistake::new(
-        "yaml::line_too_long",
-        format!("this line is longer than {LINE_LIMIT} bytes"),
-    )
-    .at(Path::root(), start)
-    .why("it begins here")
-    .help("break it into several lines, for instance with `>-`")
+    Mistake::new("yaml::line_too_long", format!("this line is longer than {LINE_LIMIT} bytes"))
+        .at(Path::root(), start)
+        .why("it begins here")
+        .help("break it into several lines, for instance with `>-`")
 }

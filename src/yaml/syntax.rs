@@ -24,22 +24,14 @@ pub(super) fn explain(error: &ScanError, text: &str, path: Path) -> Mistake {
         return words::too_deep().at(path, character(text, at));
     }
     let (code, message, why, help) = words_for(error.kind());
-    Mistake::new(code, message)
-        .at(path, character(text, at))
-        .why(why)
-        .help(help)
+    Mistake::new(code, message).at(path, character(text, at)).why(why).help(help)
 }
 
 fn words_for(kind: &ErrorKind) -> Words {
     use ErrorKind::*;
 
     let syntax = |message: &str, why, help: &str| {
-        (
-            "yaml::syntax",
-            String::from(message),
-            why,
-            String::from(help),
-        )
+        ("yaml::syntax", String::from(message), why, String::from(help))
     };
     match kind {
         UnclosedFlowCollection { open } => (
@@ -50,23 +42,14 @@ fn words_for(kind: &ErrorKind) -> Words {
         ),
         MismatchedFlowCollectionEnd { open, close } => {
             let help = format!("close it with `{}`", closing(*open));
-            (
-                "yaml::syntax",
-                format!("`{open}` is closed by `{close}`"),
-                "opened here",
-                help,
-            )
+            ("yaml::syntax", format!("`{open}` is closed by `{close}`"), "opened here", help)
         }
-        MisplacedFlowCollectionEnd => syntax(
-            "this bracket closes nothing",
-            "none is open here",
-            "take it out",
-        ),
-        UnclosedQuotedScalar => syntax(
-            "this quote is never closed",
-            "opened here",
-            "add the same quote after the text",
-        ),
+        MisplacedFlowCollectionEnd => {
+            syntax("this bracket closes nothing", "none is open here", "take it out")
+        }
+        UnclosedQuotedScalar => {
+            syntax("this quote is never closed", "opened here", "add the same quote after the text")
+        }
         ExpectedFlowMappingSeparator
         | UnexpectedEofFlowMapping
         | UnexpectedEofImplicitFlowMapping => syntax(
@@ -94,11 +77,9 @@ fn words_for(kind: &ErrorKind) -> Words {
             "a value goes before it",
             "write it on a line of its own",
         ),
-        SimpleKeyExpected | InvalidSimpleKey => syntax(
-            "this key has no `:`",
-            "a key, `:` and a value",
-            "write `key: value`",
-        ),
+        SimpleKeyExpected | InvalidSimpleKey => {
+            syntax("this key has no `:`", "a key, `:` and a value", "write `key: value`")
+        }
         ExpectedBlockMappingKey
         | ExpectedBlockSequenceEntry
         | InvalidIndentation
@@ -147,16 +128,12 @@ fn words_for(kind: &ErrorKind) -> Words {
             "a name goes with it",
             "put the text in quotes",
         ),
-        CommentNotSeparated => syntax(
-            "a comment has no space before it",
-            "this `#`",
-            "write ` #`, or use quotes",
-        ),
-        InvalidDocumentEnd => syntax(
-            "something follows the end of the document",
-            "after `...`",
-            "take it out",
-        ),
+        CommentNotSeparated => {
+            syntax("a comment has no space before it", "this `#`", "write ` #`, or use quotes")
+        }
+        InvalidDocumentEnd => {
+            syntax("something follows the end of the document", "after `...`", "take it out")
+        }
         DirectiveDisallowed => (
             "yaml::directive",
             String::from("a `%` line gives orders to YAML"),
@@ -200,10 +177,7 @@ fn closing(open: char) -> char {
 fn unquoted_variable(kind: &ErrorKind, text: &str, at: usize) -> Option<Range<usize>> {
     use ErrorKind::{ExpectedFlowMappingSeparator, ExpectedFlowSequenceSeparator};
 
-    if !matches!(
-        kind,
-        ExpectedFlowMappingSeparator | ExpectedFlowSequenceSeparator
-    ) {
+    if !matches!(kind, ExpectedFlowMappingSeparator | ExpectedFlowSequenceSeparator) {
         return None;
     }
     let (before, after) = (text.get(..at)?, text.get(at..)?);
@@ -211,9 +185,9 @@ fn unquoted_variable(kind: &ErrorKind, text: &str, at: usize) -> Option<Range<us
         return None;
     }
     let ends = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}');
-    let start = before.rfind(ends).map_or(0, |space| {
-        space + before[space..].chars().next().map_or(0, char::len_utf8)
-    });
+    let start = before
+        .rfind(ends)
+        .map_or(0, |space| space + before[space..].chars().next().map_or(0, char::len_utf8));
     let line = after.lines().next().unwrap_or(after);
     let brace = line.find('}').map_or(1, |brace| brace + 1);
     let rest = line[brace..].find(ends).unwrap_or(line.len() - brace);
@@ -222,12 +196,9 @@ fn unquoted_variable(kind: &ErrorKind, text: &str, at: usize) -> Option<Range<us
 
 fn variable(written: &str) -> Mistake {
     let written = printable(written);
-    Mistake::new(
-        "yaml::unquoted_variable",
-        format!("inside braces `{written}` is not a text"),
-    )
-    .why("this `{` begins a mapping")
-    .help(format!("write `\"{written}\"`"))
+    Mistake::new("yaml::unquoted_variable", format!("inside braces `{written}` is not a text"))
+        .why("this `{` begins a mapping")
+        .help(format!("write `\"{written}\"`"))
 }
 
 /// The tab at fault, if the error is about one or stands on a line that is indented with one.
@@ -261,18 +232,12 @@ fn tabbed() -> Mistake {
 
 /// The span of the character at `at`; empty at the end of a line.
 fn character(text: &str, at: usize) -> Range<usize> {
-    let width = text[at..]
-        .chars()
-        .next()
-        .filter(|c| !matches!(c, '\n' | '\r'))
-        .map_or(0, char::len_utf8);
+    let width =
+        text[at..].chars().next().filter(|c| !matches!(c, '\n' | '\r')).map_or(0, char::len_utf8);
     at..at + width
 }
 
 /// `at`, moved back to where a character begins.
 fn boundary(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0)
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }

@@ -32,12 +32,9 @@ pub(super) fn too_deep() -> Mistake {
 }
 
 pub(super) fn too_many_nodes() -> Mistake {
-    Mistake::new(
-        "yaml::too_many_nodes",
-        format!("this file has more than {NODE_LIMIT} values"),
-    )
-    .why("one too many, with what the aliases stand for")
-    .help("split it, or use fewer aliases")
+    Mistake::new("yaml::too_many_nodes", format!("this file has more than {NODE_LIMIT} values"))
+        .why("one too many, with what the aliases stand for")
+        .help("split it, or use fewer aliases")
 }
 
 pub(super) fn too_much_text() -> Mistake {
@@ -58,39 +55,27 @@ pub(super) fn tag(tag: &str) -> Mistake {
 
 pub(super) fn alias_unknown(name: &str) -> Mistake {
     let name = printable(name);
-    Mistake::new(
-        "yaml::alias_unknown",
-        format!("nothing before this is named `&{name}`"),
-    )
-    .why("an alias repeats what has a name")
-    .help(format!("write `\"*{name}\"` if the text itself is meant"))
+    Mistake::new("yaml::alias_unknown", format!("nothing before this is named `&{name}`"))
+        .why("an alias repeats what has a name")
+        .help(format!("write `\"*{name}\"` if the text itself is meant"))
 }
 
 pub(super) fn alias_cycle() -> Mistake {
-    Mistake::new(
-        "yaml::alias_cycle",
-        "this alias stands inside what it names",
-    )
-    .why("it would never end")
-    .help("write out what is meant")
+    Mistake::new("yaml::alias_cycle", "this alias stands inside what it names")
+        .why("it would never end")
+        .help("write out what is meant")
 }
 
 pub(super) fn merge_key() -> Mistake {
-    Mistake::new(
-        "yaml::merge_key",
-        "`<<` merges another mapping into this one",
-    )
-    .why("what a mapping holds must be written in it")
-    .help("write the keys out")
+    Mistake::new("yaml::merge_key", "`<<` merges another mapping into this one")
+        .why("what a mapping holds must be written in it")
+        .help("write the keys out")
 }
 
 pub(super) fn key_does_not_show(key: &str) -> Mistake {
     Mistake::new(
         "yaml::control_character",
-        format!(
-            "the key `{}` has characters that do not show",
-            printable(key)
-        ),
+        format!("the key `{}` has characters that do not show", printable(key)),
     )
     .why("it is not what it looks like")
     .help("take them out")
@@ -103,11 +88,7 @@ pub(super) fn key_not_text(kind: &Kind, written: &str) -> Mistake {
         }
         _ => String::from("write the key as a word"),
     };
-    let found = if written.starts_with('*') {
-        "an alias"
-    } else {
-        kind.noun()
-    };
+    let found = if written.starts_with('*') { "an alias" } else { kind.noun() };
     Mistake::new("yaml::key_not_text", format!("this key is {found}"))
         .why("a key is a text")
         .help(help)
@@ -119,12 +100,9 @@ pub(super) fn duplicate_key(
     span: Range<usize>,
     first: Range<usize>,
 ) -> Mistake {
-    Mistake::new(
-        "yaml::duplicate_key",
-        format!("`{}` stands twice in one mapping", printable(key)),
-    )
-    .at(mapping.key(key), span)
-    .why("the second")
-    .help("keep one of the two")
-    .also(first, "the first")
+    Mistake::new("yaml::duplicate_key", format!("`{}` stands twice in one mapping", printable(key)))
+        .at(mapping.key(key), span)
+        .why("the second")
+        .help("keep one of the two")
+        .also(first, "the first")
 }

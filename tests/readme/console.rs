@@ -41,11 +41,7 @@ impl Console {
             fs::read_link(format!("/proc/{}/cwd", self.shell().process.id())).expect("a directory");
         let ids = [reader_id("-u"), reader_id("-g")];
         let mut bash = bash(scratch, &here);
-        bash.envs([
-            ("SUDO_UID", &ids[0]),
-            ("SUDO_GID", &ids[1]),
-            ("SUDO_USER", &reader_name()),
-        ]);
+        bash.envs([("SUDO_UID", &ids[0]), ("SUDO_GID", &ids[1]), ("SUDO_USER", &reader_name())]);
         // The caller's shell would have expanded `$(which isorecipe)`; here root's does.
         let sbin = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let path = format!("{sbin}:{}/bin", scratch.display());
@@ -71,9 +67,7 @@ pub struct Reply {
 
 impl Shell {
     fn start(bash: &mut Command) -> Self {
-        bash.stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        bash.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = bash.spawn().expect("bash starts");
         let input = process.stdin.take().expect("a pipe");
         let mut pipe = process.stdout.take().expect("a pipe");
@@ -86,16 +80,8 @@ impl Shell {
                 }
             }
         });
-        let mut shell = Self {
-            process,
-            input,
-            output,
-            euid: String::new(),
-            status: 0,
-        };
-        shell
-            .say("exec 2>&1; OUTSIDE=outside")
-            .expect("bash answers");
+        let mut shell = Self { process, input, output, euid: String::new(), status: 0 };
+        shell.say("exec 2>&1; OUTSIDE=outside").expect("bash answers");
         shell
     }
 

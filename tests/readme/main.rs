@@ -56,10 +56,7 @@ fn main() -> ExitCode {
         println!("readme: test");
         return ExitCode::SUCCESS;
     }
-    let mut filters = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with('-'))
-        .peekable();
+    let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
     if filters.peek().is_some() && !filters.any(|filter| "readme".contains(filter.as_str())) {
         println!("\ntest result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out");
         return ExitCode::SUCCESS;
@@ -73,10 +70,7 @@ fn main() -> ExitCode {
 /// Makes the scratch folder, and for root the namespaces; looks for what is left.
 fn outside() -> ExitCode {
     for (tool, package) in TOOLS {
-        if !["bin", "sbin"]
-            .iter()
-            .any(|bin| Path::new("/usr").join(bin).join(tool).exists())
-        {
+        if !["bin", "sbin"].iter().any(|bin| Path::new("/usr").join(bin).join(tool).exists()) {
             println!("{tool} is missing: `sudo apt-get install {package}`");
             return ExitCode::FAILURE;
         }
@@ -101,45 +95,27 @@ fn outside() -> ExitCode {
         }
         false => Command::new(std::env::current_exe().expect("this program has a path")),
     };
-    let status = inside
-        .env(INSIDE, scratch.path())
-        .status()
-        .expect("unshare starts");
+    let status = inside.env(INSIDE, scratch.path()).status().expect("unshare starts");
     // overlayfs leaves a folder in `work` that not even its owner may enter.
-    let _ = Command::new("chmod")
-        .args(["-R", "u+rwX"])
-        .arg(scratch.path())
-        .output();
+    let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(scratch.path()).output();
     let path = scratch.path().to_owned();
     let mine = |trace: &String| trace.contains(path.to_str().expect("a readable path"));
-    let left: Vec<_> = traces()
-        .into_iter()
-        .filter(|trace| !before.contains(trace) && mine(trace))
-        .collect();
+    let left: Vec<_> =
+        traces().into_iter().filter(|trace| !before.contains(trace) && mine(trace)).collect();
     scratch.close().expect("the scratch folder can be removed");
     if !left.is_empty() {
         println!("left behind: {left:#?}");
         return ExitCode::FAILURE;
     }
-    if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Mounts and loop devices.
 fn traces() -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
-    let loops = Command::new("losetup")
-        .args(["--all", "--list", "--noheadings"])
-        .output();
+    let loops = Command::new("losetup").args(["--all", "--list", "--noheadings"]).output();
     let loops = text(&loops.expect("losetup starts").stdout);
-    mounts
-        .lines()
-        .chain(loops.lines())
-        .map(str::to_owned)
-        .collect()
+    mounts.lines().chain(loops.lines()).map(str::to_owned).collect()
 }
 
 /// `SCRATCH/bin/isorecipe`, and `SCRATCH/isorecipe/recipes` as in a fresh clone.
@@ -149,20 +125,10 @@ fn furnish(scratch: &Path) {
     fs::create_dir_all(scratch.join("bin")).expect("a folder");
     fs::create_dir_all(&recipes).expect("a folder");
     fs::set_permissions(scratch, fs::Permissions::from_mode(0o755)).expect("own folder");
-    fs::copy(
-        env!("CARGO_BIN_EXE_isorecipe"),
-        scratch.join("bin/isorecipe"),
-    )
-    .expect("a built binary");
-    for entry in fs::read_dir(repository.join("recipes"))
-        .expect("recipes")
-        .flatten()
-    {
-        if entry
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
-        {
+    fs::copy(env!("CARGO_BIN_EXE_isorecipe"), scratch.join("bin/isorecipe"))
+        .expect("a built binary");
+    for entry in fs::read_dir(repository.join("recipes")).expect("recipes").flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "yaml") {
             fs::copy(entry.path(), recipes.join(entry.file_name())).expect("a copy");
         }
     }
@@ -186,15 +152,9 @@ fn read_aloud(scratch: &Path) -> ExitCode {
     println!("\nrunning {} tests", blocks.len());
     for (passed, block) in blocks.iter().enumerate() {
         match reader.check(block) {
-            Ok(remark) => println!(
-                "test README.md:{} {} ... ok{remark}",
-                block.line, block.kind
-            ),
+            Ok(remark) => println!("test README.md:{} {} ... ok{remark}", block.line, block.kind),
             Err(difference) => {
-                println!(
-                    "test README.md:{} {} ... FAILED\n\n{difference}",
-                    block.line, block.kind
-                );
+                println!("test README.md:{} {} ... FAILED\n\n{difference}", block.line, block.kind);
                 println!(
                     "\ntest result: FAILED. {passed} passed; 1 failed; 0 ignored; 0 measured; 0 filtered out"
                 );

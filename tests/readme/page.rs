@@ -14,18 +14,9 @@ pub fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut lines = page.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         if let Some(kind) = line.strip_prefix("```") {
-            let body = lines
-                .by_ref()
-                .map(|(_, line)| line)
-                .take_while(|line| *line != "```")
-                .collect();
-            blocks.push(Block {
-                line: number + 1,
-                kind,
-                body,
-                heading,
-                above,
-            });
+            let body =
+                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            blocks.push(Block { line: number + 1, kind, body, heading, above });
         } else if line.starts_with('#') {
             heading = line;
         } else if !line.is_empty() {

@@ -17,9 +17,7 @@ pub fn is_root() -> bool {
 pub fn reader_id(which: &str) -> String {
     match is_root() {
         true => ORDINARY.to_string(),
-        false => text(&run(Command::new("id").arg(which)).stdout)
-            .trim()
-            .to_owned(),
+        false => text(&run(Command::new("id").arg(which)).stdout).trim().to_owned(),
     }
 }
 
@@ -45,15 +43,7 @@ pub fn ordinary(scratch: &Path, folder: &Path) -> Command {
     }
     let id = ORDINARY.to_string();
     let mut bash = Command::new("setpriv");
-    bash.args([
-        "--reuid",
-        &id,
-        "--regid",
-        &id,
-        "--clear-groups",
-        "--inh-caps=-all",
-        "bash",
-    ]);
+    bash.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--inh-caps=-all", "bash"]);
     environment(&mut bash, scratch, folder);
     bash
 }
@@ -72,9 +62,7 @@ fn environment(command: &mut Command, scratch: &Path, folder: &Path) {
 }
 
 pub fn run(command: &mut Command) -> Output {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {output:?}");
     output
 }

@@ -32,9 +32,7 @@ impl Reader {
         let page = Placeholders {
             ids: [reader_id("-u"), reader_id("-g")],
             name: reader_name(),
-            host: text(&run(&mut Command::new("hostname")).stdout)
-                .trim()
-                .to_owned(),
+            host: text(&run(&mut Command::new("hostname")).stdout).trim().to_owned(),
             folder: folder.display().to_string(),
         };
         let console = || Console::new(&mut ordinary(scratch, &folder));
@@ -89,11 +87,7 @@ impl Reader {
             .args(["-c", "isorecipe validate \"$0\"", name])
             .output();
         let output = output.map_err(|error| error.to_string())?;
-        if output.status.success() {
-            Ok("")
-        } else {
-            Err(text(&output.stderr))
-        }
+        if output.status.success() { Ok("") } else { Err(text(&output.stderr)) }
     }
 
     fn script(&self, block: &Block) -> Result<&'static str, String> {
@@ -102,26 +96,19 @@ impl Reader {
             if let Some(packages) = line.strip_prefix("sudo apt-get install") {
                 let lacks = |package: &str| !packages.split(' ').any(|word| word == package);
                 if let Some((tool, package)) = TOOLS.iter().find(|(_, package)| lacks(package)) {
-                    return Err(format!(
-                        "`{tool}` is used, and `{package}` is not in that line"
-                    ));
+                    return Err(format!("`{tool}` is used, and `{package}` is not in that line"));
                 }
             } else if *line != "cargo test" {
                 script += &format!("{}\n", as_built(line));
             }
         }
-        let output = ordinary(&self.scratch, &self.folder)
-            .args(["-ec", &script])
-            .output();
+        let output = ordinary(&self.scratch, &self.folder).args(["-ec", &script]).output();
         let output = output.map_err(|error| error.to_string())?;
         match output.status.success() {
             true => Ok(""),
-            false => Err(format!(
-                "{}: {}{}",
-                output.status,
-                text(&output.stdout),
-                text(&output.stderr)
-            )),
+            false => {
+                Err(format!("{}: {}{}", output.status, text(&output.stdout), text(&output.stderr)))
+            }
         }
     }
 

@@ -52,9 +52,7 @@ impl Validator<'_> {
                 value.as_str().is_none_or(|text| pattern.is_match(text))
             }
             "required" => value.as_object().is_none_or(|map| {
-                list(wanted)
-                    .iter()
-                    .all(|key| map.contains_key(key.as_str().expect("a key")))
+                list(wanted).iter().all(|key| map.contains_key(key.as_str().expect("a key")))
             }),
             "items" => return self.each(value.as_array().into_iter().flatten(), wanted, at),
             "properties" => return self.properties(wanted, value, at),
@@ -97,9 +95,7 @@ impl Validator<'_> {
         let Some(map) = value.as_object() else {
             return Ok(());
         };
-        let known = map
-            .iter()
-            .filter_map(|(key, value)| Some((key, value, schemas.get(key)?)));
+        let known = map.iter().filter_map(|(key, value)| Some((key, value, schemas.get(key)?)));
         for (key, value, schema) in known {
             self.check(schema, value, &format!("{at}.{key}"))?;
         }
@@ -114,11 +110,8 @@ impl Validator<'_> {
         value: &Value,
         at: &str,
     ) -> Result<(), String> {
-        let is_known = |key: &str| {
-            schema
-                .get("properties")
-                .is_some_and(|keys| keys.get(key).is_some())
-        };
+        let is_known =
+            |key: &str| schema.get("properties").is_some_and(|keys| keys.get(key).is_some());
         let others = value.as_object().into_iter().flatten();
         for (key, value) in others.filter(|(key, _)| !is_known(key)) {
             if *wanted == Value::Bool(false) {
@@ -131,9 +124,7 @@ impl Validator<'_> {
 }
 
 fn list(value: &Value) -> &[Value] {
-    value
-        .as_array()
-        .map_or(std::slice::from_ref(value), Vec::as_slice)
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
 }
 
 fn length(value: &Value) -> Option<u64> {

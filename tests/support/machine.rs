@@ -69,20 +69,14 @@ pub struct Desk {
 
 impl Desk {
     pub fn of(who: Who) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("isorecipe-")
-            .tempdir()
-            .expect("a folder");
+        let folder = tempfile::Builder::new().prefix("isorecipe-").tempdir().expect("a folder");
         let program = folder.path().join("isorecipe");
         fs::copy(env!("CARGO_BIN_EXE_isorecipe"), &program).expect("the program");
         let desk = Self { who, folder };
         let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
         for entry in fs::read_dir(recipes).expect("the recipes").flatten() {
-            fs::copy(
-                entry.path(),
-                desk.path(&entry.file_name().to_string_lossy()),
-            )
-            .expect("a recipe");
+            fs::copy(entry.path(), desk.path(&entry.file_name().to_string_lossy()))
+                .expect("a recipe");
         }
         desk.give(desk.folder.path());
         fs::set_permissions(desk.folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -127,20 +121,14 @@ impl Desk {
     /// The program with these words, run in the folder, in a plain environment.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.path("isorecipe"));
-        command
-            .args(words)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .env_clear()
-            .envs([
-                (
-                    "PATH",
-                    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                ),
+        command.args(words).current_dir(self.folder.path()).stdin(Stdio::null()).env_clear().envs(
+            [
+                ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
                 ("HOME", "/"),
                 ("LANG", "C.UTF-8"),
                 ("COLUMNS", "100"),
-            ]);
+            ],
+        );
         if own_uid() == 0 && self.who != Who::Root {
             command.uid(self.who.uid()).gid(self.who.gid());
         }
@@ -177,11 +165,7 @@ impl Desk {
         }
         if own_uid() == 0 {
             let owner = format!("{}:{}", self.who.uid(), self.who.gid());
-            let chown = Command::new("chown")
-                .arg("-R")
-                .arg(owner)
-                .arg(&root)
-                .status();
+            let chown = Command::new("chown").arg("-R").arg(owner).arg(&root).status();
             assert!(chown.expect("chown").success());
         }
     }
@@ -258,12 +242,7 @@ impl Running {
 
     /// Lets the command end, and gives the exit status of the program.
     pub fn finish(mut self) -> i32 {
-        self.child
-            .stdin
-            .take()
-            .expect("a pipe")
-            .write_all(b"\n")
-            .expect("a line");
+        self.child.stdin.take().expect("a pipe").write_all(b"\n").expect("a line");
         self.child.wait().expect("an end").code().unwrap_or(-1)
     }
 
@@ -289,17 +268,13 @@ impl Running {
 
 pub fn children(pid: i32) -> Vec<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// One file of `/proc/PID/`, with single spaces.
 pub fn proc_file(pid: i32, file: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let lines = text
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.collect::<Vec<_>>().join("\n")
 }
 

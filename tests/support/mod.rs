@@ -146,16 +146,10 @@ pub fn draw(source: &str, mut mistakes: Vec<Mistake>) -> String {
             |span: &Range<usize>| span.start >= start && (span.start < end || end == source.len());
         for mistake in mistakes.iter().filter(|mistake| here(&mistake.span)) {
             let words = [&mistake.message, &mistake.why, &mistake.help].map(String::as_str);
-            let words = words
-                .into_iter()
-                .filter(|words| !words.is_empty())
-                .collect::<Vec<_>>()
-                .join("; ");
-            drawn += &format!(
-                "{} {}: {words}\n",
-                carets(source, start, &mistake.span),
-                mistake.code
-            );
+            let words =
+                words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ");
+            drawn +=
+                &format!("{} {}: {words}\n", carets(source, start, &mistake.span), mistake.code);
             if let Some((span, label)) = &mistake.also {
                 drawn += &format!(
                     "{} {label}, at byte {}\n",
@@ -171,22 +165,13 @@ pub fn draw(source: &str, mut mistakes: Vec<Mistake>) -> String {
 
 fn carets(source: &str, line: usize, span: &Range<usize>) -> String {
     let indent = source[line..span.start].chars().count();
-    let width = source[span.clone()]
-        .lines()
-        .next()
-        .unwrap_or("")
-        .chars()
-        .count()
-        .max(1);
+    let width = source[span.clone()].lines().next().unwrap_or("").chars().count().max(1);
     format!("{}{}", " ".repeat(indent), "^".repeat(width))
 }
 
 /// The document without the lines that draw its mistakes.
 pub fn undrawn(drawn: &str) -> String {
-    drawn
-        .split_inclusive('\n')
-        .filter(|line| !line.trim_start().starts_with('^'))
-        .collect()
+    drawn.split_inclusive('\n').filter(|line| !line.trim_start().starts_with('^')).collect()
 }
 
 /// Reads a document in which every mistake is drawn, as a `T`.

@@ -21,11 +21,7 @@ impl Builder<'_> {
             Kind::Scalar(Scalar { text, .. }) => Pending::Value(text, span),
             kind => self.refuse_key(words::key_not_text(&kind, &self.text[span.clone()]), span),
         };
-        if let Some(Open {
-            inside: Inside::Mapping(_, waiting),
-            ..
-        }) = self.open.last_mut()
-        {
+        if let Some(Open { inside: Inside::Mapping(_, waiting), .. }) = self.open.last_mut() {
             *waiting = pending;
         }
     }
@@ -63,9 +59,7 @@ impl Builder<'_> {
         }
         let mut index = 0;
         entries.retain(|_| {
-            let keep = again
-                .binary_search_by_key(&index, |&(again, _)| again)
-                .is_err();
+            let keep = again.binary_search_by_key(&index, |&(again, _)| again).is_err();
             index += 1;
             keep
         });

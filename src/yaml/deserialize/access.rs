@@ -14,12 +14,7 @@ use super::Fields;
 
 pub(super) fn place_of<'a>(entry: &'a Entry, parent: &'a Place<'a>) -> Place<'a> {
     let key_span = Some(&entry.key_span);
-    Place {
-        parent: Some(parent),
-        step: Step::Key(&entry.key),
-        span: &entry.value.span,
-        key_span,
-    }
+    Place { parent: Some(parent), step: Step::Key(&entry.key), span: &entry.value.span, key_span }
 }
 
 /// The entries of a list that are not set aside.
@@ -30,9 +25,7 @@ pub(super) struct Items<'a> {
 
 impl<'a> Items<'a> {
     pub(super) fn next(&mut self) -> Option<(usize, &'a Node)> {
-        self.items
-            .by_ref()
-            .find(|(_, item)| !self.list.session.is_aside(item))
+        self.items.by_ref().find(|(_, item)| !self.list.session.is_aside(item))
     }
 }
 
@@ -47,17 +40,8 @@ impl<'de> SeqAccess<'de> for &mut Items<'_> {
             return Ok(None);
         };
         let parent = Some(self.list.place);
-        let place = Place {
-            parent,
-            step: Step::Index(index),
-            span: &item.span,
-            key_span: None,
-        };
-        let reader = Reader {
-            kind: &item.kind,
-            place: &place,
-            session: self.list.session,
-        };
+        let place = Place { parent, step: Step::Index(index), span: &item.span, key_span: None };
+        let reader = Reader { kind: &item.kind, place: &place, session: self.list.session };
         reader.read_entry(seed, item, None).map(Some)
     }
 
@@ -77,10 +61,8 @@ pub(super) struct Entries<'a> {
 impl<'a> Entries<'a> {
     pub(super) fn next(&mut self) -> Option<(&'a Entry, Option<&'static str>)> {
         loop {
-            let entry = self
-                .entries
-                .by_ref()
-                .find(|entry| !self.mapping.session.is_aside(&entry.value))?;
+            let entry =
+                self.entries.by_ref().find(|entry| !self.mapping.session.is_aside(&entry.value))?;
             let Some(fields) = self.fields else {
                 return Some((entry, None));
             };
@@ -117,8 +99,7 @@ impl<'de> MapAccess<'de> for &mut Entries<'_> {
         };
         let key: StrDeserializer<'_, Fault> = entry.key.as_str().into_deserializer();
         seed.deserialize(key).map(Some).map_err(|fault| {
-            self.mapping
-                .record_entry(fault.at(&entry.key_span), &entry.key);
+            self.mapping.record_entry(fault.at(&entry.key_span), &entry.key);
             self.mapping.session.set_aside(&entry.value, None);
             Fault::SetAside
         })
@@ -126,16 +107,11 @@ impl<'de> MapAccess<'de> for &mut Entries<'_> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
         let Some((entry, field)) = self.current.take() else {
-            return Err(serde::de::Error::custom(
-                "a value was asked for before its key",
-            ));
+            return Err(serde::de::Error::custom("a value was asked for before its key"));
         };
         let place = place_of(entry, self.mapping.place);
-        let reader = Reader {
-            kind: &entry.value.kind,
-            place: &place,
-            session: self.mapping.session,
-        };
+        let reader =
+            Reader { kind: &entry.value.kind, place: &place, session: self.mapping.session };
         reader.read_entry(seed, &entry.value, field)
     }
 }
@@ -157,11 +133,8 @@ impl<'a, 'de> EnumAccess<'de> for Variant<'a> {
     ) -> Result<(S::Value, Reader<'a>), Fault> {
         let word: StrDeserializer<'_, Fault> = self.word.into_deserializer();
         // An unknown word is about the word alone, not about what it is set to.
-        let span = self
-            .settings
-            .place
-            .key_span
-            .filter(|_| matches!(self.chosen.kind, Kind::Mapping(_)));
+        let span =
+            self.settings.place.key_span.filter(|_| matches!(self.chosen.kind, Kind::Mapping(_)));
         match seed.deserialize(word) {
             Ok(variant) => Ok((variant, self.settings)),
             Err(fault) => Err(fault.at(span.unwrap_or(self.chosen.place.span))),
@@ -181,8 +154,7 @@ impl<'de> VariantAccess<'de> for Reader<'_> {
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.deserialize_tuple(length, visitor)
-            .map_err(|fault| self.record(fault))
+        self.deserialize_tuple(length, visitor).map_err(|fault| self.record(fault))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -190,7 +162,6 @@ impl<'de> VariantAccess<'de> for Reader<'_> {
         fields: Fields,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.deserialize_struct("", fields, visitor)
-            .map_err(|fault| self.record(fault))
+        self.deserialize_struct("", fields, visitor).map_err(|fault| self.record(fault))
     }
 }
