@@ -51,6 +51,7 @@ pub struct Refusal {
     help: String,
     also: Option<Also>,
     observed: Option<Observed>,
+    field: Option<&'static str>,
 }
 
 /// The other place involved. A [`Mistake`] knows it only as a span.
@@ -70,6 +71,7 @@ impl Refusal {
             help: String::new(),
             also: None,
             observed: None,
+            field: None,
         }
     }
 
@@ -90,6 +92,12 @@ impl Refusal {
         self
     }
 
+    /// Says which field of the layer it is about.
+    pub fn field(mut self, field: &'static str) -> Refusal {
+        self.field = Some(field);
+        self
+    }
+
     /// Marks the other place involved, and says what it has to do with this one.
     pub fn also(mut self, path: Path, why: impl AsRef<str>) -> Refusal {
         self.also = Some(Also { path: Some(path), why: legible::words(why.as_ref()) });
@@ -104,6 +112,10 @@ impl Refusal {
 
     /// Puts the words at a place of the recipe.
     pub fn at(self, path: Path) -> Diagnostic {
+        let path = match self.field {
+            Some(field) => path.key(field),
+            None => path,
+        };
         Diagnostic {
             severity: Severity::Error,
             refusal: self,

@@ -310,7 +310,7 @@ impl Model {
     /// Assumes that a namespace just made is the process's to change.
     pub fn presume_owned(&mut self, kind: Namespace) {
         match kind {
-            Namespace::User => {}
+            Namespace::User => self.own_user_mut().is_presumed = true,
             Namespace::Mount => self.mounts.owner = UserId::PRESUMED,
             Namespace::Uts => self.uts.owner = UserId::PRESUMED,
             Namespace::Pid => {

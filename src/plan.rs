@@ -288,6 +288,17 @@ impl Planner {
         })
     }
 
+    /// Whether a path leads to a directory that earlier layers have put there.
+    pub fn is_made(&self, path: &Path) -> bool {
+        self.model.walk(path).is_ok_and(|found| found.thing.is_directory() == Some(true))
+    }
+
+    /// Goes on as if there were a directory, after a refusal that says there is none.
+    pub fn presume_directory(&mut self, path: &Path) {
+        let root = self.model.mounts.root_position();
+        self.model.presume_directory(&root, path);
+    }
+
     /// The subordinate ids of whom the sandbox belongs to, asking if need be.
     pub fn subordinate_ids(&self) -> SubordinateIds {
         let host = self.host();

@@ -18,7 +18,7 @@ use crate::{
     ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
     plan::{Plan, Planner},
     sys::KernelPath,
-    yaml::{self, Kind, Mistake, Part, Tree},
+    yaml::{self, Kind, Mistake, Node, Part, Tree},
 };
 
 /// The only format there is.
@@ -88,39 +88,56 @@ impl Document {
         let Some(tree) = &self.tree else {
             return diagnostic;
         };
-        if diagnostic.span().is_some() {
+        if diagnostic.span().is_some() || diagnostic.path().segments().is_empty() {
             return diagnostic;
         }
-        let span = span(tree, diagnostic.path());
-        let also = diagnostic.also().map(|path| span_of(tree, path));
-        diagnostic.locate(&self.source, Some(span), also)
+        let here = span(tree, diagnostic.path());
+        let also = diagnostic.also().map(|path| span(tree, path));
+        diagnostic.locate(&self.source, Some(here), also)
     }
 
     /// The line of a part of the recipe, counted from 1.
     pub fn line(&self, path: &yaml::Path) -> Option<usize> {
         let tree = self.tree.as_ref()?;
+        if !is_in(tree, path) {
+            return None;
+        }
         Some(self.source.position(span(tree, path).start).line)
     }
-}
-
-fn span_of(tree: &Tree, path: &yaml::Path) -> std::ops::Range<usize> {
-    span(tree, path)
 }
 
 /// A word is marked itself, a map by its key.
 fn span(tree: &Tree, path: &yaml::Path) -> std::ops::Range<usize> {
     let mut node = Some(&tree.root);
+    let mut here = yaml::Path::root();
     for segment in path.segments() {
-        node = node.and_then(|node| match segment {
-            yaml::Segment::Key(key) => node.entry(key).map(|entry| &entry.value),
-            yaml::Segment::Index(index) => node.item(*index),
-        });
+        // A setting in short form has no fields: the word stands for all of them.
+        if let Some(Node { kind: Kind::Scalar(_), .. }) = node {
+            return tree.locate(&here, Part::Value);
+        }
+        node = node.and_then(|node| inside(node, segment));
+        here = match segment {
+            yaml::Segment::Key(key) => here.key(key),
+            yaml::Segment::Index(index) => here.index(*index),
+        };
     }
     let part = match node.map(|node| &node.kind) {
         Some(Kind::Scalar(_)) => Part::Value,
         _ => Part::Key,
     };
     tree.locate(path, part)
+}
+
+fn inside<'t>(node: &'t Node, segment: &yaml::Segment) -> Option<&'t Node> {
+    match segment {
+        yaml::Segment::Key(key) => node.entry(key).map(|entry| &entry.value),
+        yaml::Segment::Index(index) => node.item(*index),
+    }
+}
+
+/// Whether the first part of a path is in the file at all.
+fn is_in(tree: &Tree, path: &yaml::Path) -> bool {
+    path.segments().first().is_some_and(|first| inside(&tree.root, first).is_some())
 }
 
 impl Recipe {
@@ -141,6 +158,9 @@ impl Recipe {
             recipe.check(tree, &mut mistakes);
         }
         let source = Arc::new(Source::new(name, String::from_utf8_lossy(bytes)));
+        for mistake in &mut mistakes {
+            say_of_recipes(mistake, source.text());
+        }
         let recipe = recipe
             .filter(|_| mistakes.is_empty())
             .map(|recipe| Recipe { folder: folder.to_owned(), ..recipe });
@@ -269,7 +289,9 @@ impl Recipe {
             planner.enter(root.key("no_new_privs"));
             planner.step(NoNewPrivileges);
         }
-        planner.enter(root.key("command"));
+        // What was typed, or taken for granted, stands nowhere in the file.
+        let is_written = run.command.is_empty() && self.command.is_some();
+        planner.enter(if is_written { root.key("command") } else { root });
         let environment = self.environment(run);
         let path =
             environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
@@ -298,6 +320,58 @@ impl Recipe {
             run.environment.iter().filter(|(name, _)| passes(name) && !is_set(name)).cloned();
         let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
         inherited.chain(set).collect()
+    }
+}
+
+/// Layers that the format has a name for, and this version does nothing for.
+const LATER: &[&str] = &[
+    "ipc",
+    "net",
+    "cgroup",
+    "time",
+    "sysfs",
+    "dev",
+    "file",
+    "symlink",
+    "read_only",
+    "mask",
+    "identity",
+    "capabilities",
+    "seccomp",
+    "landlock",
+    "rlimits",
+    "limits",
+    "root",
+    "mqueue",
+];
+
+/// Says in a recipe's own words what the reader of YAML can only say in general.
+fn say_of_recipes(mistake: &mut Mistake, source: &str) {
+    let at: Vec<&yaml::Segment> = mistake.path.segments().iter().collect();
+    let key = |name: &str| yaml::Segment::Key(name.to_owned());
+    match (mistake.code.as_ref(), at.as_slice()) {
+        ("recipe::unknown_word", [layers, yaml::Segment::Index(_)])
+            if **layers == key("layers") =>
+        {
+            let word = source.get(mistake.span.clone()).unwrap_or_default();
+            let is_later = LATER.contains(&word);
+            let yet = if is_later { " yet" } else { "" };
+            mistake.message = format!("there is no layer `{}`{yet}", yaml::printable(word));
+            mistake.why = match is_later {
+                true => "this version cannot isolate that".to_owned(),
+                false => "not the name of a layer".to_owned(),
+            };
+        }
+        ("recipe::missing_key", [only]) if **only == key("isorecipe") => {
+            mistake.help = "put `isorecipe: 1` on the first line".to_owned();
+        }
+        ("recipe::wrong_kind", [only]) if **only == key("layers") && mistake.help.is_empty() => {
+            mistake.help = "write each layer as an entry: `- user: {map: root}`".to_owned();
+        }
+        ("recipe::wrong_kind", [.., last]) if **last == key("user") && mistake.help.is_empty() => {
+            mistake.help = "write `user: {map: root}`".to_owned();
+        }
+        _ => {}
     }
 }
 

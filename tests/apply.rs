@@ -45,6 +45,20 @@ fn a_command_that_may_not_be_executed_ends_in_126() {
 }
 
 #[test]
+fn a_command_that_is_a_directory_ends_in_126() {
+    let place = Place::new();
+    let run = place.apply("[]", &["/usr/bin"]);
+    assert_eq!(run.code_and_status(), ("command::is_directory".into(), 126));
+}
+
+#[test]
+fn a_directory_of_path_that_nobody_may_search_is_passed_by() {
+    let place = Place::new();
+    let run = place.apply("[]\nenv: {PATH: \"/root/nowhere:/usr/bin:/bin\"}", &["no-such-command"]);
+    assert_eq!(run.code_and_status(), ("command::not_found".into(), 127));
+}
+
+#[test]
 fn a_command_that_is_no_program_ends_in_126() {
     let place = Place::new();
     let text = place.program("text", "Dear kernel,\n", 0o755);

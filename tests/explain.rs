@@ -27,7 +27,7 @@ fn an_image_that_the_filesystem_does_not_accept_is_damaged() {
     let said =
         explain("sudo", IMAGE, "mount the xfs image", (Call::Fsconfig, Errno::EINVAL), &seen);
     assert_eq!(said.code(), "image::damaged");
-    assert_eq!(said.why(), "fsconfig gave EINVAL: xfs: Superblock has bad magic number");
+    assert_eq!(said.why(), "the kernel says: xfs: Superblock has bad magic number");
 }
 
 #[test]

@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 10] = [
 
 /// Rooms whose files stand side by side and do not know each other, and the files that all may use.
 const SIDE_BY_SIDE: [(&str, &[&str]); 2] =
-    [("layers", &["forms", "words"]), ("ops", &["mount", "stage"])];
+    [("layers", &["forms", "words"]), ("ops", &["place", "stage"])];
 
 /// Files that have outgrown the house. None may join them; who has shrunk moves out.
 const OUTGROWN: [&str; 5] = [

@@ -61,7 +61,7 @@ impl Apply {
         }));
         output.complain(&located(&document, problems));
         if is_stopped {
-            return COULD_NOT_START;
+            return stopped_status(&plan);
         }
         let outcome = exec::run(&mut plan);
         Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output }
@@ -108,6 +108,14 @@ impl Ending<'_> {
         let is_same = known.steps.len() == self.plan.steps.len();
         let plan = if is_same { &known } else { self.plan };
         plan.explain(step, fault, evidence)
+    }
+}
+
+/// A command that cannot be found is the only refusal with a status of its own.
+fn stopped_status(plan: &Plan) -> u8 {
+    match plan.refusals.as_slice() {
+        [only] if only.code() == "command::not_found" => 127,
+        _ => COULD_NOT_START,
     }
 }
 

@@ -61,6 +61,7 @@ struct Sandbox {
     mounts: Vec<Seen>,
     can_write: Vec<String>,
     shared_with_host: Vec<&'static str>,
+    end: &'static str,
 }
 
 #[derive(Serialize)]
@@ -163,8 +164,8 @@ impl Row {
 
     fn cells(&self) -> [String; 5] {
         let needs = self.needs.as_ref().map_or(String::new(), |need| {
-            let has = if need.has { "has" } else { "lacks" };
-            format!("{has} {} over {}", need.capability, need.over)
+            let has = if need.has { "has it" } else { "lacks it" };
+            format!("{} over {}: {has}", need.capability, need.over)
         });
         let needs = match (self.answer, &self.call, &self.errno) {
             ("no", Some(call), Some(errno)) => format!("NO: {call} gives {errno}; {needs}"),
@@ -198,7 +199,7 @@ impl Sandbox {
             hostname: model.hostname.clone(),
             pid_1: match (model.pid.own, model.is_init) {
                 (false, _) => "the host's",
-                (true, true) => "the command",
+                (true, true) => "the command: signals that it does not handle do nothing",
                 (true, false) => "isorecipe's init",
             },
             no_new_privs: model.process.no_new_privs,
@@ -206,6 +207,10 @@ impl Sandbox {
             can_write: can_write(model, is_other_root, &mounts),
             mounts,
             shared_with_host: shared(model),
+            end: match model.pid.own {
+                true => "with PID 1, and everything in it",
+                false => "with the command; what it leaves in the background goes on",
+            },
         }
     }
 
@@ -235,6 +240,7 @@ impl Sandbox {
             lines.push(("can write", place.clone()));
         }
         lines.push(("shares", self.shared_with_host.join(", ")));
+        lines.push(("ends", self.end.to_owned()));
         if !self.no_new_privs {
             lines.push(("rights", "set-user-ID programs work: no_new_privs is off".to_owned()));
         }

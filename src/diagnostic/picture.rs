@@ -138,6 +138,7 @@ fn picture(severity: Severity, source: &Source, marks: &[Mark], how: &Style) -> 
             help: String::new(),
             also: there.as_ref().map(|there| Also { path: None, why: there.words.clone() }),
             observed: None,
+            field: None,
         },
         path: Path::root(),
         source: Some(Arc::new(Source::new(here.place, cropped))),

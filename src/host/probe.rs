@@ -36,6 +36,8 @@ pub(super) fn at_hand() -> Host {
             shell: std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).map(PathBuf::from),
         },
         invoker: (uid == 0).then(invoker).flatten(),
+        // Root may be root of a sandbox only, and then nothing of it is the host's.
+        initial_user_namespace: if uid == 0 { is_initial_user_namespace() } else { None },
         ..Host::default()
     }
 }
@@ -47,8 +49,7 @@ pub(super) fn everything() -> Host {
         .ok()
         .map(|groups| groups.into_iter().map(|group| group.as_raw()).collect());
     host.caller.name = name_of(host.caller.uid);
-    host.initial_user_namespace =
-        read("/proc/self/uid_map").map(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
+    host.initial_user_namespace = is_initial_user_namespace();
     host.namespace_limits = namespace_limits();
     host.unprivileged_userns_clone = switch("/proc/sys/kernel/unprivileged_userns_clone");
     host.apparmor_restricts_userns =
@@ -104,6 +105,12 @@ fn image_kind(path: &Path) -> Option<ImageKind> {
     } else {
         None
     }
+}
+
+/// In the first user namespace every id is itself (`user_namespaces(7)`).
+fn is_initial_user_namespace() -> Option<bool> {
+    let map = read("/proc/self/uid_map")?;
+    Some(map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// The user whom `sudo` names. Root may set these variables too: then it is

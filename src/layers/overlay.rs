@@ -142,8 +142,18 @@ fn layer(to: &mut Planner, lower: &Lower, at: &Path) -> ops::Layer {
     let path = to.path(place.as_path());
     let found = to.look_at(&path);
     let Some(PathFact::File(_, Some(kind))) = found else {
-        if let Lower::Image(_) = lower {
-            to.at("lower").refuse(no_image(&path, found.as_ref()));
+        match (lower, &found) {
+            (Lower::Image(_), found) => {
+                to.at("lower").refuse(no_image(&path, found.as_ref()));
+                to.presume_directory(&path);
+            }
+            // Said before anything is made for it, where the plan would not know.
+            (Lower::Path(_), Some(PathFact::Missing))
+                if !to.host().paths.contains_key(&path) && !to.is_made(&path) =>
+            {
+                to.at("lower").refuse(ops::no_layer(&path));
+            }
+            _ => {}
         }
         return ops::Layer::Path(KernelPath::new(path));
     };
@@ -173,8 +183,10 @@ fn no_image(path: &Path, found: Option<&PathFact>) -> Refusal {
     match found {
         Some(PathFact::Missing) => {
             Refusal::new("image::missing", format!("there is no image {shown}"))
-                .why("the file has to be made before")
-                .help("the README shows how, step 4")
+                .why("no such file")
+                .help(format!(
+                    "make one: `fallocate -l 400M {shown} && mkfs.xfs {shown}`, and fill it"
+                ))
         }
         _ => Refusal::new("image::unknown_kind", format!("{shown} is not an image"))
             .why("it begins like none of xfs, ext4, squashfs and erofs")

@@ -291,7 +291,9 @@ fn without_subordinate_ids(host: &crate::host::Host) -> Refusal {
 /// Host root inside a sandbox is allowed and never silent.
 fn warn_of_host_root(to: &mut Planner) {
     let model = to.model();
-    let is_host_root = model.own_user().uids.from_host(0).is_some()
+    // An ordinary user's map of it is refused anyway.
+    let is_host_root = model.host.is_root()
+        && model.own_user().uids.from_host(0).is_some()
         && model.host.initial_user_namespace != Some(false);
     if is_host_root {
         to.at("map").warn(

@@ -229,6 +229,25 @@ impl Model {
         self.permits(owner, WRITE | SEARCH)
     }
 
+    /// Assumes that there is a directory at a path, with all that is missing
+    /// above it: a step was meant to make it, or to find it there.
+    pub fn presume_directory(&mut self, base: &Position, path: &Path) {
+        let owner = Owner { uid: self.process.uid, gid: self.process.gid, mode: 0o755 };
+        let mut here = base.clone();
+        for component in path.components() {
+            let Component::Normal(name) = component else { continue };
+            let place = Position { mount: here.mount, path: here.path.join(name) };
+            let next = self.mounts.follow(place);
+            if self.thing_at(&next).is_none() {
+                let (filesystem, path) = self.mounts.within(&next);
+                if let Some(instance) = self.mounts.filesystem_mut(filesystem) {
+                    instance.made.insert(path, owner);
+                }
+            }
+            here = next;
+        }
+    }
+
     /// What stands at a position; `None`: nothing.
     pub fn thing_at(&self, at: &Position) -> Option<Thing> {
         let (filesystem, path) = self.mounts.within(at);

@@ -77,6 +77,8 @@ pub struct UserNamespace {
     pub setgroups: bool,
     /// Whether its maker could map the root of the parent
     pub parent_could_setfcap: bool,
+    /// The kernel would not have made it: what follows is no mistake of its own
+    pub is_presumed: bool,
 }
 
 impl UserNamespace {
@@ -92,6 +94,7 @@ impl UserNamespace {
             gids: everyone,
             setgroups: true,
             parent_could_setfcap: true,
+            is_presumed: false,
         }
     }
 }
@@ -127,6 +130,7 @@ impl Model {
             gids: IdMap::default(),
             setgroups: current.setgroups,
             parent_could_setfcap: could_setfcap,
+            is_presumed: false,
         };
         self.users.push(made);
         self.process.user = UserId(self.users.len() - 1);

@@ -242,6 +242,11 @@ impl Operation for Execute {
                 }
             }
             (Errno::ENOENT, Some(path)) => missing_interpreter(path.as_path(), before),
+            (Errno::EACCES, Some(path)) if is_directory(path, before) => {
+                Refusal::new("command::is_directory", format!("`{name}` is a directory"))
+                    .why("a command is a program")
+                    .help(format!("name a program in it: `ls {name}`"))
+            }
             (Errno::EACCES, _) => {
                 Refusal::new("command::not_executable", format!("`{name}` may not be executed"))
                     .why("it has no `x` bit for you, or lies on a noexec mount")
@@ -260,6 +265,10 @@ impl Operation for Execute {
             _ => unexplained(self, fault),
         }
     }
+}
+
+fn is_directory(path: &KernelPath, before: &Model) -> bool {
+    before.walk(path.as_path()).is_ok_and(|found| found.thing.is_directory() == Some(true))
 }
 
 /// A program that is there and still not found: its loader is not.

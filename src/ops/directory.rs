@@ -114,6 +114,18 @@ impl MakeDirectory {
         }
     }
 
+    /// Where the kernel decides, or said no, the directory is taken to be there.
+    fn presume(&self, model: &mut Model) {
+        let base = match &self.base {
+            None => model.mounts.root_position(),
+            Some(_) => match self.start(model) {
+                Ok(found) => found.at,
+                Err(_) => return,
+            },
+        };
+        model.presume_directory(&base, &self.path);
+    }
+
     /// What stands at `here`: links are followed in the process's own tree only.
     fn look(
         &self,
@@ -153,7 +165,7 @@ impl Operation for MakeDirectory {
 
     fn effect(&self, model: &mut Model) {
         let Ok((_, missing)) = self.walk(model) else {
-            return;
+            return self.presume(model);
         };
         let owner = Owner { uid: model.process.uid, gid: model.process.gid, mode: self.mode };
         for at in missing {

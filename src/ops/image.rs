@@ -203,6 +203,11 @@ impl Operation for AttachImage {
         }
     }
 
+    fn intend(&self, model: &mut Model) {
+        place::presume_target(model, &self.at);
+        self.effect(model);
+    }
+
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let mount = stage.slot(self.slot).map_err(|errno| Call::MoveMount.gave(errno))?;
         place::attach(mount, &self.at)

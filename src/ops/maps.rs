@@ -137,6 +137,9 @@ impl WriteMap {
     fn check(&self, model: &Model) -> Result<(), Answer> {
         let no = |errno| Err(Answer::No(self.ids.call().gave(errno)));
         let namespace = model.own_user();
+        if namespace.is_presumed {
+            return Ok(());
+        }
         if !self.ids.of(namespace).is_empty() {
             return no(Errno::EPERM);
         }
@@ -244,10 +247,8 @@ impl Operation for WriteMap {
                 .why("it has no id in it, or goes beyond the last, 4294967294")
                 .help("write how many ids there are: `count: 1`");
         }
-        if let Some((one, other)) = overlapping(&self.lines) {
-            return Refusal::new("map::overlap", "two ranges of the map overlap")
-                .why(format!("`{one}` and `{other}` share ids"))
-                .help("give every id, inside and outside, one place only");
+        if overlapping(&self.lines).is_some() {
+            return overlap(&self.lines);
         }
         if fault.errno != Errno::EPERM {
             return unexplained(self, fault);
@@ -289,8 +290,8 @@ fn not_yours(ids: Ids, before: &Model) -> Refusal {
     };
     if ids == Ids::Group && before.own_user().setgroups {
         return Refusal::new("map::setgroups_allowed", "a group map needs `setgroups: deny` first")
-            .why("an ordinary user who could drop groups could pass by a rule against one")
-            .help("take `setgroups: allow` out, or use `map: auto`");
+            .why("else you could drop a group that keeps you out of a file")
+            .help("write `setgroups: deny`, or use `map: auto`");
     }
     Refusal::new("map::not_yours", format!("only your own {noun} id can be mapped without help"))
         .why(format!("your {noun} id is {own}, and one id is all the kernel gives"))
@@ -300,7 +301,7 @@ fn not_yours(ids: Ids, before: &Model) -> Refusal {
 fn restricted_by_apparmor() -> Refusal {
     Refusal::new("user::restricted_by_apparmor", "AppArmor lets you make a user namespace, not use it")
         .why("kernel.apparmor_restrict_unprivileged_userns is 1")
-        .help("install a profile for isorecipe; to try: `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`")
+        .help("install the profile `apparmor/isorecipe`; to try without: `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`")
 }
 
 /// What opening the file itself can say.
@@ -331,6 +332,14 @@ fn empty_or_endless(lines: &[Line]) -> Option<Line> {
     let ends = |first: u32, count| first.checked_add(count).is_some_and(|end| end > first);
     let is_range = |line: &&Line| ends(line.inside, line.count) && ends(line.outside, line.count);
     lines.iter().find(|line| !is_range(line)).copied()
+}
+
+fn overlap(lines: &[Line]) -> Refusal {
+    let shared =
+        overlapping(lines).map_or(String::new(), |(one, other)| format!("`{one}` and `{other}`"));
+    Refusal::new("map::overlap", "two ranges of the map overlap")
+        .why(format!("{shared} share ids"))
+        .help("give every id, inside and outside, one place only")
 }
 
 /// The first two lines that share an id, inside or outside.
@@ -405,16 +414,43 @@ impl HelperMap {
             Ids::User => (known.uid, model.host.caller.uid),
             Ids::Group => (known.gid, model.host.caller.gid),
         };
-        Some(self.lines.iter().all(|line| {
-            let is_own = line.outside == own && line.count == 1;
-            is_own
-                || range.is_some_and(|(first, count)| {
-                    line.outside >= first
-                        && u64::from(line.outside) + u64::from(line.count)
-                            <= u64::from(first) + u64::from(count)
-                })
-        }))
+        Some(self.lines.iter().all(|line| is_allowed(line, range, own)))
     }
+
+    /// What the caller could ask for instead, or ask root for.
+    fn not_allowed(&self, before: &Model) -> Refusal {
+        let host = &before.host;
+        let known = host.subordinate.clone().unwrap_or_default();
+        let (range, file, option, own) = match self.ids {
+            Ids::User => (known.uid, "/etc/subuid", "--add-subuids", host.caller.uid),
+            Ids::Group => (known.gid, "/etc/subgid", "--add-subgids", host.caller.gid),
+        };
+        if let Some((first, count)) = range {
+            let last = first.saturating_add(count - 1);
+            return Refusal::new("map::outside_your_ids", "this map takes ids that are not yours")
+                .why(format!("{file} gives you {first} to {last}, and {own} is your own"))
+                .help(format!("take ids from there: `outside: {first}`"));
+        }
+        let name = host.caller.name.clone().unwrap_or_else(|| host.caller.uid.to_string());
+        let wanted = self.lines.iter().find(|line| !is_allowed(line, range, own));
+        let (first, count) = wanted.map_or((100_000, 65_536), |line| (line.outside, line.count));
+        let last = first.saturating_add(count - 1);
+        Refusal::new("map::no_subordinate_ids", "you have no subordinate ids for this map")
+            .why(format!("{file} has no line for you"))
+            .help(format!("`sudo usermod {option} {first}-{last} {name}`"))
+    }
+}
+
+/// Whether the helper finds the ids of a line in the caller's range, or the
+/// line is for the caller alone.
+fn is_allowed(line: &Line, range: Option<(u32, u32)>, own: u32) -> bool {
+    let is_own = line.outside == own && line.count == 1;
+    is_own
+        || range.is_some_and(|(first, count)| {
+            line.outside >= first
+                && u64::from(line.outside) + u64::from(line.count)
+                    <= u64::from(first) + u64::from(count)
+        })
 }
 
 impl fmt::Display for HelperMap {
@@ -428,6 +464,9 @@ impl Operation for HelperMap {
         if model.own_user().parent != Some(UserId::HOST) {
             // The helper looks the ids up as the host counts them.
             return Answer::KernelDecides;
+        }
+        if overlapping(&self.lines).is_some() {
+            return Answer::No(Call::Helper.gave(Errno::EPERM));
         }
         match (self.is_installed(model), self.is_allowed(model)) {
             (Some(false), _) => Answer::No(Call::Helper.gave(Errno::ENOENT)),
@@ -462,8 +501,11 @@ impl Operation for HelperMap {
                     "`sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`",
                 );
         }
+        if overlapping(&self.lines).is_some() {
+            return overlap(&self.lines);
+        }
         if self.is_allowed(before) == Some(false) {
-            return no_subordinate_ids(before);
+            return self.not_allowed(before);
         }
         Refusal::new("map::helper_refused", format!("`{helper}` could not write the map"))
             .why("it has lost its set-user-ID bit, or runs where that does nothing")
@@ -471,16 +513,6 @@ impl Operation for HelperMap {
                 "`ls -l $(command -v {helper})` should show `-rwsr-xr-x`; reinstall the package"
             ))
     }
-}
-
-fn no_subordinate_ids(before: &Model) -> Refusal {
-    let name = before.host.caller.name.clone();
-    let name = name.unwrap_or_else(|| before.host.caller.uid.to_string());
-    Refusal::new("map::no_subordinate_ids", "you have no subordinate ids for this map")
-        .why("/etc/subuid and /etc/subgid give you no such range")
-        .help(format!(
-            "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
-        ))
 }
 
 #[cfg(test)]

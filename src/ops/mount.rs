@@ -112,6 +112,11 @@ impl Operation for MountNew {
         model.mounts.attach(target.at, instance, false);
     }
 
+    fn intend(&self, model: &mut Model) {
+        place::presume_target(model, &self.at);
+        self.effect(model);
+    }
+
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let configuration =
             Configuration::open(self.name()).map_err(|errno| Call::Fsopen.gave(errno))?;
@@ -137,7 +142,7 @@ impl Operation for MountNew {
             return refusal;
         }
         if let Some(refusal) = target_refused(self.at.as_path(), fault, before) {
-            return refusal;
+            return refusal.field("at");
         }
         match (self.kind, fault.call, fault.errno) {
             (MountKind::Proc, Call::Fsconfig, Errno::EPERM) if !before.pid.own => {
@@ -397,6 +402,11 @@ impl Operation for Bind {
         model.mounts.attach_tree(held.tree, target.at);
     }
 
+    fn intend(&self, model: &mut Model) {
+        place::presume_target(model, &self.to);
+        self.effect(model);
+    }
+
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let clone = |path: &KernelPath| {
             mount::clone_tree(path.as_c_str()).map_err(|errno| Call::Bind.gave(errno))
@@ -425,10 +435,10 @@ impl Operation for Bind {
             return refusal;
         }
         if fault.call == Call::Bind {
-            return source_refused(self, from, fault, before);
+            return source_refused(self, from, fault, before).field("from");
         }
         if let Some(refusal) = target_refused(self.to.as_path(), fault, before) {
-            return refusal;
+            return refusal.field("to");
         }
         match (fault.call, fault.errno) {
             (Call::MoveMount, Errno::EINVAL) if self.is_mismatch(before) => {

@@ -55,8 +55,7 @@ impl Operation for NewNamespace {
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {
-        (self.0 != Namespace::User)
-            .then(|| Need::admin(before.process.user, "the user namespace it will belong to"))
+        (self.0 != Namespace::User).then(|| Need::admin(before.process.user, "its user namespace"))
     }
 }
 

@@ -218,6 +218,11 @@ impl Operation for MountOverlay {
         model.mounts.attach(target.at, instance, false);
     }
 
+    fn intend(&self, model: &mut Model) {
+        place::presume_target(model, &self.at);
+        self.effect(model);
+    }
+
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let overlay = Configuration::open(c"overlay").map_err(|e| Call::Fsopen.gave(e))?;
         let keep = |errno| {
@@ -258,7 +263,7 @@ impl Operation for MountOverlay {
             return refusal;
         }
         if let Some(refusal) = place::target_refused(self.at.as_path(), fault, before) {
-            return refusal;
+            return refusal.field("at");
         }
         match (fault.call, fault.errno) {
             (Call::Open, errno) => self.explain_layer(errno, fault, before),
@@ -290,24 +295,22 @@ impl Operation for MountOverlay {
 
 impl MountOverlay {
     fn explain_layer(&self, errno: Errno, fault: Fault, before: &Model) -> Refusal {
-        let fails = |path: &&KernelPath| match before.walk(path.as_path()) {
+        let fails = |(_, path): &(&'static str, &KernelPath)| match before.walk(path.as_path()) {
             Err(found) => found == errno,
             Ok(found) => errno == Errno::ENOTDIR && found.thing.is_directory() == Some(false),
         };
-        let all = self.lower.iter().map(Layer::path).chain([&self.upper, &self.work]);
-        let Some(layer) = all.into_iter().find(fails) else {
+        let lower = self.lower.iter().map(|layer| ("lower", layer.path()));
+        let all = lower.chain([("upper", &self.upper), ("work", &self.work)]);
+        let Some((field, layer)) = all.into_iter().find(fails) else {
             return unexplained(self, fault);
         };
         let shown = layer.as_path().display();
         match errno {
-            Errno::ENOENT => Refusal::new("overlay::no_layer", format!("there is no {shown}"))
-                .why("every layer of an overlay has to be there before")
-                .help(format!(
-                    "`mkdir -p {shown}`, or `create: true` for `upper`, `work` and `at`"
-                )),
+            Errno::ENOENT => no_layer(layer.as_path()).field(field),
             Errno::ENOTDIR => Refusal::new("overlay::layer_is_file", format!("{shown} is a file"))
                 .why("a layer is a directory, or an image that isorecipe knows")
-                .help("xfs, ext4, squashfs and erofs images can be a `lower`"),
+                .help("xfs, ext4, squashfs and erofs images can be a `lower`")
+                .field(field),
             _ => unexplained(self, fault),
         }
     }
@@ -380,6 +383,14 @@ impl MountOverlay {
 fn open(path: &KernelPath) -> Result<OwnedFd, Fault> {
     descriptor::open_directory(None, path.as_c_str(), Walk::Free)
         .map_err(|errno| Call::Open.gave(errno))
+}
+
+/// Nothing is where a layer should be.
+pub fn no_layer(path: &Path) -> Refusal {
+    let shown = path.display();
+    Refusal::new("overlay::no_layer", format!("there is no {shown}"))
+        .why("every layer of an overlay has to be there before")
+        .help(format!("`mkdir -p {shown}`, or `create: true` for `upper`, `work` and `at`"))
 }
 
 /// Names a layer by descriptor; by its path on kernels before 6.13, which

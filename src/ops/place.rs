@@ -70,6 +70,12 @@ pub(super) fn target(model: &Model, at: &KernelPath) -> Result<Found, Answer> {
     model.walk(at.as_path()).map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))
 }
 
+/// Goes on as if the target had been there.
+pub(super) fn presume_target(model: &mut Model, at: &KernelPath) {
+    let root = model.mounts.root_position();
+    model.presume_directory(&root, at.as_path());
+}
+
 /// Whether a tree may be attached there (`do_move_mount()`).
 pub(super) fn may_attach(is_directory: Option<bool>, target: &Found) -> Result<(), Answer> {
     match (is_directory, target.thing.is_directory()) {

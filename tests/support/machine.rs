@@ -71,7 +71,10 @@ impl Desk {
     pub fn of(who: Who) -> Self {
         let folder = tempfile::Builder::new().prefix("isorecipe-").tempdir().expect("a folder");
         let program = folder.path().join("isorecipe");
-        fs::copy(env!("CARGO_BIN_EXE_isorecipe"), &program).expect("the program");
+        // Not `fs::copy`: a fork on another test's thread would inherit the open
+        // file, and the kernel executes nothing that is open for writing.
+        let cp = Command::new("cp").arg(env!("CARGO_BIN_EXE_isorecipe")).arg(&program).status();
+        assert!(cp.expect("cp").success());
         let desk = Self { who, folder };
         let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
         for entry in fs::read_dir(recipes).expect("the recipes").flatten() {
