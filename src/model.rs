@@ -20,10 +20,12 @@ use crate::{
 };
 
 mod mounts;
+mod overlay;
 mod paths;
 mod user;
 
 pub use mounts::{Filesystem, FilesystemId, Mount, MountId, Mounts, Position};
+pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
 pub use user::{Extent, IdMap, UserId, UserNamespace};
 

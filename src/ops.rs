@@ -33,7 +33,7 @@ pub use image::{AttachImage, MountImage};
 pub use maps::{DenySetgroups, HelperMap, Ids, Line, WriteMap, Writer};
 pub use mount::{Bind, DetachMount, HoldSource, MountKind, MountNew, SetPropagation, Source};
 pub use namespace::{Fork, NewNamespace};
-pub use overlay::{Layer, MountOverlay, no_layer};
+pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use stage::{Evidence, Stage, Turnings};
 pub use uts::{SetDomainname, SetHostname};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de};
 
 use crate::{
     diagnostic::Refusal,
-    host::PathFact,
+    host::{ImageKind, PathFact},
     model::UserId,
     ops::{self, AttachImage, MakeDirectory, MountImage, MountNew, MountOverlay},
     plan::Planner,
@@ -85,24 +85,24 @@ impl Plan for Overlay {
     fn plan(&self, to: &mut Planner) {
         let at = to.path(self.at.as_path());
         let changes = self.changes(to, &at);
+        let lower: Vec<Found> = self.lower.0.iter().map(|lower| find(to, &lower.0)).collect();
         if self.create {
             to.at("at").step(MakeDirectory::named(&at, 0o755));
         }
-        let lower = self.lower.0.iter().map(|lower| layer(to, &lower.0, &at)).collect();
-        if self.upper.is_none() {
+        // What has no place of its own gets one in memory, below the overlay.
+        let needs_memory = self.upper.is_none() || lower.iter().any(Found::is_image);
+        if needs_memory {
             to.at("at").step(MountNew::tmpfs(&at, 0o755, None));
         }
+        let numbered = lower.into_iter().enumerate();
+        let lower = numbered.map(|(index, found)| found.plan(to, &at, index)).collect();
         if self.upper.is_none() || self.create {
             to.at("upper").step(MakeDirectory::named(&changes.upper, 0o755));
             to.at("work").step(MakeDirectory::named(&changes.work, 0o755));
         }
-        to.step(MountOverlay {
-            lower,
-            upper: KernelPath::new(changes.upper),
-            work: KernelPath::new(changes.work),
-            at: KernelPath::new(at),
-            user_xattr: to.model().mounts.owner != UserId::HOST,
-        });
+        let user_xattr = to.model().mounts.owner != UserId::HOST;
+        let Changes { upper, work } = changes;
+        to.step(MountOverlay::new(ops::Overlay { lower, upper, work, at, user_xattr }));
     }
 
     fn mounts(&self) -> bool {
@@ -133,49 +133,73 @@ impl Overlay {
     }
 }
 
-/// A lower layer: a directory as it is, an image mounted by the supervisor.
-fn layer(to: &mut Planner, lower: &Lower, at: &Path) -> ops::Layer {
+/// A lower layer, looked at.
+enum Found {
+    /// To be taken as it is
+    Directory(PathBuf),
+    /// To be mounted by the supervisor
+    Image(PathBuf, ImageKind),
+}
+
+impl Found {
+    fn is_image(&self) -> bool {
+        matches!(self, Found::Image(..))
+    }
+
+    /// Where the layer is, after the steps that bring it there.
+    fn plan(self, to: &mut Planner, at: &Path, index: usize) -> PathBuf {
+        let (file, kind) = match self {
+            Found::Directory(path) => return path,
+            Found::Image(file, kind) => (KernelPath::new(file), kind),
+        };
+        let place = at.join(format!("lower{index}"));
+        let slot = to.slot();
+        let map_ids = to.model().process.user != UserId::HOST;
+        to.at("lower").step(MakeDirectory::named(&place, 0o755));
+        to.at("lower").supervisor(MountImage { file, kind, slot, map_ids });
+        to.at("lower").step(AttachImage { slot, at: KernelPath::new(&place) });
+        place
+    }
+}
+
+/// Looks at a lower layer, and says what is wrong with it before anything is made.
+fn find(to: &mut Planner, lower: &Lower) -> Found {
     let (place, is_trusted) = match lower {
         Lower::Path(place) => (place, false),
         Lower::Image(image) => (&image.image, image.trusted),
     };
     let path = to.path(place.as_path());
-    let found = to.look_at(&path);
-    let Some(PathFact::File(_, Some(kind))) = found else {
-        match (lower, &found) {
-            (Lower::Image(_), found) => {
-                to.at("lower").refuse(no_image(&path, found.as_ref()));
-                to.presume_directory(&path);
+    match (to.look_at(&path), lower) {
+        (Some(PathFact::File(_, Some(kind))), _) => {
+            if !is_trusted {
+                to.at("lower").warn(unpinned(&path, place));
             }
-            // Said before anything is made for it, where the plan would not know.
-            (Lower::Path(_), Some(PathFact::Missing))
-                if !to.host().paths.contains_key(&path) && !to.is_made(&path) =>
-            {
-                to.at("lower").refuse(ops::no_layer(&path));
-            }
-            _ => {}
+            Found::Image(path, kind)
         }
-        return ops::Layer::Path(KernelPath::new(path));
-    };
-    if !is_trusted {
-        to.at("lower").warn(
-            Refusal::new(
-                "image::unpinned",
-                format!("root mounts {} without knowing it", path.display()),
-            )
-            .why("the kernel reads the image's bytes with all its rights")
-            .help(format!(
-                "if you made it: `lower: {{image: {}, trusted: true}}`",
-                place.as_path().display()
-            )),
-        );
+        (found, Lower::Image(_)) => {
+            to.at("lower").refuse(no_image(&path, found.as_ref()));
+            to.presume_directory(&path);
+            Found::Directory(path)
+        }
+        // A plan that knows says so itself, at its step.
+        (Some(PathFact::Missing), Lower::Path(_))
+            if !to.host().paths.contains_key(&path) && !to.is_made(&path) =>
+        {
+            to.at("lower").refuse(ops::no_layer(&path));
+            Found::Directory(path)
+        }
+        _ => Found::Directory(path),
     }
-    let slot = to.slot();
-    let map_ids = to.model().process.user != UserId::HOST;
-    let file = KernelPath::new(path);
-    to.at("lower").supervisor(MountImage { file: file.clone(), kind, slot, map_ids });
-    to.at("lower").step(AttachImage { slot, at: KernelPath::new(at) });
-    ops::Layer::Slot(slot, file)
+}
+
+fn unpinned(path: &Path, place: &Place) -> Refusal {
+    let message = format!("root mounts {} without knowing it", path.display());
+    Refusal::new("image::unpinned", message)
+        .why("the kernel reads the image's bytes with all its rights")
+        .help(format!(
+            "if you made it: `lower: {{image: {}, trusted: true}}`",
+            place.as_path().display()
+        ))
 }
 
 fn no_image(path: &Path, found: Option<&PathFact>) -> Refusal {

@@ -494,8 +494,8 @@ impl Mounts {
 
     /// Whether an overlay may stand on a filesystem: it stacks no deeper than
     /// two, and procfs counts as deep already (`s_stack_depth`).
-    pub fn can_be_lower(&self, id: FilesystemId, host: &Host) -> Option<bool> {
-        let instance = self.filesystem(id);
+    pub fn can_be_lower(&self, id: MountId, host: &Host) -> Option<bool> {
+        let instance = self.filesystem(self.mount(id).filesystem);
         match &instance.filesystem {
             Filesystem::Proc => Some(false),
             Filesystem::Image(_) => Some(true),
