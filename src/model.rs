@@ -19,12 +19,15 @@ use crate::{
     sys::{Call, Errno, Fault, Namespace},
 };
 
+mod filesystems;
 mod mounts;
 mod overlay;
 mod paths;
+mod pivot;
 mod user;
 
-pub use mounts::{Filesystem, FilesystemId, Mount, MountId, Mounts, Position};
+pub use filesystems::{Filesystem, Instance};
+pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
 pub use user::{Extent, IdMap, UserId, UserNamespace};

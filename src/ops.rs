@@ -13,9 +13,12 @@ use crate::{
     sys::{Fault, Namespace},
 };
 
+mod bind;
 mod command;
 mod directory;
+mod helper_map;
 mod identity;
+mod idmap;
 mod image;
 mod maps;
 mod mount;
@@ -26,12 +29,15 @@ mod place;
 mod stage;
 mod uts;
 
+pub use bind::{Bind, HoldSource, Source};
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
+pub use helper_map::HelperMap;
 pub use identity::Become;
+pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
-pub use maps::{DenySetgroups, HelperMap, Ids, Line, WriteMap, Writer};
-pub use mount::{Bind, DetachMount, HoldSource, MountKind, MountNew, SetPropagation, Source};
+pub use maps::{DenySetgroups, WriteMap, Writer};
+pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;

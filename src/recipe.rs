@@ -18,11 +18,16 @@ use crate::{
     ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
     plan::{Plan, Planner},
     sys::KernelPath,
-    yaml::{self, Kind, Mistake, Node, Part, Tree},
+    yaml::{self, Mistake, Part, Tree},
 };
 
-/// The only format there is.
-const FORMAT: u32 = 1;
+mod document;
+mod words;
+
+pub use document::Document;
+
+use words::{FORMAT, check_format, say_of_recipes};
+
 /// What a recipe without a command runs, if the caller has no shell.
 const SHELL: &str = "/bin/sh";
 /// Facts lead to further questions, but not often in a row.
@@ -74,70 +79,6 @@ pub struct Recipe {
 
 fn on() -> bool {
     true
-}
-
-/// The text that a recipe was read from, to find the places of its parts.
-pub struct Document {
-    source: Arc<Source>,
-    tree: Option<Tree>,
-}
-
-impl Document {
-    /// Adds the place in the file to a diagnostic that knows only a path.
-    pub fn locate(&self, diagnostic: Diagnostic) -> Diagnostic {
-        let Some(tree) = &self.tree else {
-            return diagnostic;
-        };
-        if diagnostic.span().is_some() || diagnostic.path().segments().is_empty() {
-            return diagnostic;
-        }
-        let here = span(tree, diagnostic.path());
-        let also = diagnostic.also().map(|path| span(tree, path));
-        diagnostic.locate(&self.source, Some(here), also)
-    }
-
-    /// The line of a part of the recipe, counted from 1.
-    pub fn line(&self, path: &yaml::Path) -> Option<usize> {
-        let tree = self.tree.as_ref()?;
-        if !is_in(tree, path) {
-            return None;
-        }
-        Some(self.source.position(span(tree, path).start).line)
-    }
-}
-
-/// A word is marked itself, a map by its key.
-fn span(tree: &Tree, path: &yaml::Path) -> std::ops::Range<usize> {
-    let mut node = Some(&tree.root);
-    let mut here = yaml::Path::root();
-    for segment in path.segments() {
-        // A setting in short form has no fields: the word stands for all of them.
-        if let Some(Node { kind: Kind::Scalar(_), .. }) = node {
-            return tree.locate(&here, Part::Value);
-        }
-        node = node.and_then(|node| inside(node, segment));
-        here = match segment {
-            yaml::Segment::Key(key) => here.key(key),
-            yaml::Segment::Index(index) => here.index(*index),
-        };
-    }
-    let part = match node.map(|node| &node.kind) {
-        Some(Kind::Scalar(_)) => Part::Value,
-        _ => Part::Key,
-    };
-    tree.locate(path, part)
-}
-
-fn inside<'t>(node: &'t Node, segment: &yaml::Segment) -> Option<&'t Node> {
-    match segment {
-        yaml::Segment::Key(key) => node.entry(key).map(|entry| &entry.value),
-        yaml::Segment::Index(index) => node.item(*index),
-    }
-}
-
-/// Whether the first part of a path is in the file at all.
-fn is_in(tree: &Tree, path: &yaml::Path) -> bool {
-    path.segments().first().is_some_and(|first| inside(&tree.root, first).is_some())
 }
 
 impl Recipe {
@@ -323,58 +264,6 @@ impl Recipe {
     }
 }
 
-/// Layers that the format has a name for, and this version does nothing for.
-const LATER: &[&str] = &[
-    "ipc",
-    "net",
-    "cgroup",
-    "time",
-    "sysfs",
-    "dev",
-    "file",
-    "symlink",
-    "read_only",
-    "mask",
-    "identity",
-    "capabilities",
-    "seccomp",
-    "landlock",
-    "rlimits",
-    "limits",
-    "root",
-    "mqueue",
-];
-
-/// Says in a recipe's own words what the reader of YAML can only say in general.
-fn say_of_recipes(mistake: &mut Mistake, source: &str) {
-    let at: Vec<&yaml::Segment> = mistake.path.segments().iter().collect();
-    let key = |name: &str| yaml::Segment::Key(name.to_owned());
-    match (mistake.code.as_ref(), at.as_slice()) {
-        ("recipe::unknown_word", [layers, yaml::Segment::Index(_)])
-            if **layers == key("layers") =>
-        {
-            let word = source.get(mistake.span.clone()).unwrap_or_default();
-            let is_later = LATER.contains(&word);
-            let yet = if is_later { " yet" } else { "" };
-            mistake.message = format!("there is no layer `{}`{yet}", yaml::printable(word));
-            mistake.why = match is_later {
-                true => "this version cannot isolate that".to_owned(),
-                false => "not the name of a layer".to_owned(),
-            };
-        }
-        ("recipe::missing_key", [only]) if **only == key("isorecipe") => {
-            mistake.help = "put `isorecipe: 1` on the first line".to_owned();
-        }
-        ("recipe::wrong_kind", [only]) if **only == key("layers") && mistake.help.is_empty() => {
-            mistake.help = "write each layer as an entry: `- user: {map: root}`".to_owned();
-        }
-        ("recipe::wrong_kind", [.., last]) if **last == key("user") && mistake.help.is_empty() => {
-            mistake.help = "write `user: {map: root}`".to_owned();
-        }
-        _ => {}
-    }
-}
-
 /// The old root goes after the last layer that could still need it.
 fn drop_old_root(planner: &mut Planner) {
     let Some((old, origin)) = planner.take_old_root() else {
@@ -383,38 +272,6 @@ fn drop_old_root(planner: &mut Planner) {
     planner.enter(origin);
     planner.step(DetachMount { at: KernelPath::new(&old) });
     planner.step(RemoveDirectory { path: KernelPath::new(&old) });
-}
-
-/// The format number says how to read the rest, so it comes first.
-fn check_format(tree: &Tree, mistakes: &mut Vec<Mistake>) {
-    let Kind::Mapping(entries) = &tree.root.kind else {
-        return;
-    };
-    let path = yaml::Path::root().key("isorecipe");
-    let Some(place) = entries.iter().position(|entry| entry.key == "isorecipe") else {
-        return;
-    };
-    let Some(entry) = entries.get(place) else {
-        return;
-    };
-    if place != 0 {
-        mistakes.push(
-            Mistake::new("recipe::format_not_first", "the format number is not the first key")
-                .at(path.clone(), entry.key_span.clone())
-                .why("it says how to read the rest")
-                .help("move `isorecipe: 1` to the top"),
-        );
-    }
-    if let Kind::Scalar(scalar) = &entry.value.kind
-        && scalar.text.parse::<u32>().is_ok_and(|number| number != FORMAT)
-    {
-        mistakes.push(
-            Mistake::new("recipe::unknown_format", format!("there is no format {}", scalar.text))
-                .at(path, entry.value.span.clone())
-                .why("this isorecipe reads format 1")
-                .help("write `isorecipe: 1`, or install a newer isorecipe"),
-        );
-    }
 }
 
 /// What one run adds to a recipe.

@@ -1,16 +1,16 @@
 //! The mount table: `mount_namespaces(7)`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf, StripPrefixError},
 };
 
 use crate::{
-    host::{Host, HostMount, Owner},
-    sys::{Errno, Propagation},
+    host::{Host, HostMount},
+    sys::Propagation,
 };
 
-use super::UserId;
+use super::{Filesystem, Instance, UserId};
 
 /// A mount of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ pub struct MountId(u32);
 
 /// A filesystem, however many mounts show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FilesystemId(u32);
+pub struct FilesystemId(pub(super) u32);
 
 /// A place in the tree: a path below the root of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,41 +27,6 @@ pub struct Position {
     pub mount: MountId,
     /// The path from its root; empty for the root itself
     pub path: PathBuf,
-}
-
-/// What a mount shows.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Filesystem {
-    /// A tree of the host, known under this path there
-    Host(PathBuf),
-    /// `tmpfs(5)`, with who made it (as the host counts)
-    Tmpfs(Owner),
-    /// `proc(5)`
-    Proc,
-    /// overlayfs: its layers, the upper one first
-    Overlay {
-        /// Filesystem and path of each layer
-        layers: Vec<(FilesystemId, PathBuf)>,
-    },
-    /// An image file that the supervisor mounted
-    Image(PathBuf),
-    /// Something of which nothing is known
-    Unknown,
-}
-
-/// A filesystem and what steps have changed in it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Instance {
-    /// What it is
-    pub filesystem: Filesystem,
-    /// The user namespace that mounted it
-    pub user: UserId,
-    /// Overlays below this one
-    pub depth: u32,
-    /// Directories made since
-    pub made: BTreeMap<PathBuf, Owner>,
-    /// Directories removed since
-    pub removed: BTreeSet<PathBuf>,
 }
 
 /// One mount.
@@ -101,8 +66,8 @@ pub struct Mounts {
     pub own: bool,
     /// The mount that `/` is
     pub root: MountId,
-    table: BTreeMap<MountId, Mount>,
-    filesystems: BTreeMap<FilesystemId, Instance>,
+    pub(super) table: BTreeMap<MountId, Mount>,
+    pub(super) filesystems: BTreeMap<FilesystemId, Instance>,
 }
 
 impl Mounts {
@@ -181,21 +146,6 @@ impl Mounts {
         }
     }
 
-    /// Remembers a filesystem.
-    pub fn instance(&mut self, filesystem: Filesystem, user: UserId) -> FilesystemId {
-        let id = FilesystemId(self.filesystems.len() as u32);
-        let depth = match &filesystem {
-            Filesystem::Overlay { layers } => {
-                1 + layers.iter().map(|(layer, _)| self.filesystem(*layer).depth).max().unwrap_or(0)
-            }
-            _ => 0,
-        };
-        let instance =
-            Instance { filesystem, user, depth, made: BTreeMap::new(), removed: BTreeSet::new() };
-        self.filesystems.insert(id, instance);
-        id
-    }
-
     /// A mount of this filesystem that is attached nowhere.
     pub fn insert_detached(&mut self, filesystem: FilesystemId) -> MountId {
         self.insert(Mount {
@@ -213,19 +163,6 @@ impl Mounts {
         })
     }
 
-    /// The path on the host of what stands at `path` in a filesystem, where it
-    /// is the host's.
-    pub fn on_host(&self, filesystem: FilesystemId, path: &Path) -> Option<PathBuf> {
-        match &self.filesystem(filesystem).filesystem {
-            Filesystem::Host(base) => Some(join(base, path)),
-            Filesystem::Overlay { layers } => layers
-                .iter()
-                .filter_map(|(layer, root)| self.on_host(*layer, &join(root, path)))
-                .find(|path| path.exists()),
-            _ => None,
-        }
-    }
-
     fn insert(&mut self, mount: Mount) -> MountId {
         let id = MountId(self.table.last_key_value().map_or(0, |(id, _)| id.0 + 1));
         self.table.insert(id, mount);
@@ -235,16 +172,6 @@ impl Mounts {
     /// The mount of this id.
     pub fn mount(&self, id: MountId) -> &Mount {
         &self.table[&id]
-    }
-
-    /// The filesystem of this id.
-    pub fn filesystem(&self, id: FilesystemId) -> &Instance {
-        &self.filesystems[&id]
-    }
-
-    /// The filesystem of this id, to be changed.
-    pub fn filesystem_mut(&mut self, id: FilesystemId) -> Option<&mut Instance> {
-        self.filesystems.get_mut(&id)
     }
 
     /// The filesystem and the path in it of a position.
@@ -418,110 +345,6 @@ impl Mounts {
         }
     }
 
-    /// `pivot_root(".", ".")` at this place, in the kernel's order of questions.
-    pub fn may_pivot_to(&self, new: &Position) -> Result<(), Option<Errno>> {
-        let mount = self.mount(new.mount);
-        let root = self.mount(self.root);
-        let parent = mount.on.as_ref().map(|on| self.mount(on.mount).shared);
-        if mount.shared == Some(true) || parent == Some(Some(true)) {
-            return Err(Some(Errno::EINVAL));
-        }
-        if mount.shared.is_none() || parent == Some(None) || root.shared.is_none() {
-            return Err(None);
-        }
-        if mount.locked {
-            return Err(Some(Errno::EINVAL));
-        }
-        if new.mount == self.root {
-            return Err(Some(Errno::EBUSY));
-        }
-        if !new.path.as_os_str().is_empty() {
-            return Err(Some(Errno::EINVAL));
-        }
-        Ok(())
-    }
-
-    /// Makes a mount the root; the old root stands on top of it.
-    /// Returns the old root.
-    pub fn pivot(&mut self, new: MountId) -> MountId {
-        let old = self.root;
-        let was_locked = self.table.get_mut(&old).is_some_and(|mount| {
-            mount.on = Some(Position { mount: new, path: PathBuf::new() });
-            std::mem::take(&mut mount.locked)
-        });
-        if let Some(mount) = self.table.get_mut(&new) {
-            mount.on = None;
-            mount.locked |= was_locked;
-        }
-        self.root = new;
-        old
-    }
-
-    /// Moves an attached mount to another position.
-    pub fn move_to(&mut self, id: MountId, over: Position) {
-        let over = self.follow(over);
-        if let Some(mount) = self.table.get_mut(&id) {
-            mount.on = Some(over);
-        }
-    }
-
-    /// Whether a procfs is among the attached mounts.
-    pub fn has_proc(&self, host: &Host) -> bool {
-        self.table.values().any(|mount| self.is_proc(mount, host))
-    }
-
-    /// Whether one of the attached mounts is a whole procfs with nothing locked
-    /// over its parts (`mnt_already_visible()`); `None`: nobody told.
-    pub fn has_full_proc(&self, host: &Host) -> Option<bool> {
-        if self.table.values().any(|mount| mount.opaque) {
-            return None;
-        }
-        Some(self.table.iter().any(|(&id, mount)| {
-            self.is_proc(mount, host)
-                && mount.root.as_os_str().is_empty()
-                && !self.children(id).any(|(_, over)| over.locked)
-        }))
-    }
-
-    fn is_proc(&self, mount: &Mount, host: &Host) -> bool {
-        match &self.filesystem(mount.filesystem).filesystem {
-            Filesystem::Proc => true,
-            Filesystem::Host(at) => known(host, at)
-                .is_some_and(|known| known.filesystem == "proc" && known.root == Path::new("/")),
-            _ => false,
-        }
-    }
-
-    /// Whether an overlay may stand on a filesystem: it stacks no deeper than
-    /// two, and procfs counts as deep already (`s_stack_depth`).
-    pub fn can_be_lower(&self, id: MountId, host: &Host) -> Option<bool> {
-        let instance = self.filesystem(self.mount(id).filesystem);
-        match &instance.filesystem {
-            Filesystem::Proc => Some(false),
-            Filesystem::Image(_) => Some(true),
-            Filesystem::Host(at) => match known(host, at)?.filesystem.as_str() {
-                "proc" => Some(false),
-                kind => STORAGE.contains(&kind).then_some(true),
-            },
-            Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(instance.depth < DEEPEST),
-            Filesystem::Unknown => None,
-        }
-    }
-
-    /// Whether a filesystem keeps what is put into it, as far as known: `proc`
-    /// and its kind have rules of their own.
-    pub fn keeps_files(&self, id: FilesystemId, host: &Host) -> Option<bool> {
-        match &self.filesystem(id).filesystem {
-            Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(true),
-            Filesystem::Proc => Some(false),
-            Filesystem::Image(_) | Filesystem::Unknown => None,
-            Filesystem::Host(at) => {
-                let kind = &known(host, at)?.filesystem;
-                Some(STORAGE.contains(&kind.as_str()))
-            }
-        }
-    }
-
     /// Every mount reachable from the root, with the path that leads there.
     pub fn visible(&self) -> Vec<(PathBuf, &Mount)> {
         let mut found = Vec::new();
@@ -536,17 +359,6 @@ impl Mounts {
             self.collect(child, &join(at, &on.path), into);
         }
     }
-}
-
-/// Filesystems on filesystems (`FILESYSTEM_MAX_STACK_DEPTH`).
-const DEEPEST: u32 = 2;
-/// Filesystems in which anything can be made.
-const STORAGE: &[&str] =
-    &["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "ramfs", "overlay"];
-
-/// The topmost mount that the host is known to have there.
-fn known<'h>(host: &'h Host, at: &Path) -> Option<&'h HostMount> {
-    host.mounts.iter().flatten().rev().find(|mount| mount.at == at)
 }
 
 /// Joins without a trailing slash for the empty path.

@@ -1,0 +1,144 @@
+//! Maps with subordinate ids, written by the set-user-ID helpers `newuidmap(1)`
+//! and `newgidmap(1)` (`subuid(5)`, `subgid(5)`).
+
+use std::{fmt, process::Command};
+
+use crate::{
+    diagnostic::Refusal,
+    model::{Answer, Model, UserId},
+    sys::{Call, Errno, Fault},
+};
+
+use super::{
+    Evidence, Operation, Stage,
+    idmap::{Ids, Line, Listed, map, overlap, overlapping},
+};
+
+/// A map with subordinate ids, written by the set-user-ID helper
+/// (`newuidmap(1)`, `newgidmap(1)`).
+pub struct HelperMap {
+    ids: Ids,
+    lines: Vec<Line>,
+}
+
+impl HelperMap {
+    /// A map for the helper to write.
+    pub fn new(ids: Ids, lines: Vec<Line>) -> Self {
+        Self { ids, lines }
+    }
+
+    fn is_installed(&self, model: &Model) -> Option<bool> {
+        let known = model.host.subordinate.as_ref()?;
+        Some(match self.ids {
+            Ids::User => known.newuidmap.is_some(),
+            Ids::Group => known.newgidmap.is_some(),
+        })
+    }
+
+    /// Whether the helper would find every id in the caller's lines.
+    fn is_allowed(&self, model: &Model) -> Option<bool> {
+        let known = model.host.subordinate.as_ref()?;
+        let (range, own) = match self.ids {
+            Ids::User => (known.uid, model.host.caller.uid),
+            Ids::Group => (known.gid, model.host.caller.gid),
+        };
+        Some(self.lines.iter().all(|line| is_allowed(line, range, own)))
+    }
+
+    /// What the caller could ask for instead, or ask root for.
+    fn not_allowed(&self, before: &Model) -> Refusal {
+        let host = &before.host;
+        let known = host.subordinate.clone().unwrap_or_default();
+        let (range, file, option, own) = match self.ids {
+            Ids::User => (known.uid, "/etc/subuid", "--add-subuids", host.caller.uid),
+            Ids::Group => (known.gid, "/etc/subgid", "--add-subgids", host.caller.gid),
+        };
+        if let Some((first, count)) = range {
+            let last = first.saturating_add(count - 1);
+            return Refusal::new("map::outside_your_ids", "this map takes ids that are not yours")
+                .why(format!("{file} gives you {first} to {last}, and {own} is your own"))
+                .help(format!("take ids from there: `outside: {first}`"));
+        }
+        let name = host.caller.name.clone().unwrap_or_else(|| host.caller.uid.to_string());
+        let wanted = self.lines.iter().find(|line| !is_allowed(line, range, own));
+        let (first, count) = wanted.map_or((100_000, 65_536), |line| (line.outside, line.count));
+        let last = first.saturating_add(count - 1);
+        Refusal::new("map::no_subordinate_ids", "you have no subordinate ids for this map")
+            .why(format!("{file} has no line for you"))
+            .help(format!("`sudo usermod {option} {first}-{last} {name}`"))
+    }
+}
+
+/// Whether the helper finds the ids of a line in the caller's range, or the
+/// line is for the caller alone.
+fn is_allowed(line: &Line, range: Option<(u32, u32)>, own: u32) -> bool {
+    let is_own = line.outside == own && line.count == 1;
+    is_own
+        || range.is_some_and(|(first, count)| {
+            line.outside >= first
+                && u64::from(line.outside) + u64::from(line.count)
+                    <= u64::from(first) + u64::from(count)
+        })
+}
+
+impl fmt::Display for HelperMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "write {} with {}: {}", self.ids.file(), self.ids.helper(), Listed(&self.lines))
+    }
+}
+
+impl Operation for HelperMap {
+    fn answer(&self, model: &Model) -> Answer {
+        if model.own_user().parent != Some(UserId::HOST) {
+            // The helper looks the ids up as the host counts them.
+            return Answer::KernelDecides;
+        }
+        if overlapping(&self.lines).is_some() {
+            return Answer::No(Call::Helper.gave(Errno::EPERM));
+        }
+        match (self.is_installed(model), self.is_allowed(model)) {
+            (Some(false), _) => Answer::No(Call::Helper.gave(Errno::ENOENT)),
+            (Some(true), Some(false)) => Answer::No(Call::Helper.gave(Errno::EPERM)),
+            // It may have lost its set-user-ID bit, which only a try can tell.
+            _ => Answer::KernelDecides,
+        }
+    }
+
+    fn effect(&self, model: &mut Model) {
+        map(model, self.ids, &self.lines);
+    }
+
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        let mut command = Command::new(self.ids.helper());
+        command.arg(stage.child.to_string());
+        for line in &self.lines {
+            command.args([line.inside, line.outside, line.count].map(|number| number.to_string()));
+        }
+        let status = command.output().map_err(|error| {
+            Call::Helper.gave(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+        })?;
+        if status.status.success() { Ok(()) } else { Err(Call::Helper.gave(Errno::EPERM)) }
+    }
+
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
+        let helper = self.ids.helper();
+        if fault.errno == Errno::ENOENT {
+            return Refusal::new("map::helper_missing", format!("`{helper}` is not installed"))
+                .why("more than one id can only be mapped with its help")
+                .help(
+                    "`sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`",
+                );
+        }
+        if overlapping(&self.lines).is_some() {
+            return overlap(&self.lines);
+        }
+        if self.is_allowed(before) == Some(false) {
+            return self.not_allowed(before);
+        }
+        Refusal::new("map::helper_refused", format!("`{helper}` could not write the map"))
+            .why("it has lost its set-user-ID bit, or runs where that does nothing")
+            .help(format!(
+                "`ls -l $(command -v {helper})` should show `-rwsr-xr-x`; reinstall the package"
+            ))
+    }
+}

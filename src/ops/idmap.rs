@@ -1,0 +1,146 @@
+//! Lines of a `uid_map` or `gid_map`, as every writer of them needs them
+//! (`user_namespaces(7)`).
+
+use std::fmt;
+
+use crate::{
+    diagnostic::Refusal,
+    model::{Extent, IdMap, Model, UserNamespace, capability},
+    sys::Call,
+};
+
+/// Which of the two maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// `uid_map`
+    User,
+    /// `gid_map`
+    Group,
+}
+
+impl Ids {
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Ids::User => "uid_map",
+            Ids::Group => "gid_map",
+        }
+    }
+
+    pub(super) fn call(self) -> Call {
+        match self {
+            Ids::User => Call::WriteUidMap,
+            Ids::Group => Call::WriteGidMap,
+        }
+    }
+
+    pub(super) fn helper(self) -> &'static str {
+        match self {
+            Ids::User => "newuidmap",
+            Ids::Group => "newgidmap",
+        }
+    }
+
+    pub(super) fn capability(self) -> u32 {
+        match self {
+            Ids::User => capability::SETUID,
+            Ids::Group => capability::SETGID,
+        }
+    }
+
+    /// The map of a namespace.
+    pub fn of(self, namespace: &UserNamespace) -> &IdMap {
+        match self {
+            Ids::User => &namespace.uids,
+            Ids::Group => &namespace.gids,
+        }
+    }
+}
+
+/// One line of a map, as the kernel reads it: ids outside are the parent's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// First id inside
+    pub inside: u32,
+    /// First id outside
+    pub outside: u32,
+    /// How many
+    pub count: u32,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.inside, self.outside, self.count)
+    }
+}
+
+pub(super) fn overlap(lines: &[Line]) -> Refusal {
+    let shared =
+        overlapping(lines).map_or(String::new(), |(one, other)| format!("`{one}` and `{other}`"));
+    Refusal::new("map::overlap", "two ranges of the map overlap")
+        .why(format!("{shared} share ids"))
+        .help("give every id, inside and outside, one place only")
+}
+
+/// The first two lines that share an id, inside or outside.
+pub(super) fn overlapping(lines: &[Line]) -> Option<(Line, Line)> {
+    let shares = |a: u32, b: u32, one: &Line, other: &Line| {
+        u64::from(a) < u64::from(b) + u64::from(other.count)
+            && u64::from(b) < u64::from(a) + u64::from(one.count)
+    };
+    lines.iter().enumerate().find_map(|(index, one)| {
+        let other = lines.iter().skip(index + 1).find(|other| {
+            shares(one.inside, other.inside, one, other)
+                || shares(one.outside, other.outside, one, other)
+        })?;
+        Some((*one, *other))
+    })
+}
+
+pub(super) fn map(model: &mut Model, ids: Ids, lines: &[Line]) {
+    let parent = ids.of(model.parent_user()).clone();
+    let extents = lines
+        .iter()
+        .map(|line| Extent {
+            inside: line.inside,
+            host: parent.to_host(line.outside).unwrap_or(line.outside),
+            count: line.count,
+        })
+        .collect();
+    let namespace = model.own_user_mut();
+    match ids {
+        Ids::User => namespace.uids = IdMap(extents),
+        Ids::Group => namespace.gids = IdMap(extents),
+    }
+}
+
+/// Lines with commas between, for one row of the plan.
+pub(super) struct Listed<'a>(pub &'a [Line]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, line) in self.0.iter().enumerate() {
+            write!(f, "{}{line}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn line(inside: u32, outside: u32, count: u32) -> Line {
+        Line { inside, outside, count }
+    }
+
+    #[test]
+    fn ranges_that_touch_do_not_overlap() {
+        assert_eq!(overlapping(&[line(0, 1000, 1), line(1, 100_000, 65_536)]), None);
+    }
+
+    #[test]
+    fn ranges_that_share_an_id_outside_overlap() {
+        let lines = [line(0, 100_000, 1), line(1, 100_000, 2)];
+        assert_eq!(overlapping(&lines), Some((lines[0], lines[1])));
+    }
+}
