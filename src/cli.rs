@@ -4,6 +4,7 @@
 //! goes to standard error; `apply` leaves standard output to its command.
 
 use std::{
+    cell::Cell,
     ffi::OsString,
     fs::File,
     io::{self, IsTerminal, Read, Write},
@@ -67,6 +68,9 @@ struct Output {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
+    /// Whether something stands above what is printed next
+    #[arg(skip)]
+    has_printed: Cell<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -125,6 +129,11 @@ fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
     }
+    if let Some(recipe) = std::env::args_os().nth(1).filter(|word| Path::new(word).is_file()) {
+        let recipe = recipe.to_string_lossy();
+        let _ =
+            writeln!(io::stderr(), "\nhelp: `isorecipe apply {}`", crate::yaml::printable(&recipe));
+    }
     let is_apply = std::env::args_os().nth(1).is_some_and(|word| word == "apply");
     ExitCode::from(if is_apply { COULD_NOT_START } else { WRONG_USAGE })
 }
@@ -135,8 +144,11 @@ impl Output {
         if diagnostics.is_empty() {
             return;
         }
+        // A picture does not stick to what was printed above it.
+        let space = if self.has_printed.replace(true) && !self.json { "\n" } else { "" };
+        let text = format!("{space}{}", render(diagnostics, &self.style()));
         // Nobody is left to be told that standard error is gone.
-        let _ = io::stderr().write_all(render(diagnostics, &self.style()).as_bytes());
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 
     fn style(&self) -> Style {

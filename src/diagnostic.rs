@@ -52,6 +52,7 @@ pub struct Refusal {
     also: Option<Also>,
     observed: Option<Observed>,
     field: Option<&'static str>,
+    wants: Option<&'static str>,
 }
 
 /// The other place involved. A [`Mistake`] knows it only as a span.
@@ -72,6 +73,7 @@ impl Refusal {
             also: None,
             observed: None,
             field: None,
+            wants: None,
         }
     }
 
@@ -96,6 +98,17 @@ impl Refusal {
     pub fn field(mut self, field: &'static str) -> Refusal {
         self.field = Some(field);
         self
+    }
+
+    /// Says which layer is missing before it.
+    pub fn wants(mut self, layer: &'static str) -> Refusal {
+        self.wants = Some(layer);
+        self
+    }
+
+    /// The layer that is missing before it.
+    pub fn wanted_layer(&self) -> Option<&'static str> {
+        self.wants
     }
 
     /// Marks the other place involved, and says what it has to do with this one.

@@ -132,6 +132,8 @@ pub struct Process {
     pub capabilities: u64,
     /// Whether its root directory is not the root of its mounts
     pub chrooted: Option<bool>,
+    /// Its current directory, where known
+    pub directory: Option<PathBuf>,
     /// Whether it may write its own `/proc` files (`PR_SET_DUMPABLE`)
     pub dumpable: bool,
     /// Whether `execve` can give it nothing
@@ -193,6 +195,7 @@ impl Model {
             groups: caller.groups.clone(),
             capabilities: caller.capabilities,
             chrooted: host.chrooted,
+            directory: caller.directory.clone(),
             dumpable: true,
             no_new_privs: false,
         };

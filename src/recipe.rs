@@ -156,8 +156,10 @@ impl Recipe {
 
     /// Plans the recipe for what is known of a host, and for nothing else.
     pub fn plan(&self, host: Rc<Host>, run: &Run) -> Plan {
-        let mut planner = Planner::new(host, self.folder.clone(), run.is_live);
         let layers = yaml::Path::root().key("layers");
+        let all = self.layers.iter().enumerate();
+        let names = all.map(|(index, layer)| layers.index(index).key(layer.name())).collect();
+        let mut planner = Planner::new(host, self.folder.clone(), names, run.is_live);
         let last_mount = self.layers.iter().rposition(|layer| layer.layer().mounts());
         for (index, layer) in self.layers.iter().enumerate() {
             let place = |layer: &Layer, index| layers.index(index).key(layer.name());
@@ -237,7 +239,9 @@ impl Recipe {
         let path =
             environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
         let command = self.command(run, planner.host());
-        planner.step(Execute::new(&command, environment, path.as_deref()));
+        let execute = Execute::new(&command, environment, path.as_deref());
+        let is_given = !run.command.is_empty() || self.command.is_some();
+        planner.step(if is_given { execute } else { execute.by_default() });
     }
 
     fn command(&self, run: &Run, host: &Host) -> Vec<OsString> {
@@ -291,7 +295,10 @@ pub fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {
         std::io::ErrorKind::NotFound => {
             Refusal::new("recipe::missing", format!("there is no recipe {name}"))
                 .why("no such file")
-                .help("`ls recipes` shows the ones that come with isorecipe")
+                .help(match Path::new("recipes").is_dir() {
+                    true => "`ls recipes` shows the ones that come with isorecipe",
+                    false => "`pwd` shows where you are, `ls` what is there",
+                })
         }
         std::io::ErrorKind::PermissionDenied => {
             Refusal::new("recipe::hidden", format!("you may not read {name}"))

@@ -61,6 +61,7 @@ impl Plan {
             false => report.text(super::width()),
         };
         let code = print(&printed);
+        output.has_printed.set(true);
         let problems = problems(&document, &plan);
         let fails = !plan.refusals.is_empty() || !plan.leaks.is_empty();
         if !output.json {

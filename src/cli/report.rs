@@ -14,6 +14,9 @@ use crate::{
 
 use super::{plan::problems, within};
 
+/// Of what is not isolated.
+const HOSTS: &str = "the host's";
+
 /// What `isorecipe plan` prints.
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -165,7 +168,7 @@ impl Row {
     fn cells(&self) -> [String; 5] {
         let needs = self.needs.as_ref().map_or(String::new(), |need| {
             let has = if need.has { "has it" } else { "lacks it" };
-            format!("{} over {}: {has}", need.capability, need.over)
+            format!("{}: {has}", need.capability)
         });
         let needs = match (self.answer, &self.call, &self.errno) {
             ("no", Some(call), Some(errno)) => format!("NO: {call} gives {errno}; {needs}"),
@@ -198,7 +201,7 @@ impl Sandbox {
             host_gid: model.process.gid,
             hostname: model.hostname.clone(),
             pid_1: match (model.pid.own, model.is_init) {
-                (false, _) => "the host's",
+                (false, _) => HOSTS,
                 (true, true) => "the command: signals that it does not handle do nothing",
                 (true, false) => "isorecipe's init",
             },
@@ -232,6 +235,9 @@ impl Sandbox {
             ("PID 1", self.pid_1.to_owned()),
             ("root", self.root.to_owned()),
         ];
+        if self.pid_1 != HOSTS && !self.mounts.iter().any(|mount| mount.what == "proc") {
+            lines.push(("/proc", "the host's: `ps` shows the host; add `proc: true`".to_owned()));
+        }
         for mount in &self.mounts {
             let how = if mount.read_only { ", read-only" } else { "" };
             lines.push(("mount", format!("{}: {}{how}", mount.at, mount.what)));
@@ -272,7 +278,7 @@ fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
                 }
                 None => "overlay".to_owned(),
             },
-            Filesystem::Unknown => "what could not be planned".to_owned(),
+            Filesystem::Unknown => "unknown, see the errors".to_owned(),
         };
         let path = within(folder, &at.display().to_string());
         seen.push(Seen { at: path, what: within(folder, &what), read_only: mount.read_only });

@@ -4,7 +4,9 @@ use super::{Output, PROBLEM_FOUND, RecipePath, print};
 
 /// Find every mistake in recipes, without asking this machine anything
 ///
-/// Exit status: 0 if all are fine, 1 if not, 2 for wrong usage.
+/// Whether a well-formed recipe would work here, `isorecipe plan` says.
+///
+/// Exit status: 0 if all are well formed, 1 if not, 2 for wrong usage.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Try:
@@ -27,9 +29,10 @@ impl Validate {
                     true => {
                         format!("{}\n", serde_json::json!({ "file": path.name(), "valid": true }))
                     }
-                    false => format!("{}: fine\n", path.name()),
+                    false => format!("{}: well formed\n", path.name()),
                 };
                 code = code.max(print(&line));
+                output.has_printed.set(true);
             }
         }
         code

@@ -139,6 +139,7 @@ fn picture(severity: Severity, source: &Source, marks: &[Mark], how: &Style) -> 
             also: there.as_ref().map(|there| Also { path: None, why: there.words.clone() }),
             observed: None,
             field: None,
+            wants: None,
         },
         path: Path::root(),
         source: Some(Arc::new(Source::new(here.place, cropped))),

@@ -28,6 +28,8 @@ impl FromWord for Dir {
 impl Plan for Dir {
     fn plan(&self, to: &mut Planner) {
         let path = to.path(self.path.as_path());
+        // Whether it would be made on the host has to be known beforehand.
+        to.learn(&path);
         to.step(MakeDirectory::new(path, self.mode.map_or(0o755, |mode| mode.0)));
     }
 }

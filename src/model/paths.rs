@@ -53,9 +53,15 @@ pub struct Found {
 }
 
 impl Model {
-    /// Walks a path from the root of the process, following links.
+    /// Walks a path from the root of the process, or from its current
+    /// directory, following links.
     pub fn walk(&self, path: &Path) -> Result<Found, Errno> {
-        self.walk_from(self.mounts.root_position(), path)
+        let root = self.mounts.root_position();
+        match &self.process.directory {
+            _ if path.is_absolute() => self.walk_from(root, path),
+            Some(directory) => self.walk_from(root, &directory.join(path)),
+            None => Ok(Found { at: root, thing: Thing::Unknown }),
+        }
     }
 
     /// Walks a path within the tree at `base`, whose own root it cannot leave.

@@ -221,6 +221,13 @@ impl Operation for Bind {
             return source_refused(self, from, fault, before).field("from");
         }
         if let Some(refusal) = target_refused(self.to.as_path(), fault, before) {
+            let refusal = match (fault.errno, self.is_directory(before)) {
+                (Errno::ENOENT, Some(false)) => refusal.help(format!(
+                    "a file covers a file: `touch {}` first",
+                    self.to.as_path().display()
+                )),
+                _ => refusal,
+            };
             return refusal.field("to");
         }
         match (fault.call, fault.errno) {
@@ -244,17 +251,17 @@ impl Operation for Bind {
 }
 
 impl Bind {
+    /// What is bound: a directory, or a file; `None`: not known.
+    fn is_directory(&self, before: &Model) -> Option<bool> {
+        match &self.from {
+            Source::Path(path) => before.walk(path.as_path()).ok()?.thing.is_directory(),
+            Source::Slot(slot, _) => before.held.get(slot)?.thing.is_directory(),
+        }
+    }
+
     fn is_mismatch(&self, before: &Model) -> bool {
-        let from = match &self.from {
-            Source::Path(path) => {
-                before.walk(path.as_path()).ok().and_then(|f| f.thing.is_directory())
-            }
-            Source::Slot(slot, _) => {
-                before.held.get(slot).and_then(|held| held.thing.is_directory())
-            }
-        };
         let to = before.walk(self.to.as_path()).ok().and_then(|found| found.thing.is_directory());
-        matches!((from, to), (Some(from), Some(to)) if from != to)
+        matches!((self.is_directory(before), to), (Some(from), Some(to)) if from != to)
     }
 }
 

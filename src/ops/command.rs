@@ -93,7 +93,9 @@ impl Operation for ChangeDirectory {
         }
     }
 
-    fn effect(&self, _: &mut Model) {}
+    fn effect(&self, model: &mut Model) {
+        model.process.directory = Some(self.0.as_path().to_owned());
+    }
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
         directory::enter_path(self.0.as_c_str()).map_err(|errno| Call::Chdir.gave(errno))
@@ -126,6 +128,7 @@ pub struct Execute {
     candidates: Vec<KernelPath>,
     arguments: process::Vector,
     environment: process::Vector,
+    is_default: bool,
 }
 
 impl Execute {
@@ -152,7 +155,13 @@ impl Execute {
             candidates,
             arguments: process::Vector::new(arguments),
             environment: process::Vector::new(environment),
+            is_default: false,
         }
+    }
+
+    /// The same, where nobody has asked for this very command.
+    pub fn by_default(self) -> Self {
+        Self { is_default: true, ..self }
     }
 }
 
@@ -196,7 +205,11 @@ impl Operation for Execute {
         let missing = self
             .candidates
             .iter()
-            .all(|path| matches!(model.walk(path.as_path()), Err(Errno::ENOENT | Errno::ENOTDIR)));
+            // A directory of PATH that nobody may search has nothing for anybody.
+            .all(|path| {
+                let found = model.walk(path.as_path());
+                matches!(found, Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES))
+            });
         match missing {
             true => Answer::No(Call::Execve.gave(Errno::ENOENT)),
             false => Answer::KernelDecides,
@@ -231,7 +244,15 @@ impl Operation for Execute {
                     "command::not_found",
                     format!("there is no `{name}` in the sandbox"),
                 );
-                if name.to_string().contains('/') {
+                if self.is_default {
+                    refusal
+                        .why("no command was given, so it is your shell")
+                        .help("give one that the sandbox has: `command: [sh]`")
+                } else if name.to_string().contains(char::is_whitespace) {
+                    refusal
+                        .why("a word with spaces in it is one word, the name of a program")
+                        .help("write the words apart: `command: [ls, -la]`")
+                } else if name.to_string().contains('/') {
                     refusal
                         .why("nothing has this path there")
                         .help("name a program that the sandbox has")

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     diagnostic::Refusal,
     host::Owner,
-    model::{Answer, Filesystem, Found, Model, Position, Thing},
+    model::{Answer, Filesystem, Found, Model, Objection, Position, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
@@ -237,8 +237,11 @@ impl Operation for MakeDirectory {
         if self.named {
             return None;
         }
-        let missing = self.check(before).ok()?;
+        let (parent, missing) = self.walk(before).ok()?;
         let first = missing.first()?;
+        if matches!(before.may_change(&parent), Err(Objection::No(_))) {
+            return None;
+        }
         let (filesystem, _) = before.mounts.within(first);
         let is_host =
             matches!(before.mounts.filesystem(filesystem).filesystem, Filesystem::Host(_));

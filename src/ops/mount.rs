@@ -149,13 +149,15 @@ impl Operation for MountNew {
                 Refusal::new("proc::needs_pid", "a fresh /proc shows a PID namespace of its own")
                     .why("no PID namespace yet")
                     .help("put a `pid` layer before it")
+                    .wants("pid")
             }
             (MountKind::Proc, Call::Fsconfig, Errno::EPERM) => Refusal::new(
                 "proc::foreign_pid",
                 "the PID namespace belongs to another user namespace",
             )
             .why("the `pid` layer stands before the `user` layer")
-            .help("put the `pid` layer after `user`"),
+            .help("put the `pid` layer after `user`")
+            .wants("user"),
             (MountKind::Proc, Call::Fsmount, Errno::EPERM) if before.has_proc() => Refusal::new(
                 "proc::masked",
                 "the kernel gives no fresh /proc beside a masked one",

@@ -95,6 +95,7 @@ fn needs_user(kind: Namespace) -> Refusal {
     Refusal::new("namespace::needs_user", message)
         .why("no user namespace yet")
         .help("put a `user` layer before it")
+        .wants("user")
 }
 
 fn noun(kind: Namespace) -> &'static str {

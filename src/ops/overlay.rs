@@ -240,7 +240,11 @@ impl MountOverlay {
         let Some((field, layer)) = all.find(fails) else { return unexplained(self, fault) };
         let shown = layer.as_path().display();
         match fault.errno {
-            Errno::ENOENT => no_layer(layer.as_path()).field(field),
+            Errno::ENOENT if field == "lower" => no_layer(layer.as_path()).field(field),
+            Errno::ENOENT => Refusal::new("overlay::no_layer", format!("there is no {shown}"))
+                .why("every layer of an overlay has to be there before")
+                .help(format!("`mkdir -p {shown}`, or `create: true`"))
+                .field(field),
             Errno::ENOTDIR => Refusal::new("overlay::layer_is_file", format!("{shown} is a file"))
                 .why("a layer is a directory, or an image that isorecipe knows")
                 .help("xfs, ext4, squashfs and erofs images can be a `lower`")
@@ -311,12 +315,12 @@ fn came_up_read_only() -> Refusal {
         .help("make `upper` and `work` directories of your own")
 }
 
-/// Nothing is where a layer should be.
+/// Nothing is where a read-only layer should be.
 pub fn no_layer(path: &Path) -> Refusal {
     let shown = path.display();
     Refusal::new("overlay::no_layer", format!("there is no {shown}"))
         .why("every layer of an overlay has to be there before")
-        .help(format!("`mkdir -p {shown}`, or `create: true` for `upper`, `work` and `at`"))
+        .help(format!("make {shown} and fill it: the README shows how, step 4"))
 }
 
 fn new_overlay() -> Result<Configuration, Fault> {

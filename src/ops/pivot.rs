@@ -101,6 +101,7 @@ impl Operation for PivotRoot {
             None => model.mounts.detach(old),
         }
         model.process.chrooted = Some(false);
+        model.process.directory = Some("/".into());
     }
 
     /// What was meant to be a mount is taken for one: the place itself, or a

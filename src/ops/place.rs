@@ -5,7 +5,7 @@ use std::{os::fd::AsFd, path::Path};
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Found, Model},
+    model::{Answer, Filesystem, Found, Model},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
@@ -22,15 +22,16 @@ pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
         return Some(
             Refusal::new("mount::foreign", "these mounts belong to another user namespace")
                 .why("the mount namespace was made before the `user` layer")
-                .help("put the `mount` layer after `user`"),
+                .help("put the `mount` layer after `user`")
+                .wants("user"),
         );
     }
     let refusal = Refusal::new("mount::shared", "these mounts belong to the host")
         .why("no mount namespace yet");
     Some(if before.administers(before.process.user) {
-        refusal.help("put a `mount` layer before it")
+        refusal.help("put a `mount` layer before it").wants("mount")
     } else {
-        refusal.help("put `user` and `mount` layers before it")
+        refusal.help("put `user` and `mount` layers before it").wants("mount")
     })
 }
 
@@ -43,7 +44,8 @@ pub(super) fn reaches_host(before: &Model) -> Option<Refusal> {
         return Some(
             Refusal::new("mount::host", "this would change the mounts of the host")
                 .why("no mount namespace yet, and root may do it")
-                .help("put a `mount` layer before it"),
+                .help("put a `mount` layer before it")
+                .wants("mount"),
         );
     }
     None
@@ -104,7 +106,12 @@ pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<
         Errno::ENOENT => Some(
             Refusal::new("mount::no_target", format!("there is no {shown} to mount on"))
                 .why(first_missing(at, before))
-                .help(format!("put `dir: {shown}` before it")),
+                .help(match is_on_host(at, before) {
+                    true => format!(
+                        "take a directory that is there, such as /mnt, or `mkdir -p {shown}` first"
+                    ),
+                    false => format!("put `dir: {shown}` before it"),
+                }),
         ),
         Errno::ENOTDIR => Some(
             Refusal::new("mount::target_below_file", format!("{shown} leads through a file"))
@@ -118,6 +125,15 @@ pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<
         ),
         _ => None,
     }
+}
+
+/// Whether what a path leads to, or would, is in the host's own tree.
+fn is_on_host(path: &Path, before: &Model) -> bool {
+    let there = path.ancestors().find_map(|part| before.walk(part).ok());
+    there.is_some_and(|found| {
+        let (filesystem, _) = before.mounts.within(&found.at);
+        matches!(before.mounts.filesystem(filesystem).filesystem, Filesystem::Host(_))
+    })
 }
 
 /// The first part of a path that is not there.

@@ -57,15 +57,16 @@ impl Name {
                 format!("this {} belongs to another user namespace", self.noun),
             )
             .why("the UTS namespace was made before the `user` layer")
-            .help("put the `uts` layer after `user`");
+            .help("put the `uts` layer after `user`")
+            .wants("user");
         }
         let refusal =
             Refusal::new(self.codes.shared, format!("this {} belongs to the host", self.noun))
                 .why("no UTS namespace yet");
         if before.administers(before.process.user) {
-            refusal.help("put a `uts` layer before it")
+            refusal.help("put a `uts` layer before it").wants("uts")
         } else {
-            refusal.help("put `user` and `uts` layers before it")
+            refusal.help("put `user` and `uts` layers before it").wants("uts")
         }
     }
 
@@ -78,6 +79,7 @@ impl Name {
             )
             .why("no UTS namespace yet, and root may do it")
             .help("put a `uts` layer before it")
+            .wants("uts")
         })
     }
 }

@@ -25,6 +25,7 @@ const LATER: &[&str] = &[
     "limits",
     "root",
     "mqueue",
+    "network",
 ];
 
 /// Says in a recipe's own words what the reader of YAML can only say in general.
@@ -47,10 +48,16 @@ pub(super) fn say_of_recipes(mistake: &mut Mistake, source: &str) {
         ("recipe::missing_key", [only]) if **only == key("isorecipe") => {
             mistake.help = "put `isorecipe: 1` on the first line".to_owned();
         }
-        ("recipe::wrong_kind", [only]) if **only == key("layers") && mistake.help.is_empty() => {
+        ("recipe::wrong_kind", [only]) if **only == key("layers") => {
             mistake.help = "write each layer as an entry: `- user: {map: root}`".to_owned();
         }
-        ("recipe::wrong_kind", [.., last]) if **last == key("user") && mistake.help.is_empty() => {
+        ("recipe::two_keys", [layers, yaml::Segment::Index(_), ..])
+            if **layers == key("layers") =>
+        {
+            mistake.help =
+                "indent it to set it of the layer above: `- user: {map: root}`".to_owned();
+        }
+        ("recipe::wrong_kind", [.., last]) if **last == key("user") => {
             mistake.help = "write `user: {map: root}`".to_owned();
         }
         _ => {}

@@ -1,0 +1,303 @@
+//! The fold: takes the steps of one layer after the other, each simulated on
+//! the model as it comes.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use crate::{
+    diagnostic::{Diagnostic, Refusal},
+    host::{Host, PathFact, SubordinateIds},
+    model::{Answer, Filesystem, Model, Slot},
+    ops::{Bind, Evidence, HoldSource, Op, Source},
+    sys::KernelPath,
+    yaml,
+};
+
+use super::{Actor, Plan, Step, merge, observed};
+
+/// Takes the steps of one layer after the other.
+pub struct Planner {
+    plan: Plan,
+    model: Model,
+    layer: yaml::Path,
+    field: Option<&'static str>,
+    folder: PathBuf,
+    layers: Vec<yaml::Path>,
+    is_live: bool,
+    has_pivoted: bool,
+    old_root: Option<(PathBuf, yaml::Path)>,
+    held: Vec<(yaml::Path, Slot)>,
+    known_codes: BTreeSet<String>,
+}
+
+impl Planner {
+    /// A planner for this host; relative paths start in `folder`.
+    ///
+    /// `layers` are the places of all layers, so that one which stands too late
+    /// can be pointed at.
+    pub fn new(host: Rc<Host>, folder: PathBuf, layers: Vec<yaml::Path>, is_live: bool) -> Self {
+        let model = Model::of(host);
+        let plan = Plan {
+            steps: Vec::new(),
+            birth: Vec::new(),
+            refusals: Vec::new(),
+            leaks: Vec::new(),
+            warnings: Vec::new(),
+            start: model.clone(),
+            end: model.clone(),
+            slots: 0,
+        };
+        Self {
+            plan,
+            model,
+            layer: yaml::Path::root(),
+            field: None,
+            folder,
+            layers,
+            is_live,
+            has_pivoted: false,
+            old_root: None,
+            held: Vec::new(),
+            known_codes: BTreeSet::new(),
+        }
+    }
+
+    /// The state before the next step.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The host that is planned for.
+    pub fn host(&self) -> &Host {
+        &self.model.host
+    }
+
+    /// From here on, steps come from this place of the recipe.
+    pub fn enter(&mut self, layer: yaml::Path) {
+        self.layer = layer;
+        self.field = None;
+    }
+
+    /// The next step comes from this field of the layer.
+    pub fn at(&mut self, field: &'static str) -> &mut Self {
+        self.field = Some(field);
+        self
+    }
+
+    fn origin(&mut self) -> yaml::Path {
+        match self.field.take() {
+            Some(field) => self.layer.key(field),
+            None => self.layer.clone(),
+        }
+    }
+
+    /// The child does this next.
+    pub fn step(&mut self, op: impl Into<Op>) {
+        self.push(Actor::Child, op.into());
+    }
+
+    /// The supervisor does this next, while the child waits.
+    pub fn supervisor(&mut self, op: impl Into<Op>) {
+        self.push(Actor::Supervisor, op.into());
+    }
+
+    fn push(&mut self, by: Actor, op: Op) {
+        let origin = self.origin();
+        let number = self.plan.steps.len();
+        let operation = op.operation();
+        let answer = operation.answer(&self.model);
+        let needs = operation.needs(&self.model);
+        let is_capable = needs.is_none_or(|need| match by {
+            Actor::Child => self.model.capable(need.over, need.capability),
+            Actor::Supervisor => self.model.supervisor_capable(need.over, need.capability),
+        });
+        if let Answer::No(fault) = answer {
+            let refusal = operation.explain(fault, &self.model, &Evidence::default());
+            let refusal = self.point_at_late_layer(refusal);
+            self.report(observed(refusal, number, fault).at(origin.clone()));
+        }
+        if let Some(leak) = operation.leak(&self.model)
+            && self.known_codes.insert(leak.code().to_owned())
+        {
+            self.plan.leaks.push(leak.at(origin.clone()));
+        }
+        let step = Step { by, op, origin, answer, needs, is_capable, at_birth: false };
+        step.take_effect(&mut self.model);
+        self.plan.steps.push(step);
+    }
+
+    /// Where a missing layer is not missing but stands too late, says so.
+    fn point_at_late_layer(&self, refusal: Refusal) -> Refusal {
+        let Some(wanted) = refusal.wanted_layer() else { return refusal };
+        let here = self.layers.iter().position(|layer| *layer == self.layer).unwrap_or(0);
+        let is_wanted = |layer: &&yaml::Path| {
+            layer.segments().last() == Some(&yaml::Segment::Key(wanted.to_owned()))
+        };
+        match self.layers.iter().skip(here + 1).find(is_wanted) {
+            None => refusal,
+            Some(late) => refusal
+                .help(format!("move the `{wanted}` layer above it"))
+                .also(late.clone(), "this belongs before it"),
+        }
+    }
+
+    /// The same cause is reported once, at its first place.
+    fn report(&mut self, diagnostic: Diagnostic) {
+        if self.known_codes.insert(diagnostic.code().to_owned()) {
+            self.plan.refusals.push(diagnostic);
+        }
+    }
+
+    /// This cannot or must not be done, whatever the kernel says.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        let origin = self.origin();
+        self.report(refusal.at(origin));
+    }
+
+    /// The reader should know this.
+    pub fn warn(&mut self, refusal: Refusal) {
+        let origin = self.origin();
+        self.plan.warnings.push(refusal.at(origin).warning());
+    }
+
+    /// A slot for a descriptor.
+    pub fn slot(&mut self) -> Slot {
+        self.plan.slots += 1;
+        self.plan.slots - 1
+    }
+
+    /// What a path of the recipe means at this point: before the pivot, a
+    /// relative one starts in the recipe's folder; after it, at the new root.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        match (path.strip_prefix("~"), &self.host().caller.home) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ if self.has_pivoted => Path::new("/").join(path),
+            _ => normal(&self.folder.join(path)),
+        }
+    }
+
+    /// What a path of the recipe means as a source: always in the old tree.
+    pub fn source_path(&self, path: &Path) -> PathBuf {
+        match (path.strip_prefix("~"), &self.host().caller.home) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => normal(&self.folder.join(path)),
+        }
+    }
+
+    /// Whether a path lies in the folder of the recipe, links followed.
+    pub fn is_in_folder(&self, path: &Path) -> bool {
+        let real = |path: &Path| match self.is_live {
+            true => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+            false => path.to_owned(),
+        };
+        real(path).starts_with(real(&self.folder))
+    }
+
+    /// Whether a path leads to something that the recipe itself has made.
+    pub fn is_own(&self, path: &Path) -> bool {
+        self.model.walk(path).is_ok_and(|found| {
+            let (filesystem, _) = self.model.mounts.within(&found.at);
+            !matches!(self.model.mounts.filesystem(filesystem).filesystem, Filesystem::Host(_))
+        })
+    }
+
+    /// Looks at a path and all above it, where a fact must not stay unknown.
+    pub fn learn(&mut self, path: &Path) {
+        if !self.is_live {
+            return;
+        }
+        let host = Rc::make_mut(&mut self.model.host);
+        for part in path.ancestors() {
+            if !host.paths.contains_key(part) {
+                host.paths.insert(part.to_owned(), Host::look_at(part));
+            }
+        }
+        self.plan.start.host = Rc::clone(&self.model.host);
+    }
+
+    /// Whether a path leads to a directory that earlier layers have put there.
+    pub fn is_made(&self, path: &Path) -> bool {
+        self.model.walk(path).is_ok_and(|found| found.thing.is_directory() == Some(true))
+    }
+
+    /// Goes on as if there were a directory, after a refusal that says there is none.
+    pub fn presume_directory(&mut self, path: &Path) {
+        let root = self.model.mounts.root_position();
+        self.model.presume_directory(&root, path);
+    }
+
+    /// The subordinate ids of whom the sandbox belongs to, asking if need be.
+    pub fn subordinate_ids(&self) -> SubordinateIds {
+        let host = self.host();
+        match &host.subordinate {
+            Some(known) => known.clone(),
+            None if self.is_live => host.subordinate_ids(),
+            None => SubordinateIds::default(),
+        }
+    }
+
+    /// What stands at a path of the host, looking if need be and possible.
+    pub fn look_at(&self, path: &Path) -> Option<PathFact> {
+        match self.host().paths.get(path) {
+            Some(fact) => Some(fact.clone()),
+            None => self.is_live.then(|| Host::look_at(path)),
+        }
+    }
+
+    /// Holds sources that layers after the pivot name, before the old tree goes.
+    pub fn hold_sources(&mut self, sources: &[(yaml::Path, PathBuf)]) {
+        for (origin, path) in sources {
+            let slot = self.slot();
+            let layer = std::mem::replace(&mut self.layer, origin.clone());
+            let from = KernelPath::new(self.source_path(path));
+            self.step(HoldSource { from, slot });
+            self.layer = layer;
+            self.held.push((origin.clone(), slot));
+        }
+    }
+
+    /// Binds a source, which was held if the root has changed since.
+    pub fn bind(&mut self, from: &Path, to: PathBuf, read_only: bool) {
+        let path = KernelPath::new(self.source_path(from));
+        let origin = self.layer.key("from");
+        let held = self.held.iter().find(|(at, _)| *at == origin);
+        let from = match held {
+            Some(&(_, slot)) => Source::Slot(slot, path),
+            None => Source::Path(path),
+        };
+        self.step(Bind { from, to: KernelPath::new(to), read_only });
+    }
+
+    /// The root is another from now on; the old one may be kept for a while.
+    pub fn pivoted(&mut self, old: Option<PathBuf>) {
+        self.has_pivoted = true;
+        // A pivot that cannot work keeps nothing that would have to go.
+        let works = !matches!(self.plan.steps.last(), Some(Step { answer: Answer::No(_), .. }));
+        self.old_root = old.filter(|_| works).map(|old| (old, self.layer.key("old")));
+    }
+
+    /// Whether the root has changed.
+    pub fn has_pivoted(&self) -> bool {
+        self.has_pivoted
+    }
+
+    /// The old root that is still there, to be taken away.
+    pub fn take_old_root(&mut self) -> Option<(PathBuf, yaml::Path)> {
+        self.old_root.take()
+    }
+
+    /// The plan, with the namespaces merged that may be made at once.
+    pub fn finish(mut self) -> Plan {
+        self.plan.end = self.model;
+        merge::merge(&mut self.plan);
+        self.plan
+    }
+}
+
+/// A path without `.`, as the kernel would walk it; `..` stays, for the sake of links.
+fn normal(path: &Path) -> PathBuf {
+    path.components().collect()
+}
