@@ -115,7 +115,7 @@ impl Operation for MountImage {
                 "image::needs_root",
                 format!("only root can mount the {kind} image {file}"),
             )
-            .why("the kernel trusts the bytes of an image no more than who mounts it")
+            .why("the kernel reads the raw bytes of a filesystem for nobody else")
             .help("run it through `sudo`, or take a directory as `lower`");
         }
         match (fault.call, fault.errno) {
