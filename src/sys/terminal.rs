@@ -1,8 +1,16 @@
 //! Who may read the keyboard: `tcsetpgrp(3)`, `credentials(7)`.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::{errno::Errno, unistd::Pid};
+
+/// The controlling terminal of the session, if it has one (`tty(4)`).
+pub fn controlling() -> Option<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOCTTY;
+    // SAFETY: the path is a literal.
+    let fd = Errno::result(unsafe { libc::open(c"/dev/tty".as_ptr(), flags) }).ok()?;
+    Some(super::descriptor::own(libc::c_long::from(fd)))
+}
 
 /// Whether the caller's process group is in the foreground of this terminal.
 pub fn is_foreground(terminal: BorrowedFd) -> bool {
