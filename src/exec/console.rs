@@ -6,11 +6,14 @@
 //! the command asks: the kernel stops who reads in the background.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use crate::sys::{descriptor, process, terminal};
+use crate::sys::{
+    descriptor, process,
+    terminal::{self, Modes},
+};
 
 /// The terminal of the session, and what becomes of it.
 pub(super) struct Console {
@@ -21,6 +24,8 @@ pub(super) struct Console {
     /// The command's process group, once it is known.
     command: Cell<Option<i32>>,
     is_lent: Cell<bool>,
+    /// As they were before the command could change them.
+    modes: OnceCell<Modes>,
 }
 
 impl Console {
@@ -36,6 +41,7 @@ impl Console {
             is_mute: command_is_pid_1,
             command: Cell::new(None),
             is_lent: Cell::new(false),
+            modes: OnceCell::new(),
         }
     }
 
@@ -46,6 +52,7 @@ impl Console {
     /// The terminal that the command is to take before it begins.
     pub(super) fn lend_at_once(&self) -> Option<BorrowedFd<'_>> {
         let terminal = self.at_hand().filter(|_| self.is_eager)?;
+        self.keep_modes(terminal);
         self.is_lent.set(true);
         Some(terminal)
     }
@@ -96,10 +103,20 @@ impl Console {
         terminal::take(terminal).ok().map(|()| group)
     }
 
+    /// Takes the terminal back from a command that could not put it in order.
+    pub(super) fn restore(&self) {
+        if self.take_back().is_some()
+            && let (Some(terminal), Some(modes)) = (&self.terminal, self.modes.get())
+        {
+            let _ = terminal::set_modes(terminal.as_fd(), modes);
+        }
+    }
+
     fn lend_to(&self, group: i32) -> bool {
         let Some(terminal) = self.at_hand() else {
             return false;
         };
+        self.keep_modes(terminal);
         let is_lent = terminal::give(terminal, group).is_ok();
         self.is_lent.set(is_lent);
         is_lent
@@ -109,5 +126,13 @@ impl Console {
     fn at_hand(&self) -> Option<BorrowedFd<'_>> {
         let terminal = self.terminal.as_ref()?.as_fd();
         terminal::is_foreground(terminal).then_some(terminal)
+    }
+
+    fn keep_modes(&self, terminal: BorrowedFd) {
+        if self.modes.get().is_none()
+            && let Ok(modes) = terminal::modes(terminal)
+        {
+            let _ = self.modes.set(modes);
+        }
     }
 }

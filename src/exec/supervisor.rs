@@ -66,7 +66,10 @@ impl Supervisor<'_> {
         while !progress.is_silent {
             self.listen(&mut progress);
         }
-        self.console.take_back();
+        match change {
+            Change::Exited(0..=128) => drop(self.console.take_back()),
+            _ => self.console.restore(),
+        }
         match progress.refused {
             Some((step, fault, evidence)) => Outcome::Refused {
                 step,
