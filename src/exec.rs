@@ -7,7 +7,7 @@
 
 use std::{
     cell::OnceCell,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
 };
 
 use crate::{
@@ -19,11 +19,12 @@ use crate::{
         mount,
         namespace::{self, Side},
         process::Change,
-        signal, socket, terminal,
+        signal, socket,
     },
 };
 
 mod child;
+mod console;
 mod init;
 mod supervisor;
 mod turn;
@@ -73,7 +74,8 @@ fn attempt(plan: &Plan) -> Result<Outcome, Errno> {
     let before = signal::hold()?;
     // Made before the child, so that no early end is missed.
     let signals = signal::descriptor()?;
-    let foreground = foreground();
+    let console = console::Console::open(plan.end.is_init);
+    let front = console.lend_at_once();
     let flags = plan.birth.iter().fold(0, |flags, kind| flags | kind.flag());
     let forked = match flags {
         0 => namespace::fork(),
@@ -85,7 +87,17 @@ fn attempt(plan: &Plan) -> Result<Outcome, Errno> {
     match side {
         Side::Child => {
             drop(ours);
-            child::play(plan, &child::Birth { proc, slots: &slots, before, foreground }, theirs)
+            child::play(
+                plan,
+                &child::Birth {
+                    proc,
+                    slots: &slots,
+                    before,
+                    has_terminal: console.has_terminal(),
+                    front,
+                },
+                theirs,
+            )
         }
         Side::Parent(pid) => {
             drop(theirs);
@@ -94,7 +106,7 @@ fn attempt(plan: &Plan) -> Result<Outcome, Errno> {
                 pid,
                 proc,
                 slots: &slots,
-                foreground,
+                console: &console,
                 ours,
                 signals,
             }
@@ -103,12 +115,6 @@ fn attempt(plan: &Plan) -> Result<Outcome, Errno> {
             Ok(outcome)
         }
     }
-}
-
-/// The terminal on standard input, if the caller's process group is in front.
-fn foreground() -> Option<BorrowedFd<'static>> {
-    let input = descriptor::standard_input();
-    (terminal::is_terminal(input) && terminal::is_foreground(input)).then_some(input)
 }
 
 /// The host's procfs, for the plans that write to it; a fake one is none.

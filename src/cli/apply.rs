@@ -124,7 +124,7 @@ fn status(change: Change) -> u8 {
     match change {
         Change::Exited(status) => (status & 0xff) as u8,
         Change::Killed(signal) => ((128 + signal) & 0xff) as u8,
-        Change::Stopped | Change::None => COULD_NOT_START,
+        Change::Stopped(_) | Change::None => COULD_NOT_START,
     }
 }
 
@@ -140,7 +140,7 @@ fn lost(change: Change) -> Diagnostic {
     let why = match change {
         Change::Killed(signal) => format!("signal {signal} killed it"),
         Change::Exited(status) => format!("it ended with status {status}"),
-        Change::Stopped | Change::None => "nothing more is known".to_owned(),
+        Change::Stopped(_) | Change::None => "nothing more is known".to_owned(),
     };
     Refusal::new("sandbox::lost", "the sandbox ended before its command began")
         .why(why)

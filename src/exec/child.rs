@@ -34,12 +34,25 @@ pub(super) struct Birth<'a> {
     pub proc: Option<BorrowedFd<'a>>,
     pub slots: &'a [OnceCell<OwnedFd>],
     pub before: signal::Before,
-    pub foreground: Option<BorrowedFd<'a>>,
+    /// Whether it stays in the session of the caller
+    pub has_terminal: bool,
+    /// The terminal that the command is to have
+    pub front: Option<BorrowedFd<'a>>,
 }
 
 /// Takes the child's steps, up to the last, which is the command.
 pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
-    let child = Child { birth, end: end.as_fd() };
+    // Signals to the caller's job are the supervisor's to pass on.
+    let _ = match birth.has_terminal {
+        true => process::new_group(),
+        false => process::new_session(),
+    };
+    let child = Child {
+        // Init is told to stop, and stops the command; PID 1 is deaf to it.
+        stop: if plan.end.is_init { libc::SIGSTOP } else { libc::SIGTSTP },
+        birth,
+        end: end.as_fd(),
+    };
     let stage = Stage::new(birth.proc, 0, birth.slots, &child);
     if process::die_with_parent().is_err() || socket::is_alone(end.as_fd()) {
         process::exit(GAVE_UP);
@@ -64,6 +77,7 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
 struct Child<'a> {
     birth: &'a Birth<'a>,
     end: BorrowedFd<'a>,
+    stop: i32,
 }
 
 impl Child<'_> {
@@ -96,23 +110,13 @@ impl Child<'_> {
         }
     }
 
-    /// Makes the process an ordinary one again: its own group, the terminal,
-    /// the caller's signals, no descriptor but the first three.
+    /// Makes the process an ordinary one again: the terminal, the caller's
+    /// signals, no descriptor but the first three.
     fn get_ready(&self) -> Result<(), Fault> {
         let prctl = |errno| Call::Prctl.gave(errno);
-        match self.birth.foreground {
-            Some(terminal) => {
-                // The first process of a session leads its group already.
-                let _ = process::new_group();
-                // A terminal that is gone is not worth stopping for.
-                let _ = terminal::take(terminal);
-            }
-            None if terminal::is_terminal(descriptor::standard_input()) => {
-                let _ = process::new_group();
-            }
-            None => {
-                let _ = process::new_session();
-            }
+        if let Some(terminal) = self.birth.front {
+            // A terminal that is gone is not worth stopping for.
+            let _ = terminal::take(terminal);
         }
         // A change of ids took it away.
         process::die_with_parent().map_err(prctl)?;
@@ -132,6 +136,7 @@ impl Child<'_> {
             Side::Parent(pid) => Ok(Some(pid)),
             Side::Child => {
                 process::die_with_parent()?;
+                let _ = process::new_group();
                 Ok(None)
             }
         }
@@ -141,7 +146,7 @@ impl Child<'_> {
 impl Turnings for Child<'_> {
     fn fork(&self) -> Result<(), Errno> {
         match self.go_on_in_child()? {
-            Some(pid) => init::stay(pid, self.end),
+            Some(pid) => init::stay(pid, self.end, self.stop),
             None => Ok(()),
         }
     }
@@ -151,7 +156,7 @@ impl Turnings for Child<'_> {
             Some(pid) => {
                 // Nobody inside may look into init.
                 process::become_undumpable()?;
-                init::stay(pid, self.end)
+                init::stay(pid, self.end, libc::SIGTSTP)
             }
             None => Ok(()),
         }

@@ -14,12 +14,13 @@ use crate::sys::{
 
 use super::turn;
 
-/// Waits for the command, and ends like it.
-pub(super) fn stay(command: i32, end: BorrowedFd) -> ! {
+/// Waits for the command, and ends like it; this signal stops it.
+pub(super) fn stay(command: i32, end: BorrowedFd, stop: i32) -> ! {
     close_all_but(end);
     loop {
         match signal::wait() {
             Some(libc::SIGCHLD) => reap(command, end),
+            Some(libc::SIGTSTP) => pass_on(command, stop),
             Some(signal) => pass_on(command, signal),
             None => {}
         }
@@ -31,8 +32,8 @@ fn reap(command: i32, end: BorrowedFd) {
         match change {
             Change::Exited(status) if pid == command => process::exit(status),
             Change::Killed(signal) if pid == command => process::exit(128 + signal),
-            Change::Stopped if pid == command => {
-                let _ = turn::stopped(end);
+            Change::Stopped(signal) if pid == command => {
+                let _ = turn::stopped(end, signal);
             }
             Change::None => return,
             _ => {}
@@ -40,13 +41,23 @@ fn reap(command: i32, end: BorrowedFd) {
     }
 }
 
-/// Stopping and going on are for the whole group of the command.
+/// What comes from a keyboard, a window or a job control shell is for the
+/// whole group of the command, as it would be without us; the rest is for the
+/// command itself.
 pub(super) fn pass_on(command: i32, signal: i32) {
-    let to = match signal {
-        libc::SIGTSTP | libc::SIGCONT => -command,
-        _ => command,
-    };
-    let _ = process::send(to, signal);
+    let is_for_group = matches!(
+        signal,
+        libc::SIGINT
+            | libc::SIGQUIT
+            | libc::SIGTSTP
+            | libc::SIGSTOP
+            | libc::SIGCONT
+            | libc::SIGWINCH
+    );
+    // Until it has come to make its group, the command is alone.
+    if !is_for_group || process::send(-command, signal).is_err() {
+        let _ = process::send(command, signal);
+    }
 }
 
 /// What the steps held open is not for a process that stays.

@@ -14,12 +14,14 @@ use crate::{
     sys::{
         Call, Errno, Fault,
         process::{self, Change},
-        signal, terminal,
+        signal::{self, Along},
     },
 };
 
 use super::{
-    Outcome, init,
+    Outcome,
+    console::Console,
+    init,
     turn::{self, Message},
 };
 
@@ -29,7 +31,7 @@ pub(super) struct Supervisor<'a> {
     pub pid: i32,
     pub proc: Option<BorrowedFd<'a>>,
     pub slots: &'a [OnceCell<OwnedFd>],
-    pub foreground: Option<BorrowedFd<'a>>,
+    pub console: &'a Console,
     pub ours: OwnedFd,
     pub signals: SignalFd,
 }
@@ -39,6 +41,7 @@ pub(super) struct Supervisor<'a> {
 struct Progress {
     is_ready: bool,
     is_silent: bool,
+    is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
 }
 
@@ -48,21 +51,25 @@ impl Supervisor<'_> {
         let mut progress = Progress::default();
         let change = loop {
             let socket = (!progress.is_silent).then_some(&self.ours);
-            match signal::poll_two(&self.signals, socket) {
+            match signal::poll_two(&self.signals, socket, self.console.time_to_look()) {
                 Ok((_, true)) => self.listen(&mut progress),
                 Ok((true, _)) => {
                     if let Some(change) = self.heed_signals() {
                         break change;
                     }
                 }
-                _ => {}
+                _ => self.console.lend_again(None),
             }
         };
+        progress.is_over = true;
         // What was said last is still in the socket.
         while !progress.is_silent {
             self.listen(&mut progress);
         }
-        self.take_terminal_back();
+        match change {
+            Change::Exited(0..=128) => drop(self.console.take_back()),
+            _ => self.console.restore(),
+        }
         match progress.refused {
             Some((step, fault, evidence)) => Outcome::Refused { step, fault, evidence },
             None if progress.is_ready => Outcome::Ended(change),
@@ -81,9 +88,12 @@ impl Supervisor<'_> {
             Message::Fault(step, fault, evidence) => {
                 progress.refused.get_or_insert((step, fault, evidence));
             }
-            Message::Ready => progress.is_ready = true,
-            Message::Stopped => self.stop_too(),
-            Message::Mount(..) => {}
+            Message::Ready(command) => {
+                progress.is_ready = true;
+                self.console.meet(command);
+            }
+            Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
+            Message::Stopped(_) | Message::Mount(..) => {}
             Message::End => progress.is_silent = true,
         }
     }
@@ -119,14 +129,9 @@ impl Supervisor<'_> {
                         return Some(end);
                     }
                 }
-                libc::SIGCONT => self.go_on(),
-                libc::SIGTSTP => {
-                    init::pass_on(self.pid, signal);
-                    self.stop_too();
-                }
-                libc::SIGTTIN | libc::SIGTTOU => self.stop_too(),
-                // The kernel tells the group in the foreground itself.
-                libc::SIGWINCH => {}
+                libc::SIGCONT => self.go_on(None),
+                libc::SIGTTIN | libc::SIGTTOU if self.console.is_lent() => self.share(),
+                libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.stop_command(),
                 _ => init::pass_on(self.pid, signal),
             }
         }
@@ -136,8 +141,8 @@ impl Supervisor<'_> {
     fn heed_child(&self) -> Option<Change> {
         match process::poll_child(self.pid) {
             Ok(Change::None) => None,
-            Ok(Change::Stopped) => {
-                self.stop_too();
+            Ok(Change::Stopped(signal)) => {
+                self.stop_too(signal);
                 None
             }
             Ok(end) => Some(end),
@@ -145,29 +150,54 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The command was stopped: so the shell around gets its terminal back,
-    /// and sees its job stopped. Both go on together.
-    fn stop_too(&self) {
-        let group = self.foreground.and_then(|terminal| terminal::foreground(terminal).ok());
-        self.take_terminal_back();
-        let _ = process::send(process::own_pid(), libc::SIGSTOP);
-        // Here it goes on: the shell has put this process in front again, or not.
-        if let (Some(terminal), Some(group)) = (self.foreground, group)
-            && terminal::is_foreground(terminal)
-        {
-            let _ = terminal::give(terminal, group);
-        }
-        self.go_on();
+    /// Stops the command; this process stops when the command does.
+    fn stop_command(&self) {
+        let is_deaf = self.plan.end.is_init || !self.console.has_terminal();
+        // To PID 1, and to who leads a session, the gentle signal means nothing.
+        let signal = match self.console.command() == Some(self.pid) && is_deaf {
+            true => libc::SIGSTOP,
+            false => libc::SIGTSTP,
+        };
+        init::pass_on(self.pid, signal);
     }
 
-    fn go_on(&self) {
+    /// A neighbour in the pipeline was stopped for want of the terminal.
+    fn share(&self) {
+        self.console.take_back();
+        let _ = signal::continue_group();
+    }
+
+    /// This signal stopped the command: so the shell around gets its terminal
+    /// back, and sees its job stopped. Both go on together.
+    fn stop_too(&self, signal: i32) {
+        let wants_terminal = matches!(signal, libc::SIGTTIN | libc::SIGTTOU);
+        if wants_terminal && self.console.lend() {
+            init::pass_on(self.pid, libc::SIGCONT);
+            return;
+        }
+        let last = self.console.take_back();
+        // A script that waits for us, and our neighbours, stop as well.
+        let along = match self.console.has_terminal() {
+            true => Along::Group,
+            false => Along::Alone,
+        };
+        match signal::stop(along) {
+            // The shell has put the job in front again, or not.
+            Ok(true) => self.go_on(last),
+            // Nobody is there to continue a job, so there are no jobs.
+            _ if signal == libc::SIGTSTP => self.go_on(last),
+            _ if wants_terminal => {
+                init::pass_on(self.pid, libc::SIGHUP);
+                init::pass_on(self.pid, libc::SIGCONT);
+            }
+            // Who stopped the command itself will continue it.
+            _ => {}
+        }
+    }
+
+    fn go_on(&self, last: Option<i32>) {
+        self.console.lend_again(last);
         init::pass_on(self.pid, libc::SIGCONT);
-    }
-
-    fn take_terminal_back(&self) {
-        if let Some(terminal) = self.foreground {
-            let _ = terminal::take(terminal);
-        }
     }
 
     fn kill(&self) {

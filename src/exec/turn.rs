@@ -22,10 +22,10 @@ pub(super) enum Message {
     Mount(usize, Option<OwnedFd>),
     /// This step failed
     Fault(usize, Fault, Evidence),
-    /// The command is executed now
-    Ready,
-    /// The command was stopped by its terminal
-    Stopped,
+    /// The command is executed now, by the process that says so
+    Ready(Option<i32>),
+    /// This signal stopped the command
+    Stopped(i32),
     /// Nobody is there any more
     End,
 }
@@ -51,9 +51,9 @@ pub(super) fn ready(to: BorrowedFd) -> Result<(), Errno> {
     socket::send(to, &head(READY, 0, 0, 0), None)
 }
 
-/// Says that the command was stopped.
-pub(super) fn stopped(to: BorrowedFd) -> Result<(), Errno> {
-    socket::send(to, &head(STOPPED, 0, 0, 0), None)
+/// Says which signal stopped the command.
+pub(super) fn stopped(to: BorrowedFd, signal: i32) -> Result<(), Errno> {
+    socket::send(to, &head(STOPPED, 0, 0, signal), None)
 }
 
 /// Reports a fault, with what only the failing process can know.
@@ -86,8 +86,8 @@ pub(super) fn next(from: BorrowedFd) -> Message {
     match (length, head.first()) {
         (12.., Some(&TURN)) => Message::Turn(step, sender),
         (12.., Some(&MOUNT)) => Message::Mount(step, fd),
-        (12.., Some(&READY)) => Message::Ready,
-        (12.., Some(&STOPPED)) => Message::Stopped,
+        (12.., Some(&READY)) => Message::Ready(sender),
+        (12.., Some(&STOPPED)) => Message::Stopped(number(8) as i32),
         (12.., Some(&FAULT)) => {
             let call = u16::from_ne_bytes([head[2], head[3]]);
             let errno = Errno::from_raw(number(8) as i32);

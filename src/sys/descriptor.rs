@@ -139,10 +139,16 @@ pub fn close(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
-/// Standard input, which [`fill_standard_streams`] made sure of.
-pub fn standard_input() -> BorrowedFd<'static> {
-    // SAFETY: descriptor 0 stays open for the life of the process.
-    unsafe { BorrowedFd::borrow_raw(0) }
+/// Standard input, output and error, which [`fill_standard_streams`] made sure of.
+pub fn standard_streams() -> [BorrowedFd<'static>; 3] {
+    // SAFETY: the first three descriptors stay open for the life of the process.
+    [0, 1, 2].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Whether this is an end of a pipe.
+pub fn is_pipe(descriptor: BorrowedFd) -> bool {
+    let status = nix::sys::stat::fstat(descriptor);
+    status.is_ok_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFIFO)
 }
 
 /// Puts `/dev/null` where 0, 1 or 2 is closed, so that the first file opened

@@ -95,8 +95,8 @@ pub enum Change {
     Exited(i32),
     /// A signal ended it.
     Killed(i32),
-    /// It was stopped.
-    Stopped,
+    /// A signal stopped it.
+    Stopped(i32),
     /// Nothing to report just now.
     None,
 }
@@ -147,7 +147,7 @@ fn change(status: WaitStatus) -> (i32, Change) {
     match status {
         WaitStatus::Exited(pid, status) => (pid.as_raw(), Change::Exited(status)),
         WaitStatus::Signaled(pid, signal, _) => (pid.as_raw(), Change::Killed(signal as i32)),
-        WaitStatus::Stopped(pid, _) => (pid.as_raw(), Change::Stopped),
+        WaitStatus::Stopped(pid, signal) => (pid.as_raw(), Change::Stopped(signal as i32)),
         _ => (0, Change::None),
     }
 }
@@ -172,6 +172,12 @@ pub fn own_pid() -> i32 {
 /// As `setsid(2)`.
 pub fn new_session() -> Result<(), Errno> {
     nix::unistd::setsid().map(drop)
+}
+
+/// The process group of the parent, if it is to be seen.
+pub fn parent_group() -> Option<i32> {
+    let parent = nix::unistd::getppid();
+    nix::unistd::getpgid(Some(parent)).ok().map(Pid::as_raw)
 }
 
 /// Starts a new process group within the session.

@@ -59,6 +59,55 @@ pub fn descriptor() -> Result<SignalFd, Errno> {
     SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
+/// Who stops with the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along {
+    /// Nobody
+    Alone,
+    /// Its process group, as if the keyboard had stopped it
+    Group,
+}
+
+/// Stops the process as the keyboard would, until somebody continues it; says
+/// whether it was continued. Where nobody could, in an orphaned process group,
+/// the kernel does not stop it (`setpgid(2)`). The signals must be held.
+///
+/// # Errors
+/// As `sigprocmask(2)`.
+pub fn stop(along: Along) -> Result<bool, Errno> {
+    let own = match along {
+        Along::Alone => super::process::own_pid(),
+        Along::Group => 0,
+    };
+    super::process::send(own, libc::SIGTSTP)?;
+    let mut stop = SigSet::empty();
+    stop.add(Signal::SIGTSTP);
+    // Here it stops, and here it goes on.
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&stop), None)?;
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&stop), None)?;
+    Ok(take_continue())
+}
+
+/// Continues the others in the caller's process group.
+///
+/// # Errors
+/// As `kill(2)`.
+pub fn continue_group() -> Result<(), Errno> {
+    super::process::send(0, libc::SIGCONT)?;
+    take_continue();
+    Ok(())
+}
+
+/// Whether a SIGCONT was held, which is then no more.
+fn take_continue() -> bool {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCONT);
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: set and time outlive the call, and no details are asked for.
+    let taken = unsafe { libc::sigtimedwait(set.as_ref(), std::ptr::null_mut(), &raw const now) };
+    taken == libc::SIGCONT
+}
+
 /// The next held signal, waiting for it; `None` when the wait was cut short.
 pub fn wait() -> Option<i32> {
     let set = SigSet::all();
@@ -73,20 +122,26 @@ pub fn next(from: &SignalFd) -> Option<i32> {
     i32::try_from(found.ssi_signo).ok()
 }
 
-/// Waits until one of two descriptors can be read; says which.
+/// Waits until one of two descriptors can be read, or so many milliseconds
+/// have gone by; says which.
 ///
 /// # Errors
 /// As `poll(2)`.
-pub fn poll_two(a: impl AsFd, b: Option<&OwnedFd>) -> Result<(bool, bool), Errno> {
+pub fn poll_two(
+    a: impl AsFd,
+    b: Option<&OwnedFd>,
+    timeout: Option<u16>,
+) -> Result<(bool, bool), Errno> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let readable = |fd: &PollFd| fd.revents().is_some_and(|events| !events.is_empty());
+    let timeout = timeout.map_or(PollTimeout::NONE, PollTimeout::from);
     let first = PollFd::new(a.as_fd(), PollFlags::POLLIN);
     let Some(b) = b else {
         let mut fds = [first];
-        poll(&mut fds, PollTimeout::NONE)?;
-        return Ok((true, false));
+        poll(&mut fds, timeout)?;
+        return Ok((readable(&fds[0]), false));
     };
     let mut fds = [first, PollFd::new(b.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::NONE)?;
+    poll(&mut fds, timeout)?;
     Ok((readable(&fds[0]), readable(&fds[1])))
 }

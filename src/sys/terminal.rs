@@ -1,8 +1,39 @@
-//! Who may read the keyboard: `tcsetpgrp(3)`, `credentials(7)`.
+//! Who may read the keyboard: `tcsetpgrp(3)`, `termios(3)`, `credentials(7)`.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use nix::{errno::Errno, unistd::Pid};
+use nix::{
+    errno::Errno,
+    sys::termios::{SetArg, Termios},
+    unistd::Pid,
+};
+
+/// How a terminal treats what is typed and printed.
+pub struct Modes(Termios);
+
+/// The controlling terminal of the session, if it has one (`tty(4)`).
+pub fn controlling() -> Option<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOCTTY;
+    // SAFETY: the path is a literal.
+    let fd = Errno::result(unsafe { libc::open(c"/dev/tty".as_ptr(), flags) }).ok()?;
+    Some(super::descriptor::own(libc::c_long::from(fd)))
+}
+
+/// The modes of a terminal.
+///
+/// # Errors
+/// As `tcgetattr(3)`.
+pub fn modes(terminal: BorrowedFd) -> Result<Modes, Errno> {
+    nix::sys::termios::tcgetattr(terminal).map(Modes)
+}
+
+/// Gives a terminal its modes, once all that was printed is out.
+///
+/// # Errors
+/// As `tcsetattr(3)`.
+pub fn set_modes(terminal: BorrowedFd, modes: &Modes) -> Result<(), Errno> {
+    nix::sys::termios::tcsetattr(terminal, SetArg::TCSADRAIN, &modes.0)
+}
 
 /// Whether the caller's process group is in the foreground of this terminal.
 pub fn is_foreground(terminal: BorrowedFd) -> bool {
