@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     diagnostic::{Diagnostic, Format, Severity, Style, render},
@@ -134,7 +134,10 @@ fn usage(error: &clap::Error) -> ExitCode {
         let _ =
             writeln!(io::stderr(), "\nhelp: `isorecipe apply {}`", crate::yaml::printable(&recipe));
     }
-    let is_apply = std::env::args_os().nth(1).is_some_and(|word| word == "apply");
+    let is_command = |word: &OsString| {
+        word.to_str().is_some_and(|word| Arguments::command().find_subcommand(word).is_some())
+    };
+    let is_apply = std::env::args_os().skip(1).find(is_command).is_some_and(|word| word == "apply");
     ExitCode::from(if is_apply { COULD_NOT_START } else { WRONG_USAGE })
 }
 

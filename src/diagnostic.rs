@@ -53,6 +53,7 @@ pub struct Refusal {
     observed: Option<Observed>,
     field: Option<&'static str>,
     wants: Option<&'static str>,
+    once: bool,
 }
 
 /// The other place involved. A [`Mistake`] knows it only as a span.
@@ -74,12 +75,18 @@ impl Refusal {
             observed: None,
             field: None,
             wants: None,
+            once: false,
         }
     }
 
     /// `area::condition`
     pub fn code(&self) -> &str {
         &self.code
+    }
+
+    /// What is.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// Says why, at the place.
@@ -104,6 +111,17 @@ impl Refusal {
     pub fn wants(mut self, layer: &'static str) -> Refusal {
         self.wants = Some(layer);
         self
+    }
+
+    /// Whatever else has this code has the same cause.
+    pub fn once(mut self) -> Refusal {
+        self.once = true;
+        self
+    }
+
+    /// Whether one of this code is all there is to say.
+    pub fn is_once(&self) -> bool {
+        self.once
     }
 
     /// The layer that is missing before it.

@@ -5,7 +5,7 @@
 //! and an observed failure come out of the same `explain`, so they read the
 //! same, and the model can be tested against the kernel step by step.
 
-use std::{fmt, os::fd::OwnedFd};
+use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
@@ -41,7 +41,7 @@ pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
-pub use stage::{Evidence, Stage, Turnings};
+pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use uts::{SetDomainname, SetHostname};
 
 /// One thing the kernel can be told.
@@ -154,9 +154,6 @@ impl Op {
         }
     }
 }
-
-/// Descriptors kept between two steps.
-pub type Slots = [std::cell::OnceCell<OwnedFd>];
 
 /// A fault whose cause nobody knows: the step, the call, the errno, no more.
 fn unexplained(operation: &dyn Operation, fault: Fault) -> Refusal {

@@ -63,8 +63,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The namespaces that the child is born into
     pub birth: Vec<Namespace>,
-    /// Why it will not work, or must not
+    /// Why the kernel will refuse it
     pub refusals: Vec<Diagnostic>,
+    /// Why it must not be tried at all, whatever the kernel says
+    pub prohibitions: Vec<Diagnostic>,
     /// What reaches out of the sandbox into the host
     pub leaks: Vec<Diagnostic>,
     /// What the reader should know
@@ -93,6 +95,11 @@ impl Plan {
         let before = self.before(step);
         let refusal = origin.op.operation().explain(fault, &before, seen);
         Some(observed(refusal, step, fault).at(origin.origin.clone()))
+    }
+
+    /// Whether nothing speaks against it.
+    pub fn works(&self) -> bool {
+        self.refusals.is_empty() && self.prohibitions.is_empty() && self.leaks.is_empty()
     }
 
     /// The first step that the model is sure to be refused.

@@ -15,6 +15,11 @@ use std::{
     sync::atomic::{AtomicPtr, Ordering::SeqCst},
 };
 
+use nix::{
+    sys::wait::{WaitStatus, waitpid},
+    unistd::Pid,
+};
+
 use isorecipe::{
     exec::{self, Outcome},
     host::Host,
@@ -137,8 +142,8 @@ fn status_of_child(does: impl FnOnce()) -> i32 {
             does();
             process::exit(0)
         }
-        Side::Parent(pid) => match process::wait_for_end(pid) {
-            Ok(Change::Exited(status)) => status,
+        Side::Parent(pid) => match waitpid(Pid::from_raw(pid), None) {
+            Ok(WaitStatus::Exited(_, status)) => status,
             other => panic!("{other:?}"),
         },
     }

@@ -282,3 +282,81 @@ fn loop_devices() -> String {
     let output = std::process::Command::new("losetup").arg("-a").output().expect("losetup");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+#[test]
+fn a_command_that_a_real_time_signal_ends_is_seen_to_end() {
+    let desk = Desk::of(Who::ordinary());
+    desk.write(
+        "init.yaml",
+        "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n",
+    );
+    for recipe in ["init.yaml", "step1.yaml"] {
+        let ran = desk.run(&["apply", recipe, "--", "bash", "-c", "kill -34 $$"]);
+        assert_eq!(ran.code(), 128 + 34, "{recipe}: {}", ran.err());
+    }
+}
+
+#[test]
+fn a_directory_is_not_made_on_the_host() {
+    let desk = Desk::of(Who::ordinary());
+    desk.make_dir("root");
+    std::os::unix::fs::symlink(desk.folder(), desk.path("root/way-out")).expect("a link");
+    for (before, path) in [
+        ("", "made"),
+        ("", "root/../made"),
+        ("  - bind: {from: root, to: /mnt}\n", "/mnt/made"),
+        ("  - bind: {from: root, to: /mnt}\n", "/mnt/way-out/made"),
+    ] {
+        desk.write(
+            "dir.yaml",
+            &format!("isorecipe: 1\nlayers:\n  - user: {{map: root}}\n  - mount\n{before}  - dir: {path}\n"),
+        );
+        let ran = desk.run(&["apply", "dir.yaml", "--", "true"]);
+        assert_eq!(ran.code(), 125, "{path}");
+        assert!(ran.err().contains("error[dir::host]"), "{path}: {}", ran.err());
+        assert!(!desk.path("made").exists() && !desk.path("root/made").exists(), "{path}");
+    }
+}
+
+#[test]
+fn a_recipe_does_not_write_outside_its_folder_unasked() {
+    let desk = Desk::of(Who::ordinary());
+    for (layers, code) in [
+        ("  - bind: {from: /etc, to: /mnt}\n", "bind::writable_outside"),
+        ("  - bind: {from: x/../../../../etc, to: /mnt}\n", "bind::writable_outside"),
+        (
+            "  - overlay: {lower: /usr/bin, upper: ../up, work: ../wk, at: at, create: true}\n",
+            "overlay::writes_outside",
+        ),
+    ] {
+        desk.write(
+            "out.yaml",
+            &format!("isorecipe: 1\nlayers:\n  - user: {{map: root}}\n  - mount\n{layers}"),
+        );
+        // `--unchecked` lets the kernel speak; it allows nothing.
+        for words in [
+            &["apply", "out.yaml", "--", "true"][..],
+            &["apply", "--unchecked", "out.yaml", "--", "true"],
+        ] {
+            let ran = desk.run(words);
+            assert_eq!(ran.code(), 125, "{layers}");
+            assert!(ran.err().contains(&format!("error[{code}]")), "{layers}: {}", ran.err());
+        }
+    }
+}
+
+#[test]
+fn groups_can_be_denied_whatever_the_map() {
+    let desk = Desk::of(Who::ordinary());
+    desk.write("deny.yaml", "isorecipe: 1\nlayers:\n  - user: {map: none, setgroups: deny}\n");
+    let ran = desk.run(&["apply", "deny.yaml", "--", "cat", "/proc/self/setgroups"]).succeeds();
+    assert_eq!(ran.out(), "deny\n");
+}
+
+#[test]
+fn wrong_usage_of_apply_does_not_look_like_the_commands_own_status() {
+    let desk = Desk::of(Who::ordinary());
+    assert_eq!(desk.run(&["apply", "--bogus", "step1.yaml"]).code(), 125);
+    assert_eq!(desk.run(&["--plain", "apply", "--bogus", "step1.yaml"]).code(), 125);
+    assert_eq!(desk.run(&["plan", "--bogus", "step1.yaml"]).code(), 2);
+}

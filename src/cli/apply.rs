@@ -27,18 +27,25 @@ Try:
   isorecipe apply recipes/step3.yaml                      a shell; leave it with `exit`
   isorecipe apply --unchecked recipes/step2-no-uts.yaml   let the kernel refuse it")]
 pub(super) struct Apply {
-    /// Try even what the plan knows to fail, and explain what the kernel says
-    #[arg(long)]
-    unchecked: bool,
-    /// Let a recipe change the host (its hostname, its mounts)
-    #[arg(long)]
-    allow_host_changes: bool,
+    #[command(flatten)]
+    permissions: Permissions,
     /// The recipe: a file, or `-` for standard input
     #[arg(value_name = "RECIPE")]
     recipe: RecipePath,
     /// What to run instead of the recipe's own command
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
+}
+
+/// What the caller allows although it looks wrong
+#[derive(clap::Args)]
+struct Permissions {
+    /// Try even what the plan knows to fail, and explain what the kernel says
+    #[arg(long)]
+    unchecked: bool,
+    /// Let a recipe change the host (its hostname, its mounts)
+    #[arg(long)]
+    allow_host_changes: bool,
 }
 
 impl Apply {
@@ -48,24 +55,33 @@ impl Apply {
         };
         let run = Run { command: self.command, environment: environment(), is_live: true };
         let mut plan = recipe.plan(Rc::new(Host::at_hand()), &run);
-        let mut problems = std::mem::take(&mut plan.warnings);
-        let is_stopped = !self.unchecked && !plan.refusals.is_empty()
-            || !self.allow_host_changes && !plan.leaks.is_empty();
-        if !self.unchecked {
-            problems.append(&mut plan.refusals.clone());
-        }
-        let leaks = plan.leaks.drain(..);
-        problems.extend(leaks.map(|leak| match self.allow_host_changes {
-            true => leak.warning(),
-            false => leak,
-        }));
-        output.complain(&located(&document, problems));
-        if is_stopped {
+        output.complain(&located(&document, self.permissions.problems(&plan)));
+        if self.permissions.forbid(&plan) {
             return stopped_status(&plan);
         }
         let outcome = exec::run(&mut plan);
         Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output }
             .report(outcome)
+    }
+}
+
+impl Permissions {
+    fn forbid(&self, plan: &Plan) -> bool {
+        !plan.prohibitions.is_empty()
+            || !self.unchecked && !plan.refusals.is_empty()
+            || !self.allow_host_changes && !plan.leaks.is_empty()
+    }
+
+    /// What is to be said before anything happens. `--unchecked` lets the
+    /// kernel say what it refuses; it lifts no prohibition.
+    fn problems(&self, plan: &Plan) -> Vec<Diagnostic> {
+        let refusals = plan.refusals.iter().filter(|_| !self.unchecked).cloned();
+        let leaks = plan.leaks.iter().cloned().map(|leak| match self.allow_host_changes {
+            true => leak.warning(),
+            false => leak,
+        });
+        let prohibitions = plan.prohibitions.iter().cloned();
+        refusals.chain(prohibitions).chain(leaks).chain(plan.warnings.iter().cloned()).collect()
     }
 }
 
@@ -114,7 +130,13 @@ impl Ending<'_> {
 /// A command that cannot be found is the only refusal with a status of its own.
 fn stopped_status(plan: &Plan) -> u8 {
     match plan.refusals.as_slice() {
-        [only] if only.code() == "command::not_found" => 127,
+        [only]
+            if only.code() == "command::not_found"
+                && plan.prohibitions.is_empty()
+                && plan.leaks.is_empty() =>
+        {
+            127
+        }
         _ => COULD_NOT_START,
     }
 }

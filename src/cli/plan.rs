@@ -63,17 +63,17 @@ impl Plan {
         let code = print(&printed);
         output.has_printed.set(true);
         let problems = problems(&document, &plan);
-        let fails = !plan.refusals.is_empty() || !plan.leaks.is_empty();
         if !output.json {
             output.complain(&problems);
         }
-        if fails { PROBLEM_FOUND } else { code }
+        if plan.works() { code } else { PROBLEM_FOUND }
     }
 }
 
 /// All there is to say about a plan, with its places.
 pub(super) fn problems(document: &Document, plan: &crate::plan::Plan) -> Vec<Diagnostic> {
-    let all = plan.refusals.iter().chain(&plan.leaks).chain(&plan.warnings);
+    let against = plan.refusals.iter().chain(&plan.prohibitions).chain(&plan.leaks);
+    let all = against.chain(&plan.warnings);
     located(document, all.cloned().collect())
 }
 

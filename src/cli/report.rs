@@ -88,7 +88,7 @@ impl Report {
             recipe: name.to_owned(),
             name: recipe.name.clone(),
             about: recipe.about.clone(),
-            works: plan.refusals.is_empty() && plan.leaks.is_empty(),
+            works: plan.works(),
             steps: plan
                 .steps
                 .iter()

@@ -27,7 +27,7 @@ use super::{
 
 /// What a child exits with when it could not become the command: the
 /// supervisor knows why, and nobody else sees it.
-const GAVE_UP: i32 = 125;
+pub(super) const GAVE_UP: i32 = 125;
 
 /// What the child is given on its way.
 pub(super) struct Birth<'a> {
@@ -127,8 +127,8 @@ impl Child<'_> {
         if turn::ready(self.end).is_err() {
             process::exit(GAVE_UP);
         }
-        signal::default_sigpipe().map_err(prctl)?;
-        signal::release(&self.birth.before).map_err(prctl)
+        signal::default_sigpipe().map_err(|errno| Call::Sigaction.gave(errno))?;
+        signal::release(&self.birth.before).map_err(|errno| Call::Sigprocmask.gave(errno))
     }
 
     fn go_on_in_child(&self) -> Result<Option<i32>, Errno> {

@@ -7,12 +7,12 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::sys::{
-    descriptor,
+    Errno, descriptor,
     process::{self, Change},
     signal,
 };
 
-use super::turn;
+use super::{child::GAVE_UP, turn};
 
 /// Waits for the command, and ends like it; this signal stops it.
 pub(super) fn stay(command: i32, end: BorrowedFd, stop: i32) -> ! {
@@ -28,7 +28,13 @@ pub(super) fn stay(command: i32, end: BorrowedFd, stop: i32) -> ! {
 }
 
 fn reap(command: i32, end: BorrowedFd) {
-    while let Ok((pid, change)) = process::poll_any_child() {
+    loop {
+        let (pid, change) = match process::poll_any_child() {
+            Ok(found) => found,
+            // Nobody is left to wait for: the command went unseen.
+            Err(Errno::ECHILD) => process::exit(GAVE_UP),
+            Err(_) => return,
+        };
         match change {
             Change::Exited(status) if pid == command => process::exit(status),
             Change::Killed(signal) if pid == command => process::exit(128 + signal),

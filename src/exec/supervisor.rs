@@ -207,9 +207,7 @@ impl Supervisor<'_> {
 
 fn evidence(stage: &Stage) -> Evidence {
     let (log, length) = stage.log();
-    let words = String::from_utf8_lossy(log.get(..length).unwrap_or_default());
-    let line = words.lines().next().unwrap_or_default();
-    Evidence { log: line.strip_prefix("e ").unwrap_or(line).to_owned(), filtered: false }
+    Evidence::from_log(log.get(..length).unwrap_or_default(), false)
 }
 
 /// The supervisor forks once, and no step asks it to.

@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::{
-    ops::{Evidence, Stage},
+    ops::{Evidence, LOG_LENGTH, Stage},
     sys::{
         Call, Errno, Fault,
         socket::{self, Received},
@@ -11,7 +11,9 @@ use crate::{
 };
 
 /// The longest message: a head of numbers, and the kernel's own words.
-const LENGTH: usize = 12 + 256;
+const LENGTH: usize = HEAD + LOG_LENGTH;
+/// Kind, a flag, a call, a number, an errno.
+const HEAD: usize = 12;
 
 /// One message.
 #[derive(Debug)]
@@ -77,41 +79,34 @@ pub(super) fn next(from: BorrowedFd) -> Message {
     let Ok(Received { length, fd, sender }) = socket::receive(from, &mut message) else {
         return Message::End;
     };
-    let (head, log) = message.split_at(12);
+    let (head, log) = message.split_at(HEAD);
     let number = |at: usize| -> u32 {
         let bytes = head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
         bytes.map_or(0, u32::from_ne_bytes)
     };
     let step = number(4) as usize;
     match (length, head.first()) {
-        (12.., Some(&TURN)) => Message::Turn(step, sender),
-        (12.., Some(&MOUNT)) => Message::Mount(step, fd),
-        (12.., Some(&READY)) => Message::Ready(sender),
-        (12.., Some(&STOPPED)) => Message::Stopped(number(8) as i32),
-        (12.., Some(&FAULT)) => {
+        (HEAD.., Some(&TURN)) => Message::Turn(step, sender),
+        (HEAD.., Some(&MOUNT)) => Message::Mount(step, fd),
+        (HEAD.., Some(&READY)) => Message::Ready(sender),
+        (HEAD.., Some(&STOPPED)) => Message::Stopped(number(8) as i32),
+        (HEAD.., Some(&FAULT)) => {
             let call = u16::from_ne_bytes([head[2], head[3]]);
             let errno = Errno::from_raw(number(8) as i32);
             let Some(call) = Call::from_number(call) else {
                 return Message::End;
             };
-            let words = log.get(..length - 12).unwrap_or_default();
-            let evidence = Evidence { log: words_of(words), filtered: head[1] != 0 };
+            let words = log.get(..length.saturating_sub(HEAD)).unwrap_or_default();
+            // Only a fault has words, and only the supervisor is told of one.
+            let evidence = Evidence::from_log(words, head[1] != 0);
             Message::Fault(step, Fault { call, errno }, evidence)
         }
         _ => Message::End,
     }
 }
 
-/// The kernel's `e overlay: words` without its own prefix. Only the supervisor
-/// asks for them; a message to the child has none, and nothing is allocated.
-fn words_of(log: &[u8]) -> String {
-    let text = String::from_utf8_lossy(log);
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("e ").unwrap_or(line).trim().to_owned()
-}
-
-fn head(kind: u8, step: usize, call: u16, errno: i32) -> [u8; 12] {
-    let mut head = [0; 12];
+fn head(kind: u8, step: usize, call: u16, errno: i32) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
     head[0] = kind;
     head[2..4].copy_from_slice(&call.to_ne_bytes());
     head[4..8].copy_from_slice(&(step as u32).to_ne_bytes());

@@ -28,7 +28,7 @@ pub(super) fn at_hand() -> Host {
         caller: Caller {
             uid,
             gid: nix::unistd::getegid().as_raw(),
-            groups: None,
+            groups: groups(),
             name: None,
             capabilities: sys::capability::effective().unwrap_or(0),
             home: std::env::var_os("HOME").map(PathBuf::from),
@@ -45,9 +45,6 @@ pub(super) fn at_hand() -> Host {
 pub(super) fn everything() -> Host {
     let mut host = at_hand();
     host.kernel = read("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned());
-    host.caller.groups = nix::unistd::getgroups()
-        .ok()
-        .map(|groups| groups.into_iter().map(|group| group.as_raw()).collect());
     host.caller.name = name_of(host.caller.uid);
     host.initial_user_namespace = is_initial_user_namespace();
     host.namespace_limits = namespace_limits();
@@ -105,6 +102,11 @@ fn image_kind(path: &Path) -> Option<ImageKind> {
     } else {
         None
     }
+}
+
+fn groups() -> Option<Vec<u32>> {
+    let groups = nix::unistd::getgroups().ok()?;
+    Some(groups.into_iter().map(|group| group.as_raw()).collect())
 }
 
 /// In the first user namespace every id is itself (`user_namespaces(7)`).

@@ -36,6 +36,9 @@ pub struct Overlay {
     /// Make `upper`, `work` and `at` where they are missing.
     #[serde(default)]
     pub create: bool,
+    /// Changes may go to an `upper` outside the folder of the recipe.
+    #[serde(default)]
+    pub write: bool,
 }
 
 /// A read-only layer.
@@ -129,7 +132,38 @@ impl Overlay {
             Some(place) => to.path(place.as_path()),
             None => at.join(otherwise),
         };
-        Changes { upper: or(&self.upper, "upper", to), work: or(&self.work, "work", to) }
+        let changes =
+            Changes { upper: or(&self.upper, "upper", to), work: or(&self.work, "work", to) };
+        self.check_writing(to, at, &changes);
+        changes
+    }
+}
+
+impl Overlay {
+    /// A recipe from somewhere else must not change the host's files quietly.
+    fn check_writing(&self, to: &mut Planner, at: &Path, changes: &Changes) {
+        if self.write {
+            return;
+        }
+        let given = [("upper", &self.upper, &changes.upper), ("work", &self.work, &changes.work)];
+        let given = given.into_iter().filter(|(_, given, _)| given.is_some());
+        let is_missing = to.look_at(at) == Some(PathFact::Missing);
+        let made = (self.create && is_missing).then_some(("at", at));
+        let all = given.map(|(field, _, path)| (field, path.as_path())).chain(made);
+        for (field, path) in all {
+            if to.has_pivoted() || to.is_own(path) || to.is_in_folder(path) {
+                continue;
+            }
+            let shown = path.display();
+            to.at(field).refuse(
+                Refusal::new(
+                    "overlay::writes_outside",
+                    format!("the overlay would write to {shown} on the host"),
+                )
+                .why("it lies outside the folder of the recipe")
+                .help("add `write: true` if that is what you want"),
+            );
+        }
     }
 }
 

@@ -135,6 +135,10 @@ impl Plan for User {
         }
         let own = Own::of(to);
         to.step(NewNamespace(Namespace::User));
+        let asks_to_deny = self.setgroups == Some(Setgroups::Deny);
+        if asks_to_deny && matches!(self.map.0, Map::None | Map::Auto) {
+            to.at("setgroups").step(DenySetgroups);
+        }
         match &self.map.0 {
             Map::None => {}
             Map::Root => self.map_itself(to, own, (0, 0)),

@@ -86,20 +86,65 @@ impl Mounts {
 
     /// Whether a procfs is among the attached mounts.
     pub fn has_proc(&self, host: &Host) -> bool {
-        self.table.values().any(|mount| self.is_proc(mount, host))
+        self.attached().any(|(_, mount)| self.is_proc(mount, host))
     }
 
     /// Whether one of the attached mounts is a whole procfs with nothing locked
     /// over its parts (`mnt_already_visible()`); `None`: nobody told.
     pub fn has_full_proc(&self, host: &Host) -> Option<bool> {
-        if self.table.values().any(|mount| mount.opaque) {
-            return None;
-        }
-        Some(self.table.iter().any(|(&id, mount)| {
-            self.is_proc(mount, host)
+        let mut is_sure = true;
+        for (id, mount) in self.attached() {
+            if mount.opaque {
+                return None;
+            }
+            // A locked read-only flag would be missing on a fresh one.
+            let is_whole = self.is_proc(mount, host)
                 && mount.root.as_os_str().is_empty()
-                && !self.children(id).any(|(_, over)| over.locked)
-        }))
+                && !(mount.read_only && mount.locked);
+            if !is_whole {
+                continue;
+            }
+            match self.is_uncovered(id) {
+                Some(true) => return Some(true),
+                Some(false) => {}
+                None => is_sure = false,
+            }
+        }
+        is_sure.then_some(false)
+    }
+
+    /// Whether nothing locked stands over a part of this procfs that could
+    /// hide something; over a directory that is always empty, it hides nothing.
+    fn is_uncovered(&self, proc: MountId) -> Option<bool> {
+        let mut is_sure = true;
+        for (_, over) in self.children(proc).filter(|(_, over)| over.locked) {
+            let Some(on) = &over.on else { continue };
+            match on.path.to_str() {
+                Some("sys/fs/binfmt_misc") => {}
+                // There are more such directories, and kernels differ.
+                Some(path) if path.starts_with("sys/fs/") || path.starts_with("fs/") => {
+                    is_sure = false;
+                }
+                _ => return Some(false),
+            }
+        }
+        is_sure.then_some(true)
+    }
+
+    /// The mounts of the namespace: all that stand on what the root stands on.
+    fn attached(&self) -> impl Iterator<Item = (MountId, &Mount)> {
+        let top = self.top_of(self.root);
+        self.table
+            .iter()
+            .map(|(&id, mount)| (id, mount))
+            .filter(move |&(id, _)| self.top_of(id) == top)
+    }
+
+    fn top_of(&self, mut id: MountId) -> MountId {
+        while let Some(on) = self.table.get(&id).and_then(|mount| mount.on.as_ref()) {
+            id = on.mount;
+        }
+        id
     }
 
     fn is_proc(&self, mount: &Mount, host: &Host) -> bool {

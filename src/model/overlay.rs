@@ -58,6 +58,13 @@ impl Model {
         if !self.may_use_own_scratch() {
             return Err(OverlayTrouble::Unmapped);
         }
+        if all().any(|found| self.mounts.mount(found.at.mount).unbindable != Some(false)) {
+            return Err(OverlayTrouble::Unknown);
+        }
+        // `upper` is cloned as the lower layers are.
+        if self.mounts.has_locked_below(&upper.at) != Some(false) {
+            return Err(OverlayTrouble::Unknown);
+        }
         for (index, found) in lower.iter().enumerate() {
             match self.mounts.has_locked_below(&found.at) {
                 Some(true) => return Err(OverlayTrouble::MountsBelow(index)),

@@ -107,7 +107,7 @@ impl Model {
         if self.host.unprivileged_userns_clone == Some(false) && !self.process_is_root() {
             return Err(Errno::EPERM);
         }
-        if current.level >= DEEPEST || self.limit(Namespace::User) == Some(0) {
+        if current.level > DEEPEST || self.limit(Namespace::User) == Some(0) {
             return Err(Errno::ENOSPC);
         }
         if process.chrooted == Some(true) {

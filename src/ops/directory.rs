@@ -23,6 +23,9 @@ use crate::{
 
 use super::{Evidence, Operation, Stage, place, unexplained, yes};
 
+/// Permission bits of what is missing above a directory, as `mkdir -p` has them.
+const PARENT_MODE: u32 = 0o755;
+
 /// A directory with all that is missing above it; one that is there stays as it is.
 pub struct MakeDirectory {
     base: Option<KernelPath>,
@@ -167,8 +170,10 @@ impl Operation for MakeDirectory {
         let Ok((_, missing)) = self.walk(model) else {
             return self.presume(model);
         };
-        let owner = Owner { uid: model.process.uid, gid: model.process.gid, mode: self.mode };
-        for at in missing {
+        let last = missing.len();
+        for (index, at) in missing.into_iter().enumerate() {
+            let mode = if index + 1 == last { self.mode } else { PARENT_MODE };
+            let owner = Owner { uid: model.process.uid, gid: model.process.gid, mode };
             let (filesystem, path) = model.mounts.within(&at);
             if let Some(instance) = model.mounts.filesystem_mut(filesystem) {
                 instance.removed.remove(&path);
@@ -182,9 +187,11 @@ impl Operation for MakeDirectory {
         let start = self.base.as_ref().map_or(c"/", KernelPath::as_c_str);
         let root = descriptor::open_directory(None, start, Walk::Free).map_err(open)?;
         let mut here: Option<OwnedFd> = None;
-        for name in &self.names {
+        for (index, name) in self.names.iter().enumerate() {
             let at = here.as_ref().map_or(root.as_fd(), OwnedFd::as_fd);
-            match directory::make(at, name, self.mode) {
+            let is_last = index + 1 == self.names.len();
+            let mode = if is_last { self.mode } else { PARENT_MODE };
+            match directory::make(at, name, mode) {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(Call::Mkdir.gave(errno)),
             }
@@ -271,8 +278,14 @@ impl RemoveDirectory {
         let no = |errno| Answer::No(Call::Rmdir.gave(errno));
         let root = model.mounts.root_position();
         let (parent, name) = model.walk_to_parent(&root, self.path.as_path()).map_err(no)?;
-        model.child(&parent, name).map_err(no)?;
-        model.may_change(&parent).map_err(|objection| objection.to(Call::Rmdir))
+        let found = model.child(&parent, name).map_err(no)?;
+        model.may_change(&parent).map_err(|objection| objection.to(Call::Rmdir))?;
+        let (filesystem, path) = model.mounts.within(&found.at);
+        // What else there may be in a directory that was there before, nobody told.
+        match model.mounts.filesystem(filesystem).made.contains_key(&path) {
+            true => Ok(()),
+            false => Err(Answer::KernelDecides),
+        }
     }
 }
 

@@ -114,13 +114,17 @@ impl Operation for HelperMap {
         for line in &self.lines {
             command.args([line.inside, line.outside, line.count].map(|number| number.to_string()));
         }
-        let status = command.output().map_err(|error| {
+        let ended = command.output().map_err(|error| {
             Call::Helper.gave(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
         })?;
-        if status.status.success() { Ok(()) } else { Err(Call::Helper.gave(Errno::EPERM)) }
+        if ended.status.success() {
+            return Ok(());
+        }
+        stage.keep_words(&ended.stderr);
+        Err(Call::Helper.gave(Errno::EPERM))
     }
 
-    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
+    fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {
         let helper = self.ids.helper();
         if fault.errno == Errno::ENOENT {
             return Refusal::new("map::helper_missing", format!("`{helper}` is not installed"))
@@ -135,10 +139,13 @@ impl Operation for HelperMap {
         if self.is_allowed(before) == Some(false) {
             return self.not_allowed(before);
         }
-        Refusal::new("map::helper_refused", format!("`{helper}` could not write the map"))
-            .why("it has lost its set-user-ID bit, or runs where that does nothing")
-            .help(format!(
-                "`ls -l $(command -v {helper})` should show `-rwsr-xr-x`; reinstall the package"
-            ))
+        let refusal =
+            Refusal::new("map::helper_refused", format!("`{helper}` did not write the map"));
+        let help =
+            format!("see `{helper}(1)`; `ls -l $(command -v {helper})` should show `-rwsr-xr-x`");
+        match seen.log.is_empty() {
+            true => refusal.why("it did not say why").help(help),
+            false => refusal.why(format!("it says: {}", seen.log)).help(help),
+        }
     }
 }

@@ -16,6 +16,9 @@ use super::{
     unexplained, yes,
 };
 
+/// The kernel takes a map in one write, smaller than a page.
+const LONGEST_MAP: usize = 4096;
+
 /// Who writes the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
@@ -79,6 +82,9 @@ impl WriteMap {
         let namespace = model.own_user();
         if namespace.is_presumed {
             return Ok(());
+        }
+        if self.text.len() >= LONGEST_MAP {
+            return no(Errno::EINVAL);
         }
         if !self.ids.of(namespace).is_empty() {
             return no(Errno::EPERM);
@@ -186,6 +192,14 @@ impl Operation for WriteMap {
             return Refusal::new("map::not_a_range", format!("`{line}` is no range of ids"))
                 .why("it has no id in it, or goes beyond the last, 4294967294")
                 .help("write how many ids there are: `count: 1`");
+        }
+        if self.text.len() >= LONGEST_MAP {
+            return Refusal::new(
+                "map::too_long",
+                format!("this map has {} ranges", self.lines.len()),
+            )
+            .why("the kernel takes no more than fit a page of memory")
+            .help("join ranges that follow each other");
         }
         if overlapping(&self.lines).is_some() {
             return overlap(&self.lines);

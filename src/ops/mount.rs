@@ -209,9 +209,11 @@ impl fmt::Display for SetPropagation {
 
 impl Operation for SetPropagation {
     fn answer(&self, model: &Model) -> Answer {
-        match model.may_mount() {
-            true => Answer::Yes,
-            false => Answer::No(Call::Mount.gave(Errno::EPERM)),
+        match (model.may_mount(), model.process.chrooted) {
+            (false, _) => Answer::No(Call::Mount.gave(Errno::EPERM)),
+            // `/` has to be a mount.
+            (true, Some(true)) => Answer::No(Call::Mount.gave(Errno::EINVAL)),
+            (true, _) => Answer::Yes,
         }
     }
 
@@ -224,7 +226,17 @@ impl Operation for SetPropagation {
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
-        place::not_allowed(before).unwrap_or_else(|| unexplained(self, fault))
+        if let Some(refusal) = place::not_allowed(before) {
+            return refusal;
+        }
+        match (fault.errno, before.process.chrooted) {
+            (Errno::EINVAL, Some(true)) => {
+                Refusal::new("mount::chrooted", "propagation cannot be set inside a chroot")
+                    .why("isorecipe was started in a root directory that is no mount")
+                    .help("start isorecipe outside the chroot")
+            }
+            _ => unexplained(self, fault),
+        }
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {

@@ -10,6 +10,9 @@ use crate::{
 
 use super::{Evidence, Need, Operation, Stage, unexplained};
 
+/// User namespaces nest this deep (`user_namespaces(7)`).
+const DEEPEST: u32 = 32;
+
 /// A namespace of this kind, for the process itself (`Pid`: for its next child).
 pub struct NewNamespace(pub Namespace);
 
@@ -48,6 +51,7 @@ impl Operation for NewNamespace {
         }
         match (self.0, fault.errno) {
             (Namespace::User, Errno::EPERM) => user_refused(self, fault, before),
+            (Namespace::User, Errno::ENOSPC) if before.own_user().level > DEEPEST => too_deep(),
             (kind, Errno::ENOSPC) => limit_reached(kind),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
             _ => unexplained(self, fault),
@@ -83,6 +87,12 @@ fn user_refused(operation: &NewNamespace, fault: Fault, before: &Model) -> Refus
     unexplained(operation, fault)
 }
 
+fn too_deep() -> Refusal {
+    Refusal::new("user::too_deep", "user namespaces nest no deeper")
+        .why(format!("it would be number {} below the host's", DEEPEST + 2))
+        .help("take some `user` layers out")
+}
+
 fn limit_reached(kind: Namespace) -> Refusal {
     let knob = format!("user.max_{}_namespaces", kind.link());
     Refusal::new("namespace::limit", format!("there can be no more {} namespaces", noun(kind)))
@@ -96,6 +106,7 @@ fn needs_user(kind: Namespace) -> Refusal {
         .why("no user namespace yet")
         .help("put a `user` layer before it")
         .wants("user")
+        .once()
 }
 
 fn noun(kind: Namespace) -> &'static str {

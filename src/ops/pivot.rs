@@ -59,13 +59,15 @@ impl PivotRoot {
         {
             return Err(Answer::KernelDecides);
         }
-        if model.process.chrooted == Some(true) {
-            return Err(Answer::No(Call::PivotRoot.gave(Errno::EINVAL)));
-        }
         model.mounts.may_pivot_to(&new.at).map_err(|errno| match errno {
             Some(errno) => Answer::No(Call::PivotRoot.gave(errno)),
             None => Answer::KernelDecides,
-        })
+        })?;
+        // The root itself has to be a mount.
+        match model.process.chrooted {
+            Some(true) => Err(Answer::No(Call::PivotRoot.gave(Errno::EINVAL))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -131,7 +133,7 @@ impl Operation for PivotRoot {
             .map(|old| descriptor::open_directory(Some(new.as_fd()), old.as_c_str(), Walk::InRoot));
         let old = old.transpose().map_err(open)?;
         let old_root = descriptor::open_directory(None, c"/", Walk::Free).map_err(open)?;
-        directory::enter(new.as_fd()).map_err(|errno| Call::Chdir.gave(errno))?;
+        directory::enter(new.as_fd()).map_err(|errno| Call::Fchdir.gave(errno))?;
         mount::pivot_to_current_directory().map_err(|errno| Call::PivotRoot.gave(errno))?;
         match old {
             Some(old) => mount::attach(old_root.as_fd(), old.as_fd())
@@ -179,14 +181,6 @@ impl PivotRoot {
     /// pivot_root's conditions one by one, in the kernel's order.
     fn explain_einval(&self, fault: Fault, before: &Model) -> Refusal {
         let shown = self.new.as_path().display();
-        if before.process.chrooted == Some(true) {
-            return Refusal::new(
-                "pivot_root::chrooted",
-                "the root cannot be changed inside a chroot",
-            )
-            .why("isorecipe was started in a root directory that is no mount")
-            .help("start isorecipe outside the chroot");
-        }
         let Ok(new) = self.find_new(before) else {
             return unexplained(self, fault);
         };
@@ -201,6 +195,14 @@ impl PivotRoot {
             )
             .why("the kernel changes the root only where nobody else would notice")
             .help("`mount: {propagation: private}`");
+        }
+        if before.process.chrooted == Some(true) {
+            return Refusal::new(
+                "pivot_root::chrooted",
+                "the root cannot be changed inside a chroot",
+            )
+            .why("isorecipe was started in a root directory that is no mount")
+            .help("start isorecipe outside the chroot");
         }
         if !new.at.path.as_os_str().is_empty() {
             return Refusal::new(

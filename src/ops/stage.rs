@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The longest kernel message that is kept.
-const LOG_LENGTH: usize = 256;
+pub const LOG_LENGTH: usize = 256;
 
 /// How a process becomes two, which only the executor can do.
 pub trait Turnings {
@@ -99,6 +99,14 @@ impl<'a> Stage<'a> {
         self.log.set((buffer, length));
     }
 
+    /// Keeps what a helper has to say about its refusal.
+    pub fn keep_words(&self, words: &[u8]) {
+        let mut buffer = [0; LOG_LENGTH];
+        let length = words.len().min(LOG_LENGTH);
+        buffer[..length].copy_from_slice(&words[..length]);
+        self.log.set((buffer, length));
+    }
+
     /// The kept words, and how many bytes of them count.
     pub fn log(&self) -> ([u8; LOG_LENGTH], usize) {
         self.log.get()
@@ -139,6 +147,16 @@ pub struct Evidence {
     pub log: String,
     /// A seccomp filter answers in the kernel's place
     pub filtered: bool,
+}
+
+impl Evidence {
+    /// Reads the kernel's own words: the first line, without the mark that
+    /// says how bad it is (`e overlay: …`).
+    pub fn from_log(log: &[u8], filtered: bool) -> Self {
+        let text = String::from_utf8_lossy(log);
+        let line = text.lines().next().unwrap_or_default();
+        Self { log: line.strip_prefix("e ").unwrap_or(line).trim().to_owned(), filtered }
+    }
 }
 
 #[cfg(test)]

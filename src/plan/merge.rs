@@ -15,7 +15,7 @@ use super::{Plan, Step};
 /// Lets the child be born into as many of its namespaces as may be.
 pub(super) fn merge(plan: &mut Plan) {
     // A plan that will not work is run, if at all, exactly as it is written.
-    if !plan.refusals.is_empty() || plan.first_no().is_some() {
+    if !plan.works() || plan.first_no().is_some() {
         return;
     }
     for wanted in [everything(&plan.steps), up_to_the_first_effect(&plan.steps)] {

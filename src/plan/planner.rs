@@ -3,12 +3,12 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     rc::Rc,
 };
 
 use crate::{
-    diagnostic::{Diagnostic, Refusal},
+    diagnostic::Refusal,
     host::{Host, PathFact, SubordinateIds},
     model::{Answer, Filesystem, Model, Slot},
     ops::{Bind, Evidence, HoldSource, Op, Source},
@@ -30,7 +30,7 @@ pub struct Planner {
     has_pivoted: bool,
     old_root: Option<(PathBuf, yaml::Path)>,
     held: Vec<(yaml::Path, Slot)>,
-    known_codes: BTreeSet<String>,
+    said: BTreeSet<(String, String)>,
 }
 
 impl Planner {
@@ -44,6 +44,7 @@ impl Planner {
             steps: Vec::new(),
             birth: Vec::new(),
             refusals: Vec::new(),
+            prohibitions: Vec::new(),
             leaks: Vec::new(),
             warnings: Vec::new(),
             start: model.clone(),
@@ -61,7 +62,7 @@ impl Planner {
             has_pivoted: false,
             old_root: None,
             held: Vec::new(),
-            known_codes: BTreeSet::new(),
+            said: BTreeSet::new(),
         }
     }
 
@@ -117,10 +118,12 @@ impl Planner {
         if let Answer::No(fault) = answer {
             let refusal = operation.explain(fault, &self.model, &Evidence::default());
             let refusal = self.point_at_late_layer(refusal);
-            self.report(observed(refusal, number, fault).at(origin.clone()));
+            if self.is_new(&refusal) {
+                self.plan.refusals.push(observed(refusal, number, fault).at(origin.clone()));
+            }
         }
         if let Some(leak) = operation.leak(&self.model)
-            && self.known_codes.insert(leak.code().to_owned())
+            && self.is_new(&leak)
         {
             self.plan.leaks.push(leak.at(origin.clone()));
         }
@@ -145,16 +148,18 @@ impl Planner {
     }
 
     /// The same cause is reported once, at its first place.
-    fn report(&mut self, diagnostic: Diagnostic) {
-        if self.known_codes.insert(diagnostic.code().to_owned()) {
-            self.plan.refusals.push(diagnostic);
-        }
+    fn is_new(&mut self, refusal: &Refusal) -> bool {
+        // Of some causes one is all: with it mended, the others are gone.
+        let message = if refusal.is_once() { "" } else { refusal.message() };
+        self.said.insert((refusal.code().to_owned(), message.to_owned()))
     }
 
-    /// This cannot or must not be done, whatever the kernel says.
+    /// This must not be done, or cannot be, whatever the kernel says.
     pub fn refuse(&mut self, refusal: Refusal) {
         let origin = self.origin();
-        self.report(refusal.at(origin));
+        if self.is_new(&refusal) {
+            self.plan.prohibitions.push(refusal.at(origin));
+        }
     }
 
     /// The reader should know this.
@@ -189,11 +194,13 @@ impl Planner {
 
     /// Whether a path lies in the folder of the recipe, links followed.
     pub fn is_in_folder(&self, path: &Path) -> bool {
-        let real = |path: &Path| match self.is_live {
-            true => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
-            false => path.to_owned(),
-        };
-        real(path).starts_with(real(&self.folder))
+        if !self.is_live {
+            return !has_parent_component(path) && path.starts_with(&self.folder);
+        }
+        match (real(path), self.folder.canonicalize()) {
+            (Some(path), Ok(folder)) => path.starts_with(folder),
+            _ => false,
+        }
     }
 
     /// Whether a path leads to something that the recipe itself has made.
@@ -204,16 +211,24 @@ impl Planner {
         })
     }
 
-    /// Looks at a path and all above it, where a fact must not stay unknown.
+    /// Looks at whatever a walk along this path asks for, where a fact must not
+    /// stay unknown.
     pub fn learn(&mut self, path: &Path) {
         if !self.is_live {
             return;
         }
-        let host = Rc::make_mut(&mut self.model.host);
-        for part in path.ancestors() {
-            if !host.paths.contains_key(part) {
-                host.paths.insert(part.to_owned(), Host::look_at(part));
+        loop {
+            self.model.take_asked();
+            let _ = self.model.walk(path);
+            let asked = self.model.take_asked();
+            if asked.is_empty() {
+                break;
             }
+            let host = Rc::make_mut(&mut self.model.host);
+            host.paths.extend(asked.into_iter().map(|path| {
+                let fact = Host::look_at(&path);
+                (path, fact)
+            }));
         }
         self.plan.start.host = Rc::clone(&self.model.host);
     }
@@ -275,7 +290,9 @@ impl Planner {
     pub fn pivoted(&mut self, old: Option<PathBuf>) {
         self.has_pivoted = true;
         // A pivot that cannot work keeps nothing that would have to go.
-        let works = !matches!(self.plan.steps.last(), Some(Step { answer: Answer::No(_), .. }));
+        let here = |step: &&Step| step.origin.segments().starts_with(self.layer.segments());
+        let mut own = self.plan.steps.iter().rev().take_while(here);
+        let works = !own.any(|step| matches!(step.answer, Answer::No(_)));
         self.old_root = old.filter(|_| works).map(|old| (old, self.layer.key("old")));
     }
 
@@ -295,6 +312,20 @@ impl Planner {
         merge::merge(&mut self.plan);
         self.plan
     }
+}
+
+/// A path with its links followed, as far as it exists; what is to be made
+/// below must not lead up again.
+fn real(path: &Path) -> Option<PathBuf> {
+    if let Ok(path) = path.canonicalize() {
+        return Some(path);
+    }
+    let (above, name) = (path.parent()?, path.file_name()?);
+    (!has_parent_component(path)).then(|| real(above).map(|above| above.join(name)))?
+}
+
+fn has_parent_component(path: &Path) -> bool {
+    path.components().any(|component| component == Component::ParentDir)
 }
 
 /// A path without `.`, as the kernel would walk it; `..` stays, for the sake of links.

@@ -2,11 +2,7 @@
 
 use std::ffi::CStr;
 
-use nix::{
-    errno::Errno,
-    sys::wait::{Id, WaitPidFlag, WaitStatus},
-    unistd::Pid,
-};
+use nix::{errno::Errno, unistd::Pid};
 
 /// A program's arguments or environment, laid out for `execve` before the fork.
 pub struct Vector {
@@ -106,8 +102,7 @@ pub enum Change {
 /// # Errors
 /// As `waitpid(2)`.
 pub fn poll_child(pid: i32) -> Result<Change, Errno> {
-    let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
-    nix::sys::wait::waitpid(Pid::from_raw(pid), Some(flags)).map(|status| change(status).1)
+    wait(pid).map(|(_, change)| change)
 }
 
 /// The next change of any child, without waiting, and whose it is.
@@ -115,41 +110,24 @@ pub fn poll_child(pid: i32) -> Result<Change, Errno> {
 /// # Errors
 /// As `waitpid(2)`.
 pub fn poll_any_child() -> Result<(i32, Change), Errno> {
-    let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
-    nix::sys::wait::waitpid(None, Some(flags)).map(change)
+    wait(-1)
 }
 
-/// Waits for the end of a child.
-///
-/// # Errors
-/// As `waitpid(2)`.
-pub fn wait_for_end(pid: i32) -> Result<Change, Errno> {
-    loop {
-        match nix::sys::wait::waitpid(Pid::from_raw(pid), None) {
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-            Ok(status) => return Ok(change(status).1),
-        }
-    }
-}
-
-/// Waits until a child has ended, and leaves it unreaped: its PID stays its own.
-///
-/// # Errors
-/// As `waitid(2)`.
-pub fn has_ended(pid: i32) -> Result<bool, Errno> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    let status = nix::sys::wait::waitid(Id::Pid(Pid::from_raw(pid)), flags)?;
-    Ok(status != WaitStatus::StillAlive)
-}
-
-fn change(status: WaitStatus) -> (i32, Change) {
-    match status {
-        WaitStatus::Exited(pid, status) => (pid.as_raw(), Change::Exited(status)),
-        WaitStatus::Signaled(pid, signal, _) => (pid.as_raw(), Change::Killed(signal as i32)),
-        WaitStatus::Stopped(pid, signal) => (pid.as_raw(), Change::Stopped(signal as i32)),
-        _ => (0, Change::None),
-    }
+/// By hand: a real-time signal has no name, and must end nobody's waiting.
+fn wait(pid: i32) -> Result<(i32, Change), Errno> {
+    let mut status = 0;
+    // SAFETY: the status outlives the call.
+    let found = Errno::result(unsafe {
+        libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::WUNTRACED)
+    })?;
+    let change = match status {
+        _ if found == 0 => Change::None,
+        status if libc::WIFEXITED(status) => Change::Exited(libc::WEXITSTATUS(status)),
+        status if libc::WIFSIGNALED(status) => Change::Killed(libc::WTERMSIG(status)),
+        status if libc::WIFSTOPPED(status) => Change::Stopped(libc::WSTOPSIG(status)),
+        _ => Change::None,
+    };
+    Ok((found, change))
 }
 
 /// Sends a signal to a process (or, negative, to a process group).
