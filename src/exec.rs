@@ -129,7 +129,7 @@ fn open_proc(plan: &Plan) -> Option<OwnedFd> {
     descriptor::open_directory(None, c"/proc", Walk::Free).ok().filter(|proc| mount::is_proc(proc))
 }
 
-/// Whether the next step that is not taken at birth is this actor's.
-fn is_next(plan: &Plan, step: usize, actor: Actor) -> bool {
+/// Whether this step is this actor's.
+fn is_taken_by(plan: &Plan, step: usize, actor: Actor) -> bool {
     plan.steps.get(step).is_some_and(|step| step.by == actor)
 }

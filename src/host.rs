@@ -1,8 +1,9 @@
 //! Facts about the machine and the caller, as data.
 //!
-//! Planning reads a [`Host`] and never the kernel, so a plan can be replayed
-//! for a machine that is not here: `isorecipe host > host.json`, then
-//! `isorecipe plan --host host.json`.
+//! Planning reads a [`Host`], so a plan can be replayed for a machine that is
+//! not here: `isorecipe host > host.json`, then `isorecipe plan --host
+//! host.json`. Only where the host planned for is this machine may a layer have
+//! a path looked at that nobody has told of ([`crate::plan::Planner::look_at`]).
 //!
 //! **Invariant:** a fact is known or unknown, and the unknown never refuses
 //! (`None` below is "unknown", not "absent").

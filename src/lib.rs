@@ -38,8 +38,8 @@
 //!
 //! # Plan a recipe
 //!
-//! Planning is pure: it reads a recipe and the facts of a host, and asks the
-//! kernel nothing.
+//! Planning reads a recipe and the facts of a host, and changes nothing. For a
+//! recorded host it asks the machine it runs on nothing either.
 //!
 //! ```
 //! use std::{path::Path, rc::Rc};

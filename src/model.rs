@@ -134,8 +134,6 @@ pub struct Process {
     pub chrooted: Option<bool>,
     /// Its current directory, where known
     pub directory: Option<PathBuf>,
-    /// Whether it may write its own `/proc` files (`PR_SET_DUMPABLE`)
-    pub dumpable: bool,
     /// Whether `execve` can give it nothing
     pub no_new_privs: bool,
 }
@@ -196,7 +194,6 @@ impl Model {
             capabilities: caller.capabilities,
             chrooted: host.chrooted,
             directory: caller.directory.clone(),
-            dumpable: true,
             no_new_privs: false,
         };
         let of_host = Owned { owner: UserId::HOST, own: false };

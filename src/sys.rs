@@ -1,8 +1,9 @@
 //! The kernel's calls, one thin function each: the only room with `unsafe`.
 //!
-//! Nothing here allocates, prints or decides; an error stays the number the
-//! kernel gave. That is what lets the forked child use every one of them
-//! between `fork` and `execve` (`signal-safety(7)`).
+//! No call here allocates or prints; an error stays the number the kernel
+//! gave. That is what lets the forked child use every one of them between
+//! `fork` and `execve` (`signal-safety(7)`). What has to be laid out for them
+//! beforehand (`KernelPath`, `process::Vector`) allocates when it is made.
 //!
 //! **Invariant:** no other room contains `unsafe` (held by `tests/house.rs`).
 #![allow(unsafe_code)]

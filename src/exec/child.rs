@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    init, is_next,
+    init, is_taken_by,
     turn::{self, Message},
 };
 
@@ -91,7 +91,7 @@ impl Child<'_> {
     /// Lets the supervisor take its steps. The first of them speaks for all
     /// that follow directly.
     fn wait_for_supervisor(&self, plan: &Plan, step: usize, stage: &Stage) {
-        if step > 0 && is_next(plan, step - 1, Actor::Supervisor) {
+        if step > 0 && is_taken_by(plan, step - 1, Actor::Supervisor) {
             return;
         }
         if turn::pass(self.end, step).is_err() {

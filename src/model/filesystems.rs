@@ -8,7 +8,7 @@ use std::{
 
 use crate::host::{Host, HostMount, Owner};
 
-use super::{FilesystemId, Mount, MountId, Mounts, UserId, mounts::join};
+use super::{FilesystemId, Mount, MountId, Mounts, UserId};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,19 +69,6 @@ impl Mounts {
     /// The filesystem of this id, to be changed.
     pub fn filesystem_mut(&mut self, id: FilesystemId) -> Option<&mut Instance> {
         self.filesystems.get_mut(&id)
-    }
-
-    /// The path on the host of what stands at `path` in a filesystem, where it
-    /// is the host's.
-    pub fn on_host(&self, filesystem: FilesystemId, path: &Path) -> Option<PathBuf> {
-        match &self.filesystem(filesystem).filesystem {
-            Filesystem::Host(base) => Some(join(base, path)),
-            Filesystem::Overlay { layers } => layers
-                .iter()
-                .filter_map(|(layer, root)| self.on_host(*layer, &join(root, path)))
-                .find(|path| path.exists()),
-            _ => None,
-        }
     }
 
     /// Whether a procfs is among the attached mounts.

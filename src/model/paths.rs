@@ -281,6 +281,27 @@ impl Model {
         }
     }
 
+    /// The path on the host of what stands at a place, where it is the host's.
+    pub fn on_host(&self, found: &Found) -> Option<PathBuf> {
+        let (filesystem, path) = self.mounts.within(&found.at);
+        self.host_path(filesystem, &path)
+    }
+
+    fn host_path(&self, id: FilesystemId, path: &Path) -> Option<PathBuf> {
+        match &self.mounts.filesystem(id).filesystem {
+            Filesystem::Host(base) => Some(join(base, path)),
+            Filesystem::Overlay { layers } => {
+                let within = |(layer, root): &(FilesystemId, PathBuf)| (*layer, join(root, path));
+                let mut places = layers.iter().map(within);
+                let (layer, path) = places.find(|(layer, path)| {
+                    !matches!(self.thing_in(*layer, path), None | Some(Thing::Unknown))
+                })?;
+                self.host_path(layer, &path)
+            }
+            _ => None,
+        }
+    }
+
     fn thing_on_host(&self, path: &Path) -> Option<Thing> {
         let Some(fact) = self.host.paths.get(path) else {
             self.asked.borrow_mut().insert(path.to_owned());

@@ -4,8 +4,9 @@
 use std::{
     ffi::{CString, OsStr, OsString},
     fmt,
+    io::Read,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use crate::{
@@ -295,7 +296,8 @@ fn is_directory(path: &KernelPath, before: &Model) -> bool {
 /// A program that is there and still not found: its loader is not.
 fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
     let shown = path.display();
-    let loader = on_host(path, before).as_deref().and_then(interpreter);
+    let found = before.walk(path).ok().and_then(|found| before.on_host(&found));
+    let loader = found.as_deref().and_then(interpreter);
     let refusal = Refusal::new(
         "command::no_loader",
         format!("{shown} is there, but what has to load it is not"),
@@ -310,16 +312,13 @@ fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
     }
 }
 
-/// Where a file of the sandbox is on the host, as far as known.
-fn on_host(path: &Path, before: &Model) -> Option<PathBuf> {
-    let found = before.walk(path).ok()?;
-    let (filesystem, within) = before.mounts.within(&found.at);
-    before.mounts.on_host(filesystem, &within)
-}
+/// As much of a program as names its loader; the rest may be large.
+const FIRST_PART: u64 = 1 << 20;
 
 /// The loader an ELF file names, or the interpreter of a script.
 fn interpreter(path: &Path) -> Option<String> {
-    let bytes = std::fs::read(path).ok()?;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(FIRST_PART).read_to_end(&mut bytes).ok()?;
     if let Some(line) = bytes.strip_prefix(b"#!") {
         let line = line.split(|&byte| byte == b'\n').next()?;
         return Some(String::from_utf8_lossy(line).split_whitespace().next()?.to_owned());
@@ -345,6 +344,8 @@ fn interpreter(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]

@@ -231,7 +231,7 @@ impl Operation for MakeDirectory {
                     .why("a directory on the way is none")
                     .help("name a path whose parents are directories")
             }
-            Errno::EXDEV | Errno::ELOOP => {
+            Errno::EXDEV | Errno::ELOOP if self.base.is_some() => {
                 Refusal::new("dir::leads_out", format!("{shown} leads out of the new root"))
                     .why("a part of it is a symbolic link")
                     .help("name a path without links")

@@ -140,7 +140,7 @@ impl Operation for MountImage {
             )
             .why("files of root in the image would belong to nobody in the sandbox")
             .help("take an ext4, xfs or erofs image, or leave the `user` layer out"),
-            (Call::Fsconfig, _) => Refusal::new(
+            (Call::Fsconfig, Errno::EINVAL | Errno::EIO | Errno::EUCLEAN) => Refusal::new(
                 "image::damaged",
                 format!("the kernel does not accept the {kind} image {file}"),
             )

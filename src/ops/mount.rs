@@ -1,7 +1,4 @@
 //! Mounting, binding, detaching and propagation: `mount_namespaces(7)`.
-//!
-//! Every operation here asks first what needs a privilege, then for its
-//! source, then for its target: the order in which it can be told apart best.
 
 use std::{fmt, path::Path};
 
@@ -172,7 +169,9 @@ impl Operation for MountNew {
             .help(
                 "put `proc` before `pivot_root`, or keep the old root: `pivot_root: {old: .old}`",
             ),
-            (_, Call::MoveMount, Errno::EINVAL) => onto_file(self.at.as_path()),
+            (_, Call::MoveMount, Errno::EINVAL) if is_file(self.at.as_path(), before) => {
+                onto_file(self.at.as_path())
+            }
             _ => unexplained(self, fault),
         }
     }
@@ -184,6 +183,10 @@ impl Operation for MountNew {
     fn needs(&self, before: &Model) -> Option<Need> {
         Some(Need::admin(before.mounts.owner, "the mount namespace"))
     }
+}
+
+fn is_file(at: &Path, before: &Model) -> bool {
+    before.walk(at).is_ok_and(|found| found.thing.is_directory() == Some(false))
 }
 
 fn onto_file(at: &Path) -> Refusal {

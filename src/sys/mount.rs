@@ -82,7 +82,7 @@ impl Configuration {
         self.configure(FSCONFIG_SET_FD, key.as_ptr(), ptr::null(), place.as_raw_fd())
     }
 
-    /// Makes the filesystem as configured, and a detached mount of it.
+    /// Makes the filesystem as configured.
     ///
     /// # Errors
     /// As the filesystem says; see [`Configuration::log`].
