@@ -214,6 +214,11 @@ impl Model {
         }
     }
 
+    /// Remembers paths whose facts are still wanted.
+    pub fn ask(&self, paths: BTreeSet<PathBuf>) {
+        self.asked.borrow_mut().extend(paths);
+    }
+
     /// Takes the paths whose facts were wanted and not known.
     pub fn take_asked(&self) -> BTreeSet<PathBuf> {
         self.asked.take()

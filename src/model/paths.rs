@@ -181,11 +181,12 @@ impl Model {
     pub fn may_change(&self, directory: &Found) -> Result<(), Objection> {
         let mount = self.mounts.mount(directory.at.mount);
         let instance = self.mounts.filesystem(mount.filesystem);
-        if mount.read_only {
-            return Err(Objection::No(Errno::EROFS));
-        }
+        // `proc` and its kind say no in their own way, read-only or not.
         if self.mounts.keeps_files(mount.filesystem, &self.host) != Some(true) {
             return Err(Objection::Unknown);
+        }
+        if mount.read_only {
+            return Err(Objection::No(Errno::EROFS));
         }
         let user = self.user(instance.user);
         let can_store = user.uids.from_host(self.process.uid).is_some()

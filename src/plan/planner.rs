@@ -217,8 +217,8 @@ impl Planner {
         if !self.is_live {
             return;
         }
+        let asked_before = self.model.take_asked();
         loop {
-            self.model.take_asked();
             let _ = self.model.walk(path);
             let asked = self.model.take_asked();
             if asked.is_empty() {
@@ -230,6 +230,7 @@ impl Planner {
                 (path, fact)
             }));
         }
+        self.model.ask(asked_before);
         self.plan.start.host = Rc::clone(&self.model.host);
     }
 
