@@ -307,7 +307,8 @@ fn a_signal_from_the_keyboard_reaches_a_command_in_a_pipeline_once() {
     in_recipes(&WITHOUT_PID_1, |terminal, recipe| {
         terminal.type_line("mkfifo lines; exec 9<>lines");
         terminal.expect_prompt();
-        let sandbox = terminal.apply(recipe, COUNTING);
+        let marker = unheard_of();
+        let sandbox = terminal.apply(recipe, &format!("{COUNTING} {marker}"));
         terminal.type_line(&format!("{sandbox} <&9 | (trap '' INT QUIT; cat)"));
         terminal.expect("ready");
         for (key, signal, count) in [("C-c", "INT", 1), ("C-\\", "QUIT", 2), ("C-c", "INT", 3)] {
@@ -316,6 +317,8 @@ fn a_signal_from_the_keyboard_reaches_a_command_in_a_pipeline_once() {
             std::fs::write(terminal.desk.path("lines"), "so far\n").expect("a line");
             terminal.expect(&format!("so far:{count}"));
         }
+        send(terminal.supervisor(&marker), Signal::SIGKILL);
+        terminal.expect_prompt();
     });
 }
 

@@ -5,6 +5,7 @@ use std::{
     cell::Cell,
     fs,
     os::unix::process::CommandExt,
+    path::Path,
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -182,7 +183,19 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.tmux(&["kill-server"]);
+        // A test that fails leaves whatever it was about.
+        for pid in processes_in(self.desk.folder()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
+}
+
+/// Processes that stand in this folder.
+fn processes_in(folder: &Path) -> Vec<i32> {
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    all.filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == folder))
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+        .collect()
 }
 
 /// Seconds that no other process on this machine sleeps.
