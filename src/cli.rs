@@ -226,14 +226,13 @@ impl RecipePath {
     }
 
     /// Where its relative paths start.
-    fn folder(&self) -> PathBuf {
-        let current = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    fn folder(&self) -> io::Result<PathBuf> {
         match self.0.parent() {
+            Some(parent) if parent.is_absolute() => Ok(parent.components().collect()),
             Some(parent) if self.0.as_os_str() != "-" => {
-                let folder: PathBuf = current.join(parent).components().collect();
-                folder
+                Ok(std::env::current_dir()?.join(parent).components().collect())
             }
-            _ => current,
+            _ => std::env::current_dir(),
         }
     }
 
@@ -251,7 +250,9 @@ impl RecipePath {
     fn load(&self) -> Result<Loaded, Box<Diagnostic>> {
         let bytes =
             self.bytes().map_err(|error| Box::new(recipe::unreadable(&self.name(), &error)))?;
-        let (recipe, document, diagnostics) = Recipe::read(&bytes, &self.name(), &self.folder());
+        // A folder that is gone must not become another, in which everything would be the recipe's.
+        let folder = self.folder().map_err(|error| Box::new(recipe::nowhere(&error)))?;
+        let (recipe, document, diagnostics) = Recipe::read(&bytes, &self.name(), &folder);
         Ok(Loaded { recipe, document, diagnostics })
     }
 

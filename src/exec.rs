@@ -14,7 +14,7 @@ use crate::{
     ops::{Evidence, Op},
     plan::{Actor, Plan},
     sys::{
-        Errno, Fault,
+        Call, Fault,
         descriptor::{self, Walk},
         mount,
         namespace::{self, Side},
@@ -46,7 +46,7 @@ pub enum Outcome {
     /// The child ended before the command began, without a word
     Lost(Change),
     /// Not even a child could be made
-    Stillborn(Errno),
+    Stillborn(Fault),
 }
 
 /// Runs a plan to its end.
@@ -65,15 +65,16 @@ pub fn run(plan: &mut Plan) -> Outcome {
     }
 }
 
-fn attempt(plan: &Plan) -> Result<Outcome, Errno> {
+fn attempt(plan: &Plan) -> Result<Outcome, Fault> {
     let slots: Vec<OnceCell<OwnedFd>> = (0..plan.slots).map(|_| OnceCell::new()).collect();
     let proc = open_proc(plan);
     let proc = proc.as_ref().map(AsFd::as_fd);
-    let (ours, theirs) = socket::pair()?;
-    socket::ask_for_sender(ours.as_fd())?;
-    let before = signal::hold()?;
-    // Made before the child, so that no early end is missed.
-    let signals = signal::descriptor()?;
+    let (ours, theirs) = socket::pair().map_err(|errno| Call::Socketpair.gave(errno))?;
+    socket::ask_for_sender(ours.as_fd()).map_err(|errno| Call::Setsockopt.gave(errno))?;
+    // Made before the child, so that no early end is missed; and before the signals are held,
+    // so that a second attempt does not take what is held now for the caller's wish.
+    let signals = signal::descriptor().map_err(|errno| Call::Signalfd.gave(errno))?;
+    let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();
     let flags = plan.birth.iter().fold(0, |flags, kind| flags | kind.flag());
@@ -81,8 +82,9 @@ fn attempt(plan: &Plan) -> Result<Outcome, Errno> {
         0 => namespace::fork(),
         flags => namespace::fork_into(flags),
     };
-    let side = forked.inspect_err(|_| {
+    let side = forked.map_err(|errno| {
         let _ = signal::release(&before);
+        Call::Clone.gave(errno)
     })?;
     match side {
         Side::Child => {

@@ -289,6 +289,14 @@ pub struct Run {
     pub is_live: bool,
 }
 
+/// The caller's own directory, where relative paths would start, is gone.
+pub fn nowhere(error: &std::io::Error) -> Diagnostic {
+    Refusal::new("recipe::nowhere", "the current directory cannot be named")
+        .why(error.to_string())
+        .help("go to one that exists: `cd`")
+        .at(yaml::Path::root())
+}
+
 /// An error about the recipe as a whole, before there is a place in it.
 pub fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {
     let refusal = match error.kind() {

@@ -35,7 +35,7 @@ pub use alias::NODE_LIMIT;
 pub use build::{DEPTH_LIMIT, parse};
 pub use fault::refuse;
 pub use locate::Part;
-pub use mistake::{Mistake, is_hidden, printable};
+pub use mistake::{Mistake, is_hidden, printable, spelled_out};
 pub use path::{Path, Segment};
 pub use read::read;
 pub use source::{FILE_LIMIT, LINE_LIMIT};

@@ -55,6 +55,10 @@ impl Apply {
         };
         let run = Run { command: self.command, environment: environment(), is_live: true };
         let mut plan = recipe.plan(Rc::new(Host::at_hand()), &run);
+        // Where a path leads, behind what the recipe mounts, may take a look.
+        if !plan.prohibitions.is_empty() {
+            plan = recipe.plan_knowing(Host::probe(), &run);
+        }
         output.complain(&located(&document, self.permissions.problems(&plan)));
         if self.permissions.forbid(&plan) {
             return stopped_status(&plan);
@@ -107,8 +111,8 @@ impl Ending<'_> {
                 self.complain(Some(lost(change)));
                 COULD_NOT_START
             }
-            Outcome::Stillborn(errno) => {
-                self.complain(Some(stillborn(errno)));
+            Outcome::Stillborn(fault) => {
+                self.complain(Some(stillborn(fault)));
                 COULD_NOT_START
             }
         }
@@ -170,10 +174,13 @@ fn lost(change: Change) -> Diagnostic {
         .at(yaml::Path::root())
 }
 
-fn stillborn(errno: Errno) -> Diagnostic {
-    let why = format!("clone gave {errno:?}: {}", errno.desc());
-    Refusal::new("sandbox::not_born", "no process could be made for the sandbox")
-        .why(why)
-        .help("see `ulimit -u`, and the `pids.max` of the control group")
-        .at(yaml::Path::root())
+fn stillborn(fault: Fault) -> Diagnostic {
+    let why = format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc());
+    let refusal = Refusal::new("sandbox::not_born", "no process could be made for the sandbox");
+    let help = match fault.errno {
+        Errno::EMFILE => "see `ulimit -n`: it has to be 16 or more",
+        Errno::ENFILE => "see `sysctl fs.file-max`",
+        _ => "see `ulimit -u`, and the `pids.max` of the control group",
+    };
+    refusal.why(why).help(help).at(yaml::Path::root())
 }

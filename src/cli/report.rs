@@ -10,6 +10,7 @@ use crate::{
     plan::{Actor, Plan, Step},
     recipe::{Document, Recipe},
     sys::Namespace,
+    yaml::spelled_out,
 };
 
 use super::{plan::problems, within};
@@ -114,7 +115,7 @@ impl Report {
     fn head(&self) -> String {
         let about = self.about.as_ref().map_or(String::new(), |about| format!(": {about}"));
         let name = self.name.as_ref().unwrap_or(&self.recipe);
-        format!("{name}{about}\n\n")
+        format!("{}\n\n", spelled_out(&format!("{name}{about}")))
     }
 
     fn table(&self, width: usize) -> String {
@@ -179,7 +180,8 @@ impl Row {
             self.step.to_string(),
             self.by.to_owned(),
             line,
-            self.what.clone(),
+            // The recipe's words: none of them may act on the terminal, or look like another row.
+            spelled_out(&self.what).into_owned(),
             needs.trim_end_matches("; ").to_owned(),
         ]
     }
@@ -250,8 +252,10 @@ impl Sandbox {
         if !self.no_new_privs {
             lines.push(("rights", "set-user-ID programs work: no_new_privs is off".to_owned()));
         }
-        let body: String =
-            lines.iter().map(|(what, how)| format!("  {what:<9}  {how}\n")).collect();
+        let body: String = lines
+            .iter()
+            .map(|(what, how)| format!("  {what:<9}  {}\n", spelled_out(how)))
+            .collect();
         format!("\nThe sandbox then\n{body}")
     }
 

@@ -42,11 +42,6 @@ pub(super) struct Birth<'a> {
 
 /// Takes the child's steps, up to the last, which is the command.
 pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
-    // Signals to the caller's job are the supervisor's to pass on.
-    let _ = match birth.has_terminal {
-        true => process::new_group(),
-        false => process::new_session(),
-    };
     let child = Child {
         // Init is told to stop, and stops the command; PID 1 is deaf to it.
         stop: if plan.end.is_init { libc::SIGSTOP } else { libc::SIGTSTP },
@@ -55,6 +50,10 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
     };
     let stage = Stage::new(birth.proc, 0, birth.slots, &child);
     if process::die_with_parent().is_err() || socket::is_alone(end.as_fd()) {
+        process::exit(GAVE_UP);
+    }
+    if let Err(fault) = stand_apart(birth.has_terminal) {
+        turn::fail(end.as_fd(), plan.steps.len().saturating_sub(1), fault, false, &stage);
         process::exit(GAVE_UP);
     }
     for (index, step) in plan.steps.iter().enumerate() {
@@ -71,6 +70,15 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
         }
     }
     process::exit(GAVE_UP)
+}
+
+/// Leaves the caller's job: signals to it are the supervisor's to pass on, and
+/// a command in it could signal everybody there.
+fn stand_apart(has_terminal: bool) -> Result<(), Fault> {
+    match has_terminal {
+        true => process::new_group().map_err(|errno| Call::Setpgid.gave(errno)),
+        false => process::new_session().map_err(|errno| Call::Setsid.gave(errno)),
+    }
 }
 
 /// A child on its way.
@@ -136,7 +144,8 @@ impl Child<'_> {
             Side::Parent(pid) => Ok(Some(pid)),
             Side::Child => {
                 process::die_with_parent()?;
-                let _ = process::new_group();
+                // Who goes on stands as far apart as who began.
+                stand_apart(self.birth.has_terminal).map_err(|fault| fault.errno)?;
                 Ok(None)
             }
         }
@@ -152,12 +161,11 @@ impl Turnings for Child<'_> {
     }
 
     fn stay_as_init(&self) -> Result<(), Errno> {
+        // Nobody inside may look into init, from the first moment on; `execve`
+        // gives it back to the command.
+        process::become_undumpable()?;
         match self.go_on_in_child()? {
-            Some(pid) => {
-                // Nobody inside may look into init.
-                process::become_undumpable()?;
-                init::stay(pid, self.end, libc::SIGTSTP)
-            }
+            Some(pid) => init::stay(pid, self.end, libc::SIGTSTP),
             None => Ok(()),
         }
     }

@@ -7,7 +7,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::sys::{
-    Errno, descriptor,
+    descriptor,
     process::{self, Change},
     signal,
 };
@@ -29,11 +29,9 @@ pub(super) fn stay(command: i32, end: BorrowedFd, stop: i32) -> ! {
 
 fn reap(command: i32, end: BorrowedFd) {
     loop {
-        let (pid, change) = match process::poll_any_child() {
-            Ok(found) => found,
-            // Nobody is left to wait for: the command went unseen.
-            Err(Errno::ECHILD) => process::exit(GAVE_UP),
-            Err(_) => return,
+        let Ok((pid, change)) = process::poll_any_child() else {
+            // No child is left, or none can be heard of: nothing more will come.
+            process::exit(GAVE_UP)
         };
         match change {
             Change::Exited(status) if pid == command => process::exit(status),

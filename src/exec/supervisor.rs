@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     Outcome,
+    child::GAVE_UP,
     console::Console,
     init,
     turn::{self, Message},
@@ -41,6 +42,7 @@ pub(super) struct Supervisor<'a> {
 struct Progress {
     is_ready: bool,
     is_silent: bool,
+    is_broken: bool,
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
 }
@@ -72,6 +74,10 @@ impl Supervisor<'_> {
         }
         match progress.refused {
             Some((step, fault, evidence)) => Outcome::Refused { step, fault, evidence },
+            // It may have said why it gave up, unheard.
+            None if progress.is_broken && change == Change::Exited(GAVE_UP) => {
+                Outcome::Lost(change)
+            }
             None if progress.is_ready => Outcome::Ended(change),
             None => Outcome::Lost(change),
         }
@@ -95,6 +101,14 @@ impl Supervisor<'_> {
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
             Message::Stopped(_) | Message::Mount(..) => {}
             Message::End => progress.is_silent = true,
+            Message::Broken => {
+                progress.is_silent = true;
+                progress.is_broken = true;
+                // A command that runs has no more to say that must be heard.
+                if !progress.is_ready {
+                    self.kill();
+                }
+            }
         }
     }
 
@@ -110,14 +124,14 @@ impl Supervisor<'_> {
             let failed = |fault| (step, (fault, evidence(&stage)));
             own.op.operation().run(&stage).map_err(failed)?;
             if let Some(slot) = own.op.hands_over() {
-                let fd = stage.slot(slot).map_err(|errno| failed(Call::Recvmsg.gave(errno)))?;
-                // A child that is gone will be noticed by its end.
-                let _ = turn::hand_over(self.ours.as_fd(), slot, fd);
+                let fd = stage.slot(slot).map_err(|errno| failed(Call::Sendmsg.gave(errno)))?;
+                said(turn::hand_over(self.ours.as_fd(), slot, fd)).map_err(failed)?;
             }
             step += 1;
         }
-        let _ = turn::pass(self.ours.as_fd(), step);
-        Ok(())
+        // A child that never hears of it would wait for ever.
+        said(turn::pass(self.ours.as_fd(), step))
+            .map_err(|fault| (step.saturating_sub(1), (fault, Evidence::default())))
     }
 
     /// Reads every signal that is there; gives the end of the child, if it was one.
@@ -202,6 +216,14 @@ impl Supervisor<'_> {
 
     fn kill(&self) {
         let _ = process::send(self.pid, libc::SIGKILL);
+    }
+}
+
+/// A child that is gone will be noticed by its end.
+fn said(sent: Result<(), Errno>) -> Result<(), Fault> {
+    match sent {
+        Ok(()) | Err(Errno::EPIPE) => Ok(()),
+        Err(errno) => Err(Call::Sendmsg.gave(errno)),
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) enum Message {
     Stopped(i32),
     /// Nobody is there any more
     End,
+    /// It could not be read what was said: nothing may follow from it
+    Broken,
 }
 
 const TURN: u8 = 1;
@@ -77,7 +79,7 @@ pub(super) fn fail(to: BorrowedFd, step: usize, fault: Fault, filtered: bool, st
 pub(super) fn next(from: BorrowedFd) -> Message {
     let mut message = [0; LENGTH];
     let Ok(Received { length, fd, sender }) = socket::receive(from, &mut message) else {
-        return Message::End;
+        return Message::Broken;
     };
     let (head, log) = message.split_at(HEAD);
     let number = |at: usize| -> u32 {
@@ -94,14 +96,15 @@ pub(super) fn next(from: BorrowedFd) -> Message {
             let call = u16::from_ne_bytes([head[2], head[3]]);
             let errno = Errno::from_raw(number(8) as i32);
             let Some(call) = Call::from_number(call) else {
-                return Message::End;
+                return Message::Broken;
             };
             let words = log.get(..length.saturating_sub(HEAD)).unwrap_or_default();
             // Only a fault has words, and only the supervisor is told of one.
             let evidence = Evidence::from_log(words, head[1] != 0);
             Message::Fault(step, Fault { call, errno }, evidence)
         }
-        _ => Message::End,
+        (0, _) => Message::End,
+        _ => Message::Broken,
     }
 }
 

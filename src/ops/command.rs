@@ -312,30 +312,34 @@ fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
     }
 }
 
-/// As much of a program as names its loader; the rest may be large.
-const FIRST_PART: u64 = 1 << 20;
+/// As much of a program as is read to find its loader: the file may be anybody's.
+const LONGEST_HEAD: u64 = 1 << 20;
+
+/// A number of `length` bytes, if it lies in there.
+fn little_endian(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
+    let field = bytes.get(at..at.checked_add(length)?)?;
+    Some(field.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte)))
+}
 
 /// The loader an ELF file names, or the interpreter of a script.
 fn interpreter(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path).ok()?.take(FIRST_PART).read_to_end(&mut bytes).ok()?;
+    std::fs::File::open(path).ok()?.take(LONGEST_HEAD).read_to_end(&mut bytes).ok()?;
     if let Some(line) = bytes.strip_prefix(b"#!") {
         let line = line.split(|&byte| byte == b'\n').next()?;
         return Some(String::from_utf8_lossy(line).split_whitespace().next()?.to_owned());
     }
-    let number = |at: usize, length: usize| -> Option<usize> {
-        let field = bytes.get(at..at + length)?;
-        Some(field.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte)))
-    };
+    let number = |at: usize, length: usize| little_endian(&bytes, at, length);
     // ELF64, little-endian (`elf(5)`): program headers, one of which is PT_INTERP.
     if !bytes.starts_with(b"\x7fELF\x02\x01") {
         return None;
     }
     let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
     (0..count).find_map(|index| {
-        let header = table.checked_add(index * size)?;
-        let is_interpreter = number(header, 4)? == 3;
-        let (start, length) = (number(header + 8, 8)?, number(header + 32, 8)?);
+        let header = bytes.get(table.checked_add(index * size)?..)?;
+        let number = |at: usize, length: usize| little_endian(header, at, length);
+        let is_interpreter = number(0, 4)? == 3;
+        let (start, length) = (number(8, 8)?, number(32, 8)?);
         let name = bytes.get(start..start.checked_add(length)?)?;
         let name = name.split(|&byte| byte == 0).next()?;
         is_interpreter.then(|| String::from_utf8_lossy(name).into_owned())
@@ -353,6 +357,17 @@ mod tests {
         let found: Vec<_> = candidates(OsStr::new("ls"), Some(OsStr::new("/a::/b")));
         let found: Vec<_> = found.iter().map(|path| path.as_path().to_owned()).collect();
         assert_eq!(found, ["/a/ls", "./ls", "/b/ls"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_program_header_at_the_end_of_the_world_has_no_loader() {
+        let mut elf = vec![0; 64];
+        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        elf[32..40].fill(0xff);
+        elf[54..58].copy_from_slice(&[56, 0, 1, 0]);
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        std::io::Write::write_all(&mut file, &elf).expect("a header");
+        assert_eq!(interpreter(file.path()), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     diagnostic::Refusal,
     host::{Host, PathFact, SubordinateIds},
-    model::{Answer, Filesystem, Model, Slot},
+    model::{Answer, Filesystem, Model, Slot, Thing},
     ops::{Bind, Evidence, HoldSource, Op, Source},
     sys::KernelPath,
     yaml,
@@ -30,6 +30,8 @@ pub struct Planner {
     has_pivoted: bool,
     old_root: Option<(PathBuf, yaml::Path)>,
     held: Vec<(yaml::Path, Slot)>,
+    /// The state in which the held sources were found
+    old_tree: Option<Model>,
     said: BTreeSet<(String, String)>,
 }
 
@@ -62,6 +64,7 @@ impl Planner {
             has_pivoted: false,
             old_root: None,
             held: Vec::new(),
+            old_tree: None,
             said: BTreeSet::new(),
         }
     }
@@ -192,6 +195,28 @@ impl Planner {
         }
     }
 
+    /// Whether a source leads to what the recipe has made, or into the folder of
+    /// the recipe.
+    ///
+    /// What is mounted by then may lead elsewhere than the same path does now,
+    /// through a link in an overlay or through `..`; so only the model can
+    /// tell, and where it cannot, the answer is no.
+    pub fn is_recipes(&self, path: &Path) -> bool {
+        let model = self.old_tree.as_ref().unwrap_or(&self.model);
+        if !model.mounts.visible().iter().any(|(_, mount)| mount.own) {
+            return self.is_in_folder(path);
+        }
+        // Nothing is there, which the kernel will say in its own words.
+        let Ok(found) = model.walk(path) else { return true };
+        let (filesystem, within) = model.mounts.within(&found.at);
+        match &model.mounts.filesystem(filesystem).filesystem {
+            // Of a recorded machine, what is not known does not refuse.
+            _ if found.thing == Thing::Unknown => !self.is_live && self.is_in_folder(path),
+            Filesystem::Host(base) => self.is_in_folder(&base.join(within)),
+            _ => true,
+        }
+    }
+
     /// Whether a path lies in the folder of the recipe, links followed.
     pub fn is_in_folder(&self, path: &Path) -> bool {
         if !self.is_live {
@@ -265,6 +290,7 @@ impl Planner {
 
     /// Holds sources that layers after the pivot name, before the old tree goes.
     pub fn hold_sources(&mut self, sources: &[(yaml::Path, PathBuf)]) {
+        self.old_tree = Some(self.model.clone());
         for (origin, path) in sources {
             let slot = self.slot();
             let layer = std::mem::replace(&mut self.layer, origin.clone());

@@ -76,7 +76,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// `text` with everything that does not show spelled out, at any length.
-pub(super) fn spelled_out(text: &str) -> Cow<'_, str> {
+pub fn spelled_out(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
     }
