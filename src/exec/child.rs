@@ -140,10 +140,16 @@ impl Child<'_> {
     }
 
     fn go_on_in_child(&self) -> Result<Option<i32>, Errno> {
+        let parent = process::open_own()?;
         match namespace::fork()? {
             Side::Parent(pid) => Ok(Some(pid)),
             Side::Child => {
                 process::die_with_parent()?;
+                // Who died before could not be heard of; and the first of a PID
+                // namespace cannot ask who its parent is.
+                if process::is_over(&parent) {
+                    process::exit(GAVE_UP);
+                }
                 // Who goes on stands as far apart as who began.
                 stand_apart(self.birth.has_terminal).map_err(|fault| fault.errno)?;
                 Ok(None)

@@ -1,6 +1,9 @@
 //! The life of a process: `prctl(2)`, `wait4(2)`, `execve(2)`, `exit_group(2)`.
 
-use std::ffi::CStr;
+use std::{
+    ffi::CStr,
+    os::fd::{AsRawFd, OwnedFd},
+};
 
 use nix::{errno::Errno, unistd::Pid};
 
@@ -137,6 +140,24 @@ fn wait(pid: i32) -> Result<(i32, Change), Errno> {
 pub fn send(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: `kill` takes numbers.
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// This process, as a descriptor that others can wait for.
+///
+/// # Errors
+/// As `pidfd_open(2)`.
+pub fn open_own() -> Result<OwnedFd, Errno> {
+    let own = libc::c_long::from(own_pid());
+    // SAFETY: `pidfd_open` takes numbers.
+    let fd = unsafe { super::call(libc::SYS_pidfd_open, [own, 0, 0, 0, 0]) }?;
+    Ok(super::descriptor::own(fd))
+}
+
+/// Whether a process has ended.
+pub fn is_over(process: &OwnedFd) -> bool {
+    let mut poll = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure, and its count.
+    unsafe { libc::poll(&raw mut poll, 1, 0) != 0 }
 }
 
 /// This process.
