@@ -15,6 +15,9 @@ const LENGTH: usize = HEAD + LOG_LENGTH;
 /// Kind, a flag, a call, a number, an errno.
 const HEAD: usize = 12;
 
+/// A call that fails for want of memory may work the next time.
+const ATTEMPTS: usize = 3;
+
 /// One message.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -78,7 +81,9 @@ pub(super) fn fail(to: BorrowedFd, step: usize, fault: Fault, filtered: bool, st
 /// Waits for the next message.
 pub(super) fn next(from: BorrowedFd) -> Message {
     let mut message = [0; LENGTH];
-    let Ok(Received { length, fd, sender }) = socket::receive(from, &mut message) else {
+    // What could not be taken out of the socket is still in it.
+    let mut attempts = (0..ATTEMPTS).map(|_| socket::receive(from, &mut message));
+    let Some(Received { length, fd, sender }) = attempts.find_map(Result::ok) else {
         return Message::Broken;
     };
     let (head, log) = message.split_at(HEAD);
