@@ -130,3 +130,56 @@ fn wrong_usage_of_apply_is_125_wherever_the_options_stand() {
         assert_eq!(desk.run(words).code(), 2, "{words:?}");
     }
 }
+
+#[test]
+fn a_range_without_an_id_is_refused_and_does_not_panic() {
+    let desk = Desk::of(Who::ordinary());
+    let recipe = "isorecipe: 1\nlayers:\n  - user: {map: {uid: [{inside: 0, outside: 1, count: COUNT}]}}\ncommand: [/bin/true]\n";
+    for (given, count) in [("null", "0"), ("[1, 0]", "7"), ("[4294967295, 9]", "0")] {
+        desk.write("r.yaml", &recipe.replace("COUNT", count));
+        let host = format!(
+            r#"{{"caller": {{"uid": 5, "gid": 5, "groups": null, "name": null, "capabilities": 0, "home": null, "directory": null, "shell": null}},
+            "subordinate": {{"uid": {given}, "gid": null, "free": 0, "newuidmap": "/a", "newgidmap": "/b"}}}}"#
+        );
+        desk.write("h.json", &host);
+        let ran = desk.run(&["--plain", "plan", "--host", "h.json", "r.yaml"]);
+        assert_eq!(ran.code(), 1, "{given} {count}: {}", ran.err());
+    }
+}
+
+#[test]
+fn a_kept_old_root_is_no_way_back_to_the_host() {
+    let desk = Desk::of(Who::ordinary());
+    desk.make_dir("elsewhere");
+    desk.make_dir("box/root");
+    let out = desk.path("elsewhere").display().to_string();
+    std::os::unix::fs::symlink(format!("/.old{out}"), desk.path("box/root/evil")).expect("a link");
+    let before = "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - mount\n  - bind: {from: root, to: root}\n  - pivot_root: {new: root, old: .old}\n";
+    for (layer, code) in [
+        ("  - dir: /evil/made\n", "dir::host"),
+        (
+            "  - overlay: {lower: /, upper: /evil/up, work: /evil/wk, at: /, create: true}\n",
+            "overlay::writes_outside",
+        ),
+    ] {
+        desk.write("box/r.yaml", &format!("{before}{layer}"));
+        let ran = desk.run(&["--plain", "apply", "box/r.yaml", "--", "/true"]);
+        assert_eq!(ran.code(), 125, "{layer}");
+        assert!(ran.err().contains(&format!("error[{code}]")), "{layer}: {}", ran.err());
+        let left = std::fs::read_dir(desk.path("elsewhere")).expect("a folder").count();
+        assert_eq!(left, 0, "{layer}");
+    }
+}
+
+#[test]
+fn a_tree_that_is_bound_into_itself_again_and_again_is_planned_in_time() {
+    let desk = Desk::of(Who::ordinary());
+    let bind = "  - bind: {from: /, to: /mnt, read_only: true}\n".repeat(30);
+    desk.write(
+        "r.yaml",
+        &format!("isorecipe: 1\nlayers:\n  - user: {{map: root}}\n  - mount\n{bind}"),
+    );
+    let mut plan = std::process::Command::new("timeout");
+    plan.arg("60").arg(desk.path("isorecipe")).args(["plan", "r.yaml"]).current_dir(desk.folder());
+    assert_ne!(plan.output().expect("timeout").status.code(), Some(124), "it hangs");
+}

@@ -120,7 +120,9 @@ fn is_initial_user_namespace() -> Option<bool> {
 fn invoker() -> Option<Invoker> {
     let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     let (uid, gid) = (number("SUDO_UID")?, number("SUDO_GID")?);
-    if uid == 0 {
+    // Root of a sandbox cannot become somebody of the host.
+    let is_somebody = uid != 0 && uid != u32::MAX && gid != u32::MAX;
+    if !is_somebody || is_initial_user_namespace() == Some(false) {
         return None;
     }
     let name = std::env::var("SUDO_USER").ok();

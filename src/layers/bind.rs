@@ -55,7 +55,7 @@ impl Bind {
             return;
         }
         let from = to.source_path(self.from.as_path());
-        if to.is_recipes(&from) {
+        if to.is_recipes_source(&from) {
             return;
         }
         to.at("from").refuse(

@@ -151,7 +151,7 @@ impl Overlay {
         let made = (self.create && is_missing).then_some(("at", at));
         let all = given.map(|(field, _, path)| (field, path.as_path())).chain(made);
         for (field, path) in all {
-            if to.has_pivoted() || to.is_recipes(path) {
+            if to.is_recipes_place(path) {
                 continue;
             }
             let shown = path.display();

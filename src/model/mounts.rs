@@ -12,6 +12,9 @@ use crate::{
 
 use super::{Filesystem, Instance, UserId};
 
+/// A tree that is bound into itself doubles; the model follows it this far.
+const MOST_MOUNTS: usize = 1000;
+
 /// A mount of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MountId(u32);
@@ -295,6 +298,13 @@ impl Mounts {
     }
 
     fn clone_children(&mut self, of: MountId, below: &Path, onto: MountId) {
+        if self.table.len() > MOST_MOUNTS {
+            // Of so many nobody could read the plan: what is below is not sure.
+            if let Some(mount) = self.table.get_mut(&onto) {
+                (mount.opaque, mount.uncertain) = (true, true);
+            }
+            return;
+        }
         let children: Vec<(MountId, Mount, PathBuf)> = self
             .children(of)
             .filter_map(|(id, mount)| {

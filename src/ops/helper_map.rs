@@ -54,7 +54,7 @@ impl HelperMap {
             Ids::Group => (known.gid, "/etc/subgid", "--add-subgids", host.caller.gid),
         };
         if let Some((first, count)) = range {
-            let last = first.saturating_add(count - 1);
+            let last = first.saturating_add(count.saturating_sub(1));
             return Refusal::new("map::outside_your_ids", "this map takes ids that are not yours")
                 .why(format!("{file} gives you {first} to {last}, and {own} is your own"))
                 .help(format!("take ids from there: `outside: {first}`"));
@@ -62,7 +62,7 @@ impl HelperMap {
         let name = host.caller.name.clone().unwrap_or_else(|| host.caller.uid.to_string());
         let wanted = self.lines.iter().find(|line| !is_allowed(line, range, own));
         let (first, count) = wanted.map_or((100_000, 65_536), |line| (line.outside, line.count));
-        let last = first.saturating_add(count - 1);
+        let last = first.saturating_add(count.saturating_sub(1));
         Refusal::new("map::no_subordinate_ids", "you have no subordinate ids for this map")
             .why(format!("{file} has no line for you"))
             .help(format!("`sudo usermod {option} {first}-{last} {name}`"))

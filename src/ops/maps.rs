@@ -157,7 +157,7 @@ impl WriteMap {
     fn unmapped_outside(&self, model: &Model) -> Option<u32> {
         let parent = self.ids.of(model.parent_user());
         self.lines.iter().find_map(|line| {
-            let last = line.outside.saturating_add(line.count - 1);
+            let last = line.outside.saturating_add(line.count.saturating_sub(1));
             [line.outside, last].into_iter().find(|&id| parent.to_host(id).is_none())
         })
     }

@@ -196,18 +196,27 @@ impl Planner {
     }
 
     /// Whether a source leads to what the recipe has made, or into the folder of
-    /// the recipe.
-    ///
+    /// the recipe. It is named in the tree that was there before a pivot.
+    pub fn is_recipes_source(&self, path: &Path) -> bool {
+        self.is_recipes_in(self.old_tree.as_ref().unwrap_or(&self.model), path)
+    }
+
+    /// The same for a place in the tree as it is at this point.
+    pub fn is_recipes_place(&self, path: &Path) -> bool {
+        self.is_recipes_in(&self.model, path)
+    }
+
     /// What is mounted by then may lead elsewhere than the same path does now,
     /// through a link in an overlay or through `..`; so only the model can
     /// tell, and where it cannot, the answer is no.
-    pub fn is_recipes(&self, path: &Path) -> bool {
-        let model = self.old_tree.as_ref().unwrap_or(&self.model);
+    fn is_recipes_in(&self, model: &Model, path: &Path) -> bool {
         if !model.mounts.visible().iter().any(|(_, mount)| mount.own) {
             return self.is_in_folder(path);
         }
-        // Nothing is there, which the kernel will say in its own words.
-        let Ok(found) = model.walk(path) else { return true };
+        // Of what is not there, the last that is decides.
+        let Some(found) = path.ancestors().find_map(|part| model.walk(part).ok()) else {
+            return false;
+        };
         let (filesystem, within) = model.mounts.within(&found.at);
         match &model.mounts.filesystem(filesystem).filesystem {
             // Of a recorded machine, what is not known does not refuse.
