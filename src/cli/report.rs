@@ -63,6 +63,7 @@ struct Sandbox {
     no_new_privs: bool,
     root: &'static str,
     mounts: Vec<Seen>,
+    can_read: String,
     can_write: Vec<String>,
     shared_with_host: Vec<&'static str>,
     end: &'static str,
@@ -209,6 +210,10 @@ impl Sandbox {
             },
             no_new_privs: model.process.no_new_privs,
             root: if is_other_root { "its own" } else { "the host's" },
+            can_read: match is_other_root {
+                true => "what is mounted, and nothing else".to_owned(),
+                false => format!("on the host: whatever uid {} may read there", model.process.uid),
+            },
             can_write: can_write(model, is_other_root, &mounts),
             mounts,
             shared_with_host: shared(model),
@@ -244,6 +249,7 @@ impl Sandbox {
             let how = if mount.read_only { ", read-only" } else { "" };
             lines.push(("mount", format!("{}: {}{how}", mount.at, mount.what)));
         }
+        lines.push(("can read", self.can_read.clone()));
         for place in &self.can_write {
             lines.push(("can write", place.clone()));
         }
