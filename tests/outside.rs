@@ -141,7 +141,9 @@ fn a_signal_to_isorecipe_reaches_the_command() {
             "init.yaml",
             "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n",
         );
-        let sandbox = desk.start(recipe, "trap 'exit 33' TERM");
+        // Not in `read`: bash may not notice a signal that comes just before it waits there.
+        let script = "trap 'exit 33' TERM; echo ready; while :; do sleep 0.05; done";
+        let sandbox = desk.start(recipe, script);
         sandbox.signal(Signal::SIGTERM);
         assert_eq!(sandbox.wait(), 33, "{recipe}");
     }

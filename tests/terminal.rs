@@ -235,7 +235,9 @@ fn the_terminal_is_sane_while_a_program_that_changed_it_is_stopped_and_after_its
 #[test]
 fn the_shell_has_the_terminal_back_however_the_sandbox_ends() {
     let waiting = |marker: &str| {
-        format!("bash -c 'trap \"exit 9\" TERM; echo re\"\"ady; read -r line; exit 5; : {marker}'")
+        format!(
+            "bash -c 'trap \"exit 9\" TERM; echo re\"\"ady; until read -r -t 0.1 line; do :; done; exit 5; : {marker}'"
+        )
     };
     in_every_recipe(|terminal, recipe| {
         let start = || {

@@ -71,10 +71,7 @@ impl Desk {
     pub fn of(who: Who) -> Self {
         let folder = tempfile::Builder::new().prefix("isorecipe-").tempdir().expect("a folder");
         let program = folder.path().join("isorecipe");
-        // Not `fs::copy`: a fork on another test's thread would inherit the open
-        // file, and the kernel executes nothing that is open for writing.
-        let cp = Command::new("cp").arg(env!("CARGO_BIN_EXE_isorecipe")).arg(&program).status();
-        assert!(cp.expect("cp").success());
+        copy_program(Path::new(env!("CARGO_BIN_EXE_isorecipe")), &program);
         let desk = Self { who, folder };
         let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
         for entry in fs::read_dir(recipes).expect("the recipes").flatten() {
@@ -156,7 +153,7 @@ impl Desk {
             let from =
                 which::which(program).unwrap_or_else(|_| panic!("{program} is not installed"));
             let from = from.canonicalize().expect("a program");
-            fs::copy(&from, root.join("usr/bin").join(program)).expect("a copy");
+            copy_program(&from, &root.join("usr/bin").join(program));
             let ldd = Command::new("ldd").arg(&from).output().expect("ldd");
             for word in String::from_utf8_lossy(&ldd.stdout).split_whitespace() {
                 if let Some(path) = word.strip_prefix('/') {
@@ -196,6 +193,13 @@ impl Desk {
         }
         Running { child, said }
     }
+}
+
+/// Not `fs::copy`: a fork on another test's thread would inherit the open file,
+/// and the kernel executes nothing that is open for writing.
+fn copy_program(from: &Path, to: &Path) {
+    let cp = Command::new("cp").arg(from).arg(to).status();
+    assert!(cp.expect("cp").success(), "{}", from.display());
 }
 
 /// What came of a run.
