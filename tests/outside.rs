@@ -362,3 +362,13 @@ fn wrong_usage_of_apply_does_not_look_like_the_commands_own_status() {
     assert_eq!(desk.run(&["--plain", "apply", "--bogus", "step1.yaml"]).code(), 125);
     assert_eq!(desk.run(&["plan", "--bogus", "step1.yaml"]).code(), 2);
 }
+
+#[test]
+fn what_a_missing_image_would_have_had_in_it_is_no_second_mistake() {
+    let desk = Desk::of(Who::ordinary());
+    let ran = desk.run(&["--plain", "plan", "step4.yaml"]);
+    let errors: Vec<String> =
+        ran.err().lines().filter(|line| line.starts_with("error")).map(str::to_owned).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("error[image::missing]"), "{errors:?}");
+}

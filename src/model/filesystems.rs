@@ -41,6 +41,8 @@ pub struct Instance {
     pub depth: u32,
     /// Directories made since
     pub made: BTreeMap<PathBuf, Owner>,
+    /// Directories that are only taken to be there: nobody knows what is in them
+    pub presumed: BTreeSet<PathBuf>,
     /// Directories removed since
     pub removed: BTreeSet<PathBuf>,
 }
@@ -55,8 +57,14 @@ impl Mounts {
             }
             _ => 0,
         };
-        let instance =
-            Instance { filesystem, user, depth, made: BTreeMap::new(), removed: BTreeSet::new() };
+        let instance = Instance {
+            filesystem,
+            user,
+            depth,
+            made: BTreeMap::new(),
+            presumed: BTreeSet::new(),
+            removed: BTreeSet::new(),
+        };
         self.filesystems.insert(id, instance);
         id
     }

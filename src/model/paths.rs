@@ -248,6 +248,7 @@ impl Model {
             if self.thing_at(&next).is_none() {
                 let (filesystem, path) = self.mounts.within(&next);
                 if let Some(instance) = self.mounts.filesystem_mut(filesystem) {
+                    instance.presumed.insert(path.clone());
                     instance.made.insert(path, owner);
                 }
             }
@@ -268,6 +269,9 @@ impl Model {
         }
         if instance.removed.contains(path) {
             return None;
+        }
+        if instance.presumed.iter().any(|presumed| path.starts_with(presumed)) {
+            return Some(Thing::Unknown);
         }
         let is_root = path.as_os_str().is_empty();
         match &instance.filesystem {
