@@ -12,13 +12,13 @@ use regex::Regex;
 const FLOORS: [&[&str]; 10] = [
     &["main", "lib"],
     &["cli"],
-    &["exec"],
+    &["build", "exec", "explain", "export", "observe"],
     &["recipe"],
     &["layers"],
     &["plan"],
     &["ops"],
     &["model"],
-    &["host", "diagnostic"],
+    &["diff", "host", "diagnostic", "registry"],
     &["sys", "yaml"],
 ];
 
