@@ -22,13 +22,17 @@ use crate::{
 };
 
 mod apply;
+mod choice;
 mod completions;
 mod host;
 mod man;
+mod pause;
 mod plan;
 mod report;
 mod schema;
 mod validate;
+
+use choice::Choice;
 
 /// The command could not be started (`env(1)`, `timeout(1)`, `docker run` say the same).
 const COULD_NOT_START: u8 = 125;

@@ -6,7 +6,7 @@
 //! means stop, never "go on".
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -26,8 +26,11 @@ use crate::{
 mod child;
 mod console;
 mod init;
+mod pause;
 mod supervisor;
 mod turn;
+
+pub use pause::{EndsWith, Nobody, Onlooker};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -47,25 +50,27 @@ pub enum Outcome {
     Lost(Change),
     /// Not even a child could be made
     Stillborn(Fault),
+    /// Whoever watched it stopped it at a pause, by this signal if it was one
+    Abandoned(Option<i32>),
 }
 
 /// Runs a plan to its end.
 ///
 /// The calling process must have one thread. Signals that arrive meanwhile
-/// are passed on to the command.
-pub fn run(plan: &mut Plan) -> Outcome {
+/// are passed on to the command. At the plan's pauses the onlooker is asked.
+pub fn run(plan: &mut Plan, onlooker: &dyn Onlooker) -> Outcome {
     descriptor::fill_standard_streams();
-    match attempt(plan) {
+    match attempt(plan, onlooker) {
         // What was to be made at once is made one by one, to see which fails.
         Err(_) if !plan.birth.is_empty() => {
             plan.unmerge();
-            attempt(plan).unwrap_or_else(Outcome::Stillborn)
+            attempt(plan, onlooker).unwrap_or_else(Outcome::Stillborn)
         }
         other => other.unwrap_or_else(Outcome::Stillborn),
     }
 }
 
-fn attempt(plan: &Plan) -> Result<Outcome, Fault> {
+fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     let slots: Vec<OnceCell<OwnedFd>> = (0..plan.slots).map(|_| OnceCell::new()).collect();
     let proc = open_proc(plan);
     let proc = proc.as_ref().map(AsFd::as_fd);
@@ -111,6 +116,8 @@ fn attempt(plan: &Plan) -> Result<Outcome, Fault> {
                 console: &console,
                 ours,
                 signals,
+                onlooker,
+                runs_through: Cell::new(false),
             }
             .run();
             let _ = signal::release(&before);

@@ -77,6 +77,19 @@ pub struct Plan {
     pub end: Model,
     /// How many descriptors are kept between steps
     pub slots: usize,
+    /// Where the run waits for whoever watches, in order
+    pub pauses: Vec<Pause>,
+}
+
+/// A wait between two layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pause {
+    /// The step it comes before
+    pub before: usize,
+    /// The layer that is done
+    pub done: Option<yaml::Path>,
+    /// The layer that comes next; without one, the command
+    pub next: Option<yaml::Path>,
 }
 
 impl Plan {
@@ -95,6 +108,11 @@ impl Plan {
         let before = self.before(step);
         let refusal = origin.op.operation().explain(fault, &before, seen);
         Some(observed(refusal, step, fault).at(origin.origin.clone()))
+    }
+
+    /// The wait before a step, if there is one.
+    pub fn pause_before(&self, step: usize) -> Option<&Pause> {
+        self.pauses.iter().find(|pause| pause.before == step)
     }
 
     /// Whether nothing speaks against it.

@@ -136,6 +136,7 @@ fn a_code_is_an_area_and_a_condition() {
         "host",
         "hostname",
         "image",
+        "layer",
         "map",
         "mode",
         "mount",

@@ -13,7 +13,12 @@ use crate::{
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, RecipePath, environment, located};
+use super::{
+    COULD_NOT_START, Choice, Output, RecipePath,
+    choice::Pauses,
+    environment, located,
+    pause::{self, Prompt},
+};
 
 /// Run a command in the sandbox of a recipe
 ///
@@ -25,10 +30,16 @@ use super::{COULD_NOT_START, Output, RecipePath, environment, located};
 Try:
   isorecipe apply recipes/step2.yaml -- hostname          the sandbox's own name
   isorecipe apply recipes/step3.yaml                      a shell; leave it with `exit`
-  isorecipe apply --unchecked recipes/step2-no-uts.yaml   let the kernel refuse it")]
+  isorecipe apply --unchecked recipes/step2-no-uts.yaml   let the kernel refuse it
+  isorecipe apply --step recipes/step3.yaml               layer by layer, at your pace
+  isorecipe apply --skip uts recipes/step2.yaml           what goes wrong without it")]
 pub(super) struct Apply {
     #[command(flatten)]
     permissions: Permissions,
+    #[command(flatten)]
+    choice: Choice,
+    #[command(flatten)]
+    pauses: Pauses,
     /// The recipe: a file, or `-` for standard input
     #[arg(value_name = "RECIPE")]
     recipe: RecipePath,
@@ -53,7 +64,15 @@ impl Apply {
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
             return COULD_NOT_START;
         };
-        let run = Run { command: self.command, environment: environment(), is_live: true };
+        let wishes = self.pauses.add_to(self.choice.wishes());
+        let course = match recipe.course(&wishes) {
+            Ok(course) => course,
+            Err(diagnostic) => {
+                output.complain(&located(&document, vec![*diagnostic]));
+                return COULD_NOT_START;
+            }
+        };
+        let run = Run { command: self.command, environment: environment(), is_live: true, course };
         let mut plan = recipe.plan(Rc::new(Host::at_hand()), &run);
         // Where a path leads, behind what the recipe mounts, may take a look.
         if !plan.prohibitions.is_empty() {
@@ -63,7 +82,8 @@ impl Apply {
         if self.permissions.forbid(&plan) {
             return stopped_status(&plan);
         }
-        let outcome = exec::run(&mut plan);
+        let known = Prompt::of(&plan, &document, output);
+        let outcome = exec::run(&mut plan, &known);
         Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output }
             .report(outcome)
     }
@@ -102,6 +122,10 @@ impl Ending<'_> {
     fn report(&self, outcome: Outcome) -> u8 {
         match outcome {
             Outcome::Ended(change) => status(change),
+            Outcome::Abandoned(signal) => {
+                pause::say_abandoned(self.output);
+                signal.map_or(COULD_NOT_START, killed)
+            }
             Outcome::Refused { step, fault, evidence } => {
                 let explained = self.explain(step, fault, &evidence);
                 self.complain(explained);
@@ -149,9 +173,13 @@ fn stopped_status(plan: &Plan) -> u8 {
 fn status(change: Change) -> u8 {
     match change {
         Change::Exited(status) => (status & 0xff) as u8,
-        Change::Killed(signal) => ((128 + signal) & 0xff) as u8,
+        Change::Killed(signal) => killed(signal),
         Change::Stopped(_) | Change::None => COULD_NOT_START,
     }
+}
+
+fn killed(signal: i32) -> u8 {
+    ((128 + signal) & 0xff) as u8
 }
 
 fn refusal_status(fault: Fault) -> u8 {

@@ -10,7 +10,8 @@ use crate::{
 };
 
 use super::{
-    Output, PROBLEM_FOUND, RecipePath, WRONG_USAGE, environment, located, print, report::Report,
+    Choice, Output, PROBLEM_FOUND, RecipePath, WRONG_USAGE, environment, located, print,
+    report::Report,
 };
 
 /// Show what a recipe would do, step by step, and what the sandbox could do then
@@ -30,6 +31,8 @@ pub(super) struct Plan {
     /// Plan for a recorded machine: a file that `isorecipe host` wrote
     #[arg(long, value_name = "FILE")]
     host: Option<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
     /// The recipe: a file, or `-` for standard input
     #[arg(value_name = "RECIPE")]
     recipe: RecipePath,
@@ -43,8 +46,19 @@ impl Plan {
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
             return PROBLEM_FOUND;
         };
-        let run =
-            Run { command: self.command, environment: environment(), is_live: self.host.is_none() };
+        let course = match recipe.course(&self.choice.wishes()) {
+            Ok(course) => course,
+            Err(diagnostic) => {
+                output.complain(&located(&document, vec![*diagnostic]));
+                return WRONG_USAGE;
+            }
+        };
+        let run = Run {
+            command: self.command,
+            environment: environment(),
+            is_live: self.host.is_none(),
+            course,
+        };
         let plan = match &self.host {
             None => recipe.plan_knowing(host::Host::probe(), &run),
             Some(file) => match recorded(file, &recipe) {

@@ -2,7 +2,7 @@
 //! on, looks after the terminal, and knows how it ended.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
@@ -23,6 +23,7 @@ use super::{
     child::GAVE_UP,
     console::Console,
     init,
+    pause::{Ended, Onlooker, Wait},
     turn::{self, Message},
 };
 
@@ -35,6 +36,16 @@ pub(super) struct Supervisor<'a> {
     pub console: &'a Console,
     pub ours: OwnedFd,
     pub signals: SignalFd,
+    pub onlooker: &'a dyn Onlooker,
+    /// Whether nobody wants to be asked any more
+    pub runs_through: Cell<bool>,
+}
+
+/// Why the supervisor does not pass the turn back.
+enum Halt {
+    Fault(usize, Fault, Evidence),
+    Abandoned(Option<i32>),
+    Over(Change),
 }
 
 /// How far the child has come.
@@ -45,6 +56,8 @@ struct Progress {
     is_broken: bool,
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
+    abandoned: Option<Option<i32>>,
+    change: Option<Change>,
 }
 
 impl Supervisor<'_> {
@@ -62,6 +75,9 @@ impl Supervisor<'_> {
                 }
                 _ => self.console.lend_again(None),
             }
+            if let Some(change) = progress.change {
+                break change;
+            }
         };
         progress.is_over = true;
         // What was said last is still in the socket.
@@ -71,6 +87,9 @@ impl Supervisor<'_> {
         match change {
             Change::Exited(0..=128) => drop(self.console.take_back()),
             _ => self.console.restore(),
+        }
+        if let Some(signal) = progress.abandoned {
+            return Outcome::Abandoned(signal);
         }
         match progress.refused {
             Some((step, fault, evidence)) => Outcome::Refused { step, fault, evidence },
@@ -86,9 +105,12 @@ impl Supervisor<'_> {
     fn listen(&self, progress: &mut Progress) {
         match turn::next(self.ours.as_fd()) {
             Message::Turn(step, sender) => {
-                if let Err((step, fault)) = self.take_steps(step, sender.unwrap_or(self.pid)) {
-                    progress.refused.get_or_insert((step, fault.0, fault.1));
-                    self.kill();
+                if let Err(halt) = self.take_turn(step, sender.unwrap_or(self.pid)) {
+                    // A number that is free again may be somebody else's.
+                    if !matches!(halt, Halt::Over(_)) {
+                        self.kill();
+                    }
+                    progress.note(halt);
                 }
             }
             Message::Fault(step, fault, evidence) => {
@@ -116,12 +138,16 @@ impl Supervisor<'_> {
     ///
     /// They are about the process that asked: if the child had to fork to get
     /// into a PID namespace, that is its child.
-    fn take_steps(&self, first: usize, asked_by: i32) -> Result<(), (usize, (Fault, Evidence))> {
+    fn take_turn(&self, first: usize, asked_by: i32) -> Result<(), Halt> {
         let stage = Stage::new(self.proc, asked_by, self.slots, &Never);
+        self.pause_before(first, asked_by)?;
         let mut step = first;
         while let Some(own) = self.plan.steps.get(step).filter(|step| step.by == Actor::Supervisor)
         {
-            let failed = |fault| (step, (fault, evidence(&stage)));
+            if step > first {
+                self.pause_before(step, asked_by)?;
+            }
+            let failed = |fault| Halt::Fault(step, fault, evidence(&stage));
             own.op.operation().run(&stage).map_err(failed)?;
             if let Some(slot) = own.op.hands_over() {
                 let fd = stage.slot(slot).map_err(|errno| failed(Call::Sendmsg.gave(errno)))?;
@@ -131,7 +157,23 @@ impl Supervisor<'_> {
         }
         // A child that never hears of it would wait for ever.
         said(turn::pass(self.ours.as_fd(), step))
-            .map_err(|fault| (step.saturating_sub(1), (fault, Evidence::default())))
+            .map_err(|fault| Halt::Fault(step.saturating_sub(1), fault, Evidence::default()))
+    }
+
+    /// Lets the onlooker look around, if the plan has a pause there.
+    fn pause_before(&self, step: usize, asked_by: i32) -> Result<(), Halt> {
+        let Some(pause) = self.plan.pause_before(step).filter(|_| !self.runs_through.get()) else {
+            return Ok(());
+        };
+        match Wait::new(&self.signals, self.pid).wait(pause, self.onlooker, asked_by) {
+            Ended::GoOn => Ok(()),
+            Ended::RunThrough => {
+                self.runs_through.set(true);
+                Ok(())
+            }
+            Ended::Abandoned(signal) => Err(Halt::Abandoned(signal)),
+            Ended::Over(change) => Err(Halt::Over(change)),
+        }
     }
 
     /// Reads every signal that is there; gives the end of the child, if it was one.
@@ -216,6 +258,18 @@ impl Supervisor<'_> {
 
     fn kill(&self) {
         let _ = process::send(self.pid, libc::SIGKILL);
+    }
+}
+
+impl Progress {
+    fn note(&mut self, halt: Halt) {
+        match halt {
+            Halt::Fault(step, fault, evidence) => {
+                self.refused.get_or_insert((step, fault, evidence));
+            }
+            Halt::Abandoned(signal) => self.abandoned = Some(signal),
+            Halt::Over(change) => self.change = Some(change),
+        }
     }
 }
 

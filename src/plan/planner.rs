@@ -16,7 +16,7 @@ use crate::{
     yaml,
 };
 
-use super::{Actor, Plan, Step, merge, observed};
+use super::{Actor, Pause, Plan, Step, merge, observed};
 
 /// Takes the steps of one layer after the other.
 pub struct Planner {
@@ -52,6 +52,7 @@ impl Planner {
             start: model.clone(),
             end: model.clone(),
             slots: 0,
+            pauses: Vec::new(),
         };
         Self {
             plan,
@@ -148,6 +149,11 @@ impl Planner {
                 .help(format!("move the `{wanted}` layer above it"))
                 .also(late.clone(), "this belongs before it"),
         }
+    }
+
+    /// The run waits here, between these two layers.
+    pub fn pause(&mut self, done: Option<yaml::Path>, next: Option<yaml::Path>) {
+        self.plan.pauses.push(Pause { before: self.plan.steps.len(), done, next });
     }
 
     /// The same cause is reported once, at its first place.
