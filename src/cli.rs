@@ -26,6 +26,7 @@ mod choice;
 mod completions;
 mod host;
 mod man;
+mod mend;
 mod pause;
 mod plan;
 mod report;
@@ -298,12 +299,4 @@ fn print(text: &str) -> u8 {
 /// The caller's environment.
 fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
-}
-
-/// A path with the recipe's folder as `.`, so that a plan reads the same everywhere.
-fn within(folder: &Path, text: &str) -> String {
-    match folder.to_str() {
-        Some(folder) if folder != "/" => text.replace(folder, "."),
-        _ => text.to_owned(),
-    }
 }

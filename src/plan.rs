@@ -5,7 +5,10 @@
 //! the kernel would refuse, its intended effect is assumed and the fold goes
 //! on: every mistake is found, and no mistake is reported twice.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
@@ -15,9 +18,11 @@ use crate::{
     yaml,
 };
 
+mod authority;
 mod merge;
 mod planner;
 
+pub use authority::{Authority, Line};
 pub use planner::Planner;
 
 /// Who takes a step.
@@ -144,4 +149,12 @@ impl Plan {
 
 fn observed(refusal: Refusal, step: usize, fault: Fault) -> Refusal {
     refusal.observed(Observed::new(step + 1, fault.call.name(), fault.errno as i32))
+}
+
+/// A text with the recipe's folder as `.`, so that a plan reads the same everywhere.
+pub fn within(folder: &Path, text: &str) -> String {
+    match folder.to_str() {
+        Some(folder) if folder != "/" => text.replace(folder, "."),
+        _ => text.to_owned(),
+    }
 }
