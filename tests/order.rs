@@ -69,7 +69,7 @@ const CASES: &[Case] = &[
     Case {
         law: "a root is there before it becomes the root",
         layers: &[USER, "mount", "pivot_root: new", "bind: {from: /, to: new, write: true}"],
-        says: ("pivot_root::not_a_mount_point", 5, "mount something there first"),
+        says: ("pivot_root::not_a_mount_point", 5, "move the `bind` layer above it"),
         mended: &[0, 1, 3, 2],
     },
     Case {
@@ -81,7 +81,7 @@ const CASES: &[Case] = &[
             "bind: {from: new, to: new, read_only: true}",
             "dir: new/made",
         ],
-        says: ("dir::read_only", 7, "put the `dir` before what makes the place read-only"),
+        says: ("dir::read_only", 7, "move the `bind` layer below it"),
         mended: &[0, 1, 2, 4, 3],
     },
     Case {
@@ -117,6 +117,9 @@ fn a_wrong_order_is_shown_at_its_line_and_mended_by_moving_lines() {
         assert!(first.contains(&format!("error[{code}]")), "{}: {said}", case.law);
         assert!(first.contains(&format!("at box.yaml line {line} ")), "{}: {said}", case.law);
         assert!(first.contains(help), "{}: {said}", case.law);
+        let applied = desk.run(&["--plain", "apply", "box.yaml"]);
+        assert_eq!(applied.code(), 125, "{}", case.law);
+        assert!(applied.err().contains(help), "{}: {}", case.law, applied.err());
 
         let fixed = desk.run(&["plan", "--fix", "box.yaml"]);
         assert_eq!(fixed.code(), 0, "{}: {}", case.law, fixed.err());

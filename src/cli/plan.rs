@@ -1,6 +1,6 @@
 //! `isorecipe plan`: what a recipe would do, before anything happens.
 
-use std::{ffi::OsString, fs, path::PathBuf};
+use std::{ffi::OsString, fs, path::PathBuf, rc::Rc};
 
 use crate::{
     diagnostic::{Diagnostic, Refusal},
@@ -63,7 +63,8 @@ impl Plan {
                 return WRONG_USAGE;
             }
         };
-        let (plan, host) = recipe.plan_learning(host, &run);
+        let (mut plan, host) = recipe.plan_learning(host, &run);
+        recipe.point_at_order(&mut plan, &Rc::new(host.clone()), &run);
         if self.fix {
             let planned = Planned { recipe: &recipe, document: &document, plan: &plan };
             return mend::mend(&planned, &host, &run, output);

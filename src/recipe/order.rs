@@ -7,11 +7,13 @@
 use std::rc::Rc;
 
 use crate::{
+    diagnostic::Diagnostic,
     host::Host,
     model::{Answer, Filesystem, Model},
     ops::Op,
     plan::{Plan, Step},
     sys::Namespace,
+    yaml::Segment,
 };
 
 use super::{Document, Recipe, Run};
@@ -37,6 +39,26 @@ pub struct Move {
     pub next_to: usize,
     /// Whether it belongs before or after that
     pub before: bool,
+}
+
+impl Move {
+    /// Seen from one of the two layers: the other, and where it belongs.
+    fn other_of(self, layer: usize) -> Option<(usize, &'static str)> {
+        let sides = if self.before { ("above", "below") } else { ("below", "above") };
+        match layer {
+            _ if layer == self.next_to => Some((self.layer, sides.0)),
+            _ if layer == self.layer => Some((self.next_to, sides.1)),
+            _ => None,
+        }
+    }
+}
+
+/// The layer that a diagnostic is about.
+fn layer_of(diagnostic: &Diagnostic) -> Option<usize> {
+    match diagnostic.path().segments() {
+        [_, Segment::Index(index), ..] => Some(*index),
+        _ => None,
+    }
 }
 
 /// A way to arrange the layers, and how far it is from working.
@@ -69,6 +91,27 @@ impl Recipe {
             order.moves.push(best.by);
         }
         Some(order)
+    }
+
+    /// Says of refusals that come of the order alone where the line belongs.
+    pub fn point_at_order(&self, plan: &mut Plan, host: &Rc<Host>, run: &Run) {
+        let is_silent = |diagnostic: &Diagnostic| diagnostic.also().is_none();
+        if !plan.refusals.iter().any(is_silent) {
+            return;
+        }
+        for movement in self.mended_order(host, run).map(|order| order.moves).unwrap_or_default() {
+            let here =
+                plan.refusals.iter_mut().filter(|refusal| is_silent(refusal)).find_map(|refusal| {
+                    movement.other_of(layer_of(refusal)?).map(|other| (refusal, other))
+                });
+            if let Some((refusal, (other, side))) = here
+                && let Some(layer) = self.layers.get(other)
+            {
+                let help = format!("move the `{}` layer {side} it", layer.name());
+                let why = format!("this belongs {side} it");
+                *refusal = refusal.clone().pointing(super::place(other, layer), &why, &help);
+            }
+        }
     }
 
     /// What people call a layer: its name, and its line if it has one.
