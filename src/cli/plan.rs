@@ -30,7 +30,8 @@ Try:
 BY is who takes a step: the child, which becomes the sandbox; the supervisor,
 which stays on the host; or birth, the call that makes the child. LINE is the
 line of the recipe that a step comes from. NEEDS is the capability that the
-kernel asks for, and NO a step that it will refuse.")]
+kernel asks for, over the host or over a user namespace of the recipe's own,
+and NO a step that it will refuse.")]
 pub(super) struct Plan {
     /// Plan for a recorded machine: a file that `isorecipe host` wrote
     #[arg(long, value_name = "FILE")]

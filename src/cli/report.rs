@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     diagnostic::{Diagnostic, Record},
-    model::{Answer, capability},
+    model::{Answer, UserId, capability},
     plan::{Actor, Authority, Line, Plan, Step, within},
     recipe::{Document, Recipe},
     yaml::spelled_out,
@@ -43,6 +43,8 @@ struct Row {
 struct Needs {
     capability: &'static str,
     over: &'static str,
+    /// Whose user namespace owns that: the host's, or the recipe's own
+    owner: &'static str,
     has: bool,
 }
 
@@ -123,6 +125,7 @@ impl Row {
             needs: step.needs.map(|need| Needs {
                 capability: capability::name(need.capability),
                 over: need.what,
+                owner: if need.over == UserId::HOST { "host" } else { "own" },
                 has: step.is_capable,
             }),
             answer,
@@ -134,7 +137,7 @@ impl Row {
     fn cells(&self) -> [String; 5] {
         let needs = self.needs.as_ref().map_or(String::new(), |need| {
             let has = if need.has { "has it" } else { "lacks it" };
-            format!("{}: {has}", need.capability)
+            format!("{} over {}: {has}", need.capability, need.owner)
         });
         let needs = match (self.answer, &self.call, &self.errno) {
             ("no", Some(call), Some(errno)) => format!("NO: {call} gives {errno}; {needs}"),
