@@ -16,7 +16,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     diagnostic::{Diagnostic, Format, Severity, Style, render},
+    host::Host,
     recipe::{self, Document, Recipe},
+    registry::Owner,
     sys,
     yaml::FILE_LIMIT,
 };
@@ -27,11 +29,13 @@ mod completions;
 mod host;
 mod man;
 mod mend;
+mod observe;
 mod pause;
 mod plan;
 mod report;
 mod schema;
 mod validate;
+mod watch;
 
 use choice::Choice;
 
@@ -93,6 +97,7 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Observe(observe::Observe),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -119,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Observe(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -241,6 +247,12 @@ impl RecipePath {
         }
     }
 
+    /// The file, by a path that means the same everywhere.
+    fn file(&self, folder: &Path) -> Option<PathBuf> {
+        let name = self.0.file_name().filter(|name| *name != "-")?;
+        Some(folder.join(name))
+    }
+
     /// Reads no more than a recipe may have, wherever it comes from.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let limit = FILE_LIMIT as u64 + 1;
@@ -293,6 +305,15 @@ fn print(text: &str) -> u8 {
             let _ = writeln!(io::stderr(), "isorecipe: standard output: {error}");
             PROBLEM_FOUND
         }
+    }
+}
+
+/// Whose sandboxes are meant: the caller's, or those of the user behind `sudo`.
+fn owner(host: &Host) -> Owner {
+    let by_root = host.is_root();
+    match &host.invoker {
+        Some(invoker) => Owner { uid: invoker.uid, gid: invoker.gid, by_root },
+        None => Owner { uid: host.caller.uid, gid: host.caller.gid, by_root: false },
     }
 }
 

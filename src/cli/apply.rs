@@ -14,10 +14,8 @@ use crate::{
 };
 
 use super::{
-    COULD_NOT_START, Choice, Output, RecipePath,
-    choice::Pauses,
-    environment, located,
-    pause::{self, Prompt},
+    COULD_NOT_START, Choice, Output, RecipePath, choice::Pauses, environment, located, pause,
+    watch::Watch,
 };
 
 /// Run a command in the sandbox of a recipe
@@ -84,8 +82,8 @@ impl Apply {
         if self.permissions.forbid(&plan) {
             return stopped_status(&plan);
         }
-        let prompt = Prompt::of(&plan, &document, output);
-        let outcome = exec::run(&mut plan, &prompt);
+        let watch = Watch::of(&plan, (&recipe, &self.recipe, &document), output);
+        let outcome = exec::run(&mut plan, &watch);
         Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output }
             .report(outcome)
     }
