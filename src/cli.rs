@@ -26,6 +26,7 @@ use crate::{
 mod apply;
 mod choice;
 mod completions;
+mod ending;
 mod host;
 mod man;
 mod mend;

@@ -148,6 +148,7 @@ fn a_code_is_an_area_and_a_condition() {
         "pivot_root",
         "proc",
         "recipe",
+        "report",
         "sandbox",
         "seccomp",
         "size",

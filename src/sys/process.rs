@@ -116,6 +116,33 @@ pub fn poll_any_child() -> Result<(i32, Change), Errno> {
     wait(-1)
 }
 
+/// What processes have used.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Usage {
+    /// Time on a processor in user code, in seconds
+    pub user: f64,
+    /// Time on a processor in the kernel, in seconds
+    pub system: f64,
+    /// The most memory that one of them had, in KiB
+    pub max_rss: i64,
+}
+
+/// What the caller's children, and theirs, have used that were waited for
+/// (`getrusage(2)`).
+pub fn usage_of_children() -> Option<Usage> {
+    use nix::sys::{
+        resource::{UsageWho, getrusage},
+        time::{TimeVal, TimeValLike},
+    };
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
+    let seconds = |time: TimeVal| time.num_microseconds() as f64 / 1e6;
+    Some(Usage {
+        user: seconds(usage.user_time()),
+        system: seconds(usage.system_time()),
+        max_rss: usage.max_rss(),
+    })
+}
+
 /// Waits for the end of a child, however it ends.
 pub fn reap(pid: i32) {
     let wait = || nix::sys::wait::waitpid(Pid::from_raw(pid), None);

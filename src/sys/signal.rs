@@ -10,6 +10,14 @@ use nix::{
     },
 };
 
+/// The name of a signal: `SIGSEGV`. A real-time signal is called by its number.
+pub fn name(signal: i32) -> String {
+    match Signal::try_from(signal) {
+        Ok(known) => known.as_str().to_owned(),
+        Err(_) => format!("SIG{signal}"),
+    }
+}
+
 /// What was blocked or ignored before isorecipe began to listen; the command
 /// gets it back.
 #[derive(Clone, Copy)]
