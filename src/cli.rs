@@ -23,6 +23,7 @@ use crate::{
 
 mod apply;
 mod completions;
+mod diff;
 mod host;
 mod man;
 mod plan;
@@ -88,6 +89,7 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Diff(diff::Diff),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -114,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Diff(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -164,6 +167,10 @@ impl Output {
     }
 
     fn has_color(&self) -> bool {
+        self.has_color_on(io::stderr().is_terminal())
+    }
+
+    fn has_color_on(&self, is_terminal: bool) -> bool {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self.color {
             Color::Always => true,
@@ -172,7 +179,7 @@ impl Output {
             Color::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => {
                 true
             }
-            Color::Auto => io::stderr().is_terminal() && !is_dumb(),
+            Color::Auto => is_terminal && !is_dumb(),
         }
     }
 }

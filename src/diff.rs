@@ -8,16 +8,22 @@
 //! descriptor, no link and no mount is followed, and what cannot be read is
 //! told as a [`Trouble`], never guessed.
 
+mod by_marks;
 mod change;
+mod compare;
 mod content;
 mod entry;
 mod layers;
 mod links;
 mod marks;
 mod renames;
+mod trees;
 mod walk;
 
-use std::{fs::File, io, path::Path, path::PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 pub use change::{Change, Device, Difference, Facts, FileType, Kind, Reason, Trouble};
 pub use marks::Flavour;
@@ -25,7 +31,7 @@ pub use marks::Flavour;
 use layers::Layers;
 
 /// More troubles than this are counted, not kept.
-const MOST_TROUBLES: usize = 1000;
+const MOST_TROUBLES: usize = 100;
 
 /// What came of comparing an overlay.
 pub struct Comparison {
@@ -38,6 +44,8 @@ pub struct Comparison {
     /// Nothing below the upper was at hand: what was there before is known
     /// only by overlayfs's own marks, and contents were not compared
     pub is_by_marks: bool,
+    /// Whose the upper is: user and group
+    pub owner: (u32, u32),
     layers: Layers,
 }
 
@@ -71,6 +79,7 @@ pub fn compare_as(
         troubles: found.troubles,
         further_troubles: found.further_troubles,
         is_by_marks: layers.has_no_lower(),
+        owner: found.owner,
         layers,
     })
 }
@@ -81,7 +90,7 @@ impl Comparison {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn open_before(&self, change: &Change) -> io::Result<Option<File>> {
+    pub fn open_before(&self, change: &Change) -> Result<Option<File>, Reason> {
         change.before_at.as_ref().map(|part| self.layers.open_file(part)).transpose()
     }
 
@@ -89,7 +98,7 @@ impl Comparison {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn open_after(&self, change: &Change) -> io::Result<Option<File>> {
+    pub fn open_after(&self, change: &Change) -> Result<Option<File>, Reason> {
         change.after_at.as_ref().map(|part| self.layers.open_file(part)).transpose()
     }
 }

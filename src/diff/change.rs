@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    io,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
 };
@@ -53,6 +54,18 @@ pub enum Kind {
     },
     /// The lower is not at hand, and the marks do not tell
     AddedOrModified,
+}
+
+impl Change {
+    pub(super) fn new(path: PathBuf, kind: Kind) -> Change {
+        let (differs, link_to, before_at, after_at) = (Vec::new(), None, None, None);
+        Change { path, kind, before: None, after: None, differs, link_to, before_at, after_at }
+    }
+
+    /// Bytes of memory that it takes, nearly.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Change>() + 2 * self.path.as_os_str().len()
+    }
 }
 
 impl Kind {
@@ -245,14 +258,28 @@ pub enum Reason {
     MountedOver,
     /// Somebody changed the tree at this moment
     Changing,
-    /// Directories stand deeper in each other than anybody means them to
+    /// The path is four times longer than the kernel takes at once
     TooDeep,
     /// Whether the directory hides what was below it is written where only root can read it
     MarksHidden,
     /// A redirect of overlayfs that leads nowhere
     Redirect,
-    /// So much was deleted or added that renames were not looked for
+    /// So much was deleted that it was not looked for elsewhere
     ManyRenames,
+    /// There are more changes than fit in memory; the rest is not shown
+    ManyChanges,
+}
+
+impl From<Errno> for Reason {
+    fn from(errno: Errno) -> Reason {
+        Reason::Errno(errno)
+    }
+}
+
+impl From<io::Error> for Reason {
+    fn from(error: io::Error) -> Reason {
+        Reason::Errno(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
 }
 
 /// Text where it is text; otherwise its bytes.

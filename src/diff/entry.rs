@@ -17,7 +17,7 @@ use std::{
 
 use nix::{errno::Errno, sys::stat::fstat};
 
-use crate::sys::{KernelPath, descriptor};
+use crate::sys::{KernelPath, descriptor, handle::Handle};
 
 use super::change::Facts;
 
@@ -108,6 +108,14 @@ impl Entry {
         names.iter().map(|(shown, stored)| Ok((shown.clone(), self.xattr(stored)?))).collect()
     }
 
+    /// What an overlay would write down as the origin of a copy (`struct ovl_fb`),
+    /// but for the filesystem's own id; nothing where the filesystem has no handles.
+    pub fn handle(&self) -> Option<Vec<u8>> {
+        let handle = Handle::of(self.as_fd()).ok()?;
+        let kind = u8::try_from(handle.kind()).ok()?;
+        Some([&[kind], handle.bytes()].concat())
+    }
+
     fn through_proc(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.place.as_raw_fd()))
     }
@@ -116,9 +124,4 @@ impl Entry {
 /// Filesystems without extended attributes say so in this way.
 fn has_no_xattrs(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EOPNOTSUPP)
-}
-
-/// The number of an error that the system gave.
-pub fn errno(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

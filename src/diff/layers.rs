@@ -5,7 +5,6 @@ use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs::File,
-    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -22,14 +21,14 @@ use crate::sys::{
 
 use super::{
     change::{FileType, Reason, Trouble, from_bytes},
-    entry::{Entry, errno},
+    entry::Entry,
     marks::{Flavour, Marks},
 };
 
 /// A piece of a path that one call takes, well below `PATH_MAX`.
 const PIECE: usize = 2048;
-/// Deeper than this is not looked at: nobody means it, and each level costs.
-pub const DEEPEST: usize = 4096;
+/// Longer paths are not looked at: nobody means them, and each costs memory.
+const LONGEST: usize = 4 * libc::PATH_MAX as usize;
 /// `CAP_SYS_ADMIN`, which in the first user namespace may read `trusted.*`.
 const SYS_ADMIN: u32 = 21;
 
@@ -95,12 +94,9 @@ impl Layers {
         }
         let mut layers = Layers { roots, flavour: flavour.unwrap_or(Flavour::Either) };
         if flavour.is_none() {
-            layers.flavour = layers
-                .directory(&Part::root(0))
-                .and_then(|root| {
-                    Flavour::of(&root.entry, can_read_trusted()).map_err(|error| errno(&error))
-                })
-                .map_err(|errno| Trouble { path: upper.into(), reason: Reason::Upper(errno) })?;
+            let flavour = layers.directory(&Part::root(0)).and_then(|root| root.flavour());
+            layers.flavour =
+                flavour.map_err(|reason| Trouble { path: upper.to_owned(), reason })?;
         }
         Ok(layers)
     }
@@ -116,34 +112,41 @@ impl Layers {
     }
 
     /// Opens a directory, a piece of its path at a time.
-    pub fn directory(&self, part: &Part) -> Result<Directory, Errno> {
-        let place = self.walk(part.layer, &part.path)?;
-        let entry = Entry::of(place)?;
+    pub fn directory(&self, part: &Part) -> Result<Directory, Reason> {
+        let entry = self.entry(part)?;
         if !entry.facts.is_directory() {
-            return Err(Errno::ENOTDIR);
+            return Err(Reason::Changing);
         }
-        let marks = Marks::of(&entry, self.flavour).map_err(|error| errno(&error))?;
-        let has_file_whiteouts = marks.has_file_whiteouts;
+        let has_file_whiteouts = Marks::of(&entry, self.flavour)?.has_file_whiteouts;
         Ok(Directory { part: part.clone(), entry, has_file_whiteouts })
     }
 
     /// Opens directories that are merged.
-    pub fn directories(&self, parts: &[Part]) -> Result<Vec<Directory>, Errno> {
+    pub fn directories(&self, parts: &[Part]) -> Result<Vec<Directory>, Reason> {
         parts.iter().map(|part| self.directory(part)).collect()
     }
 
     /// Opens a file to read.
-    pub fn open_file(&self, part: &Part) -> io::Result<File> {
-        Entry::of(self.walk(part.layer, &part.path)?)?.open_file()
+    pub fn open_file(&self, part: &Part) -> Result<File, Reason> {
+        Ok(self.entry(part)?.open_file()?)
     }
 
-    fn walk(&self, layer: usize, path: &Path) -> Result<OwnedFd, Errno> {
-        let root = self.roots.get(layer).ok_or(Errno::EBADF)?;
-        let mut place = descriptor::open_directory(Some(root.as_fd()), c".", Walk::Beneath)?;
-        for piece in pieces(path) {
-            place = descriptor::open_entry(place.as_fd(), KernelPath::new(piece).as_c_str())?;
+    /// Finds what was there a moment ago, a piece of its path at a time.
+    pub fn entry(&self, part: &Part) -> Result<Entry, Reason> {
+        if part.path.as_os_str().len() > LONGEST {
+            return Err(Reason::TooDeep);
         }
-        Ok(place)
+        let root = self.roots.get(part.layer).ok_or(Errno::EBADF)?;
+        let mut place = descriptor::open_directory(Some(root.as_fd()), c".", Walk::Beneath)?;
+        for piece in pieces(&part.path) {
+            let next = descriptor::open_entry(place.as_fd(), KernelPath::new(piece).as_c_str());
+            place = next.map_err(|errno| match errno {
+                Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => Reason::Changing,
+                Errno::EXDEV => Reason::MountedOver,
+                errno => Reason::Errno(errno),
+            })?;
+        }
+        Ok(Entry::of(place)?)
     }
 
     /// Finds a name in merged directories.
@@ -205,7 +208,7 @@ impl Layers {
 
     /// Walks down one layer. Says also whether something on the way hides the layers below.
     fn descend(&self, layer: usize, path: &Path) -> Result<(Part, Seen, bool), Reason> {
-        let mut parent = self.directory(&Part::root(layer)).map_err(Reason::Errno)?;
+        let mut parent = self.directory(&Part::root(layer))?;
         let mut ends = false;
         let mut names = path.components().peekable();
         while let Some(name) = names.next() {
@@ -227,7 +230,7 @@ impl Layers {
     }
 
     /// All names in merged directories, whiteouts among them.
-    pub fn names(&self, directories: &[Directory]) -> io::Result<BTreeSet<OsString>> {
+    pub fn names(&self, directories: &[Directory]) -> Result<BTreeSet<OsString>, Reason> {
         let mut names = BTreeSet::new();
         for directory in directories {
             for name in directory.entry.read_dir()? {
@@ -251,6 +254,10 @@ impl Part {
 }
 
 impl Directory {
+    fn flavour(&self) -> Result<Flavour, Reason> {
+        Ok(Flavour::of(&self.entry, can_read_trusted())?)
+    }
+
     /// Looks at a name in this layer alone.
     pub fn see(&self, name: &OsStr, flavour: Flavour) -> Result<Seen, Reason> {
         let entry = match Entry::open(self.entry.as_fd(), &KernelPath::new(name)) {
@@ -262,7 +269,7 @@ impl Directory {
         if entry.facts.file_type == FileType::CharacterDevice && entry.raw_device == 0 {
             return Ok(Seen::Whiteout);
         }
-        let marks = Marks::of(&entry, flavour).map_err(|error| Reason::Errno(errno(&error)))?;
+        let marks = Marks::of(&entry, flavour)?;
         let may_be_whiteout = self.has_file_whiteouts && entry.facts.is_file();
         match may_be_whiteout && entry.facts.size == 0 && marks.is_file_whiteout {
             true => Ok(Seen::Whiteout),

@@ -39,8 +39,8 @@ pub struct Marks {
     pub redirect: Option<Vec<u8>>,
     /// Only the properties were copied up, the bytes are below
     pub is_metacopy: bool,
-    /// It was copied up
-    pub has_origin: bool,
+    /// It was copied up: of which file, as overlayfs writes it (`struct ovl_fb`), or empty
+    pub origin: Option<Vec<u8>>,
     /// There is any mark at all
     pub is_marked: bool,
     /// Extended attributes as the overlay shows them, and as they are stored
@@ -104,10 +104,25 @@ impl Marks {
             b"redirect" => self.redirect = entry.xattr(&name)?.filter(|to| !to.is_empty()),
             b"whiteout" => self.is_file_whiteout = true,
             b"metacopy" => self.is_metacopy = true,
-            b"origin" => self.has_origin = true,
+            // That it is there tells enough; which file it names, only a rename asks.
+            b"origin" => {
+                self.origin = Some(entry.xattr(&name).unwrap_or_default().unwrap_or_default())
+            }
             // `impure`, `nlink`, `upper`, `uuid`, `protattr`: for overlayfs itself
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// The part of an origin that names a file, as [`Entry::handle`] does.
+pub fn handle_in(origin: &[u8]) -> Option<Vec<u8>> {
+    // version, magic, length, flags, type, the filesystem's id, and the handle
+    let (head, handle) = origin.split_at_checked(21)?;
+    match head {
+        [0, 0xfb, length, _, kind, ..] if usize::from(*length) == origin.len() => {
+            Some([&[*kind], handle].concat())
+        }
+        _ => None,
     }
 }

@@ -8,19 +8,20 @@
 use std::{
     collections::{BTreeSet, HashMap},
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
-
-use nix::errno::Errno;
 
 use super::{
-    MOST_TROUBLES,
-    change::{Change, Difference, Facts, Kind, Reason, Trouble, from_bytes},
-    content,
-    entry::{Entry, errno},
-    layers::{DEEPEST, Directory, Found, Layers, Part, Seen},
-    marks::{Flavour, Marks},
+    MOST_TROUBLES, by_marks,
+    change::{Change, Difference, Facts, Kind, Reason, Trouble},
+    compare::{self, Side},
+    entry::Entry,
+    layers::{Directory, Found, Layers, Part, Seen},
+    marks::{self, Flavour, Marks},
 };
+
+/// What is found may take so many bytes of memory; a million changes take a third.
+const MOST_MEMORY: usize = 1 << 30;
 
 /// What a walk has found so far.
 #[derive(Default)]
@@ -32,6 +33,12 @@ pub struct Findings {
     pub gone: Vec<Gone>,
     /// Files of the upper that have several names, by inode
     pub links: HashMap<(u64, u64), Vec<PathBuf>>,
+    /// Which file of a lower a new one was copied from, where overlayfs has written it down
+    pub origins: HashMap<PathBuf, Vec<u8>>,
+    /// Whose the upper is
+    pub owner: (u32, u32),
+    /// Bytes of memory that all of it takes, nearly
+    weight: usize,
 }
 
 /// Something that was there, with everything in it.
@@ -44,7 +51,6 @@ pub struct Gone {
 /// A directory of the upper that is still to be looked at.
 pub struct Job {
     path: PathBuf,
-    depth: usize,
     below: Below,
     /// Where it was before, for names of what is redirected beside it
     was: PathBuf,
@@ -74,18 +80,18 @@ pub fn whole(layers: &Layers) -> Findings {
         true => Below::Unknown,
         false => Below::Merged(layers.lower_roots()),
     };
-    run(layers, Job { path: PathBuf::new(), depth: 0, below, was: PathBuf::new() })
+    run(layers, Job { path: PathBuf::new(), below, was: PathBuf::new() })
 }
 
 /// Compares a directory of the upper with one that was elsewhere.
 pub fn moved(layers: &Layers, path: PathBuf, was: PathBuf, parts: Vec<Part>) -> Findings {
-    let depth = path.components().count();
-    run(layers, Job { path, depth, below: Below::Hidden(parts), was })
+    run(layers, Job { path, below: Below::Hidden(parts), was })
 }
 
 fn run(layers: &Layers, first: Job) -> Findings {
     let mut walk = Walk { layers, jobs: vec![first], findings: Findings::default() };
     while let Some(job) = walk.jobs.pop() {
+        walk.findings.weight = walk.findings.weight.saturating_sub(job.weight());
         if let Err(reason) = walk.directory(&job) {
             walk.findings.trouble(job.path, reason);
         }
@@ -94,6 +100,11 @@ fn run(layers: &Layers, first: Job) -> Findings {
 }
 
 impl Findings {
+    fn push(&mut self, change: Change) {
+        self.weight += change.weight();
+        self.changes.push(change);
+    }
+
     pub fn trouble(&mut self, path: PathBuf, reason: Reason) {
         match self.troubles.len() < MOST_TROUBLES {
             true => self.troubles.push(Trouble { path, reason }),
@@ -104,20 +115,21 @@ impl Findings {
 
 impl Walk<'_> {
     fn directory(&mut self, job: &Job) -> Result<(), Reason> {
-        if job.depth > DEEPEST {
-            return Err(Reason::TooDeep);
+        let upper = self.layers.directory(&upper(&job.path))?;
+        if job.path.as_os_str().is_empty() {
+            self.findings.owner = (upper.entry.facts.uid, upper.entry.facts.gid);
         }
-        let upper = self.layers.directory(&upper(&job.path)).map_err(while_looking)?;
         let below = match &job.below {
-            Below::Merged(parts) | Below::Hidden(parts) => {
-                self.layers.directories(parts).map_err(while_looking)?
-            }
+            Below::Merged(parts) | Below::Hidden(parts) => self.layers.directories(parts)?,
             Below::Nothing | Below::Unknown => Vec::new(),
         };
         let hides = matches!(job.below, Below::Hidden(_));
         let mut names = BTreeSet::new();
-        for name in upper.entry.read_dir().map_err(|error| Reason::Errno(errno(&error)))? {
-            let name = name.map_err(|error| Reason::Errno(errno(&error)))?;
+        for name in upper.entry.read_dir()? {
+            let name = name?;
+            if self.findings.weight > MOST_MEMORY {
+                return Err(Reason::ManyChanges);
+            }
             if let Err(reason) = self.name(job, &upper, &below, &name) {
                 self.findings.trouble(job.path.join(&name), reason);
             }
@@ -138,7 +150,7 @@ impl Walk<'_> {
         below: &[Directory],
         names: &BTreeSet<OsString>,
     ) -> Result<(), Reason> {
-        let before = self.layers.names(below).map_err(|error| Reason::Errno(errno(&error)))?;
+        let before = self.layers.names(below)?;
         for name in before.difference(names) {
             if let Some(found) = self.layers.look_up(below, name)? {
                 self.deleted(job.path.join(name), found);
@@ -164,7 +176,7 @@ impl Walk<'_> {
                 match before {
                     Some(before) => self.deleted(path, before),
                     None if matches!(job.below, Below::Unknown) => {
-                        self.findings.changes.push(Change::new(path, Kind::Deleted));
+                        self.findings.push(Change::new(path, Kind::Deleted));
                     }
                     None => {}
                 }
@@ -190,7 +202,7 @@ impl Walk<'_> {
             }
             (is_directory, before) => {
                 if is_directory {
-                    self.later(job, &here, Below::Nothing);
+                    self.later(&here, here.was.clone(), Below::Nothing);
                 }
                 self.file(here, before)
             }
@@ -207,7 +219,7 @@ impl Walk<'_> {
             true => Below::Merged(before.parts.clone()),
             false => Below::Hidden(before.parts.clone()),
         };
-        self.later(job, &here, below);
+        self.later(&here, here.was.clone(), below);
         self.compare(here, before, Kind::Modified)
     }
 
@@ -216,9 +228,12 @@ impl Walk<'_> {
         match before {
             None => {
                 let after_at = here.entry.facts.is_file().then(|| upper(&here.path));
+                if let Some(handle) = here.marks.origin.as_deref().and_then(marks::handle_in) {
+                    self.findings.origins.insert(here.path.clone(), handle);
+                }
                 let added = Change::new(here.path, Kind::Added);
                 let after = Some(here.entry.facts);
-                self.findings.changes.push(Change { after, after_at, ..added });
+                self.findings.push(Change { after, after_at, ..added });
                 Ok(())
             }
             Some(before) => {
@@ -242,125 +257,65 @@ impl Walk<'_> {
         if let Some(before) = before {
             self.deleted(here.path.clone(), before);
         }
-        let was = match redirect.strip_prefix(b"/") {
-            Some(path) => from_bytes(path.to_vec()),
-            None => job.was.join(from_bytes(redirect.to_vec())),
-        };
+        let was = by_marks::origin(redirect, &job.was);
         if here.entry.facts.is_directory() {
-            let here_was = Job { was: was.clone(), ..job.here(&here) };
-            self.jobs.push(Job { below: Below::Merged(from.parts.clone()), ..here_was });
+            self.later(&here, was.clone(), Below::Merged(from.parts.clone()));
         }
         self.compare(here, from, Kind::Renamed { from: was })
     }
 
-    fn later(&mut self, job: &Job, here: &Here, below: Below) {
-        self.jobs.push(Job { below, ..job.here(here) });
+    fn later(&mut self, here: &Here, was: PathBuf, below: Below) {
+        let job = Job { path: here.path.clone(), below, was };
+        self.findings.weight += job.weight();
+        self.jobs.push(job);
     }
 
     /// Says what differs, if anything does or it has another name.
     fn compare(&mut self, here: Here, before: Found, kind: Kind) -> Result<(), Reason> {
-        let (facts, bytes) = (here.entry.facts.clone(), before.parts.first().cloned());
-        let mut differs = before.entry.facts.compare(&facts);
-        let are_files = facts.is_file() && before.entry.facts.is_file();
+        let bytes = before.parts.into_iter().next();
+        let old = Side { entry: &before.entry, marks: &before.marks, bytes: bytes.as_ref() };
+        let is_file = here.entry.facts.is_file();
         // A copy without bytes has those of what is below.
-        let after_at = match (facts.is_file(), here.marks.is_metacopy) {
-            (true, true) => bytes.clone(),
-            (true, false) => Some(upper(&here.path)),
-            (false, _) => None,
+        let after_at = match here.marks.is_metacopy {
+            true => bytes.clone().filter(|_| is_file),
+            false => is_file.then(|| upper(&here.path)),
         };
-        if are_files && after_at != bytes {
-            differs.extend(self.contents(&here, bytes.as_ref(), &differs));
-        }
-        if facts.file_type == before.entry.facts.file_type {
-            match xattrs_that_differ(&before, &here) {
-                Ok(names) if names.is_empty() => {}
-                Ok(names) => differs.push(Difference::Xattrs(names)),
-                Err(error) => {
-                    self.findings.trouble(here.path.clone(), Reason::Errno(errno(&error)));
-                }
-            }
+        let new = Side { entry: &here.entry, marks: &here.marks, bytes: after_at.as_ref() };
+        let (differs, troubles) = compare::sides(self.layers, &old, &new);
+        for reason in troubles {
+            self.findings.trouble(here.path.clone(), reason);
         }
         if differs.is_empty() && kind == Kind::Modified {
             return Ok(());
         }
-        differs.sort();
         let before_at = bytes.filter(|_| before.entry.facts.is_file());
-        let before = Some(before.entry.facts);
+        let (before, after) = (Some(before.entry.facts), Some(here.entry.facts));
         let change = Change::new(here.path, kind);
-        self.findings.changes.push(Change {
-            before,
-            after: Some(facts),
-            differs,
-            before_at,
-            after_at,
-            ..change
-        });
+        self.findings.push(Change { before, after, differs, before_at, after_at, ..change });
         Ok(())
-    }
-
-    /// Whether the bytes differ, which other sizes tell without reading.
-    fn contents(
-        &mut self,
-        here: &Here,
-        bytes: Option<&Part>,
-        differs: &[Difference],
-    ) -> Option<Difference> {
-        if differs.contains(&Difference::Size) {
-            return Some(Difference::Content);
-        }
-        if here.entry.facts.size == 0 {
-            return None;
-        }
-        let is_same = || {
-            let part = bytes.ok_or(Errno::ENOENT)?;
-            let before = self.layers.open_file(part)?;
-            content::is_same(&before, &here.entry.open_file()?, here.entry.facts.size)
-        };
-        match is_same() {
-            Ok(true) => None,
-            Ok(false) => Some(Difference::Content),
-            Err(error) => {
-                self.findings.trouble(here.path.clone(), Reason::Errno(errno(&error)));
-                Some(Difference::ContentUnknown)
-            }
-        }
     }
 
     /// Without lowers: what overlayfs has written beside the file.
     fn by_marks(&mut self, job: &Job, here: Here) {
-        let (marks, facts) = (&here.marks, &here.entry.facts);
-        let is_hidden = self.layers.flavour == Flavour::Hidden && !marks.is_marked;
-        // `user.*` stands on files and directories only (`xattr(7)`).
-        let can_be_marked = facts.is_file()
-            || facts.is_directory()
-            || self.layers.flavour == Flavour::Trusted
-            || self.layers.flavour == Flavour::Either;
-        let renamed = marks.redirect.as_ref().map(|to| match to.strip_prefix(b"/") {
-            Some(path) => from_bytes(path.to_vec()),
-            None => job.was.join(from_bytes(to.clone())),
-        });
-        let is_copy = marks.has_origin || marks.is_metacopy;
-        let (kind, below) = match renamed {
-            Some(from) => (Kind::Renamed { from }, Below::Unknown),
-            None if is_hidden || !can_be_marked => (Kind::AddedOrModified, Below::Unknown),
-            None if is_copy && !marks.is_opaque => (Kind::Modified, Below::Unknown),
-            None => (Kind::Added, Below::Nothing),
-        };
+        let facts = &here.entry.facts;
+        let kind = by_marks::kind(self.layers.flavour, &here.marks, facts, &job.was);
         let is_directory = facts.is_directory();
         if is_directory {
-            self.later(job, &here, below);
+            let is_new = kind == Kind::Added;
+            let below = if is_new { Below::Nothing } else { Below::Unknown };
+            self.later(&here, here.was.clone(), below);
         }
         // That a directory was copied up says nothing about it.
         if is_directory && kind == Kind::Modified {
             return;
         }
-        let is_unknown = facts.is_file() && !marks.is_metacopy && kind != Kind::Added;
+        let has_bytes = facts.is_file() && !here.marks.is_metacopy;
+        let is_unknown = has_bytes && kind != Kind::Added;
         let differs = if is_unknown { vec![Difference::ContentUnknown] } else { Vec::new() };
-        let has_bytes = facts.is_file() && !marks.is_metacopy;
         let after_at = has_bytes.then(|| upper(&here.path));
         let change = Change::new(here.path, kind);
         let after = Some(here.entry.facts);
-        self.findings.changes.push(Change { after, differs, after_at, ..change });
+        self.findings.push(Change { after, differs, after_at, ..change });
     }
 
     fn deleted(&mut self, path: PathBuf, found: Found) {
@@ -369,10 +324,10 @@ impl Walk<'_> {
         let before_at = found.parts.into_iter().next().filter(|_| is_file);
         let deleted = Change::new(path, Kind::Deleted);
         let before = Some(found.entry.facts);
-        self.findings.changes.push(Change { before, before_at, ..deleted });
+        self.findings.push(Change { before, before_at, ..deleted });
     }
 
-    fn gone(&mut self, path: &std::path::Path, found: &Found) {
+    fn gone(&mut self, path: &Path, found: &Found) {
         let (facts, parts) = (found.entry.facts.clone(), found.parts.clone());
         self.findings.gone.push(Gone { path: path.to_owned(), facts, parts });
     }
@@ -387,54 +342,13 @@ struct Here {
 }
 
 impl Job {
-    fn here(&self, here: &Here) -> Job {
-        Job {
-            path: here.path.clone(),
-            depth: self.depth + 1,
-            below: Below::Nothing,
-            was: here.was.clone(),
-        }
-    }
-}
-
-impl Change {
-    pub(super) fn new(path: PathBuf, kind: Kind) -> Change {
-        Change {
-            path,
-            kind,
-            before: None,
-            after: None,
-            differs: Vec::new(),
-            link_to: None,
-            before_at: None,
-            after_at: None,
-        }
+    /// Bytes of memory that it takes, nearly.
+    fn weight(&self) -> usize {
+        size_of::<Job>() + 3 * self.path.as_os_str().len()
     }
 }
 
 /// In the upper a directory stands where the overlay shows it.
-fn upper(path: &std::path::Path) -> Part {
+pub(super) fn upper(path: &Path) -> Part {
     Part { layer: 0, path: path.to_owned() }
-}
-
-/// A directory that was there a moment ago.
-fn while_looking(errno: Errno) -> Reason {
-    match errno {
-        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => Reason::Changing,
-        Errno::EXDEV => Reason::MountedOver,
-        errno => Reason::Errno(errno),
-    }
-}
-
-/// Extended attributes that only one has, or that have other values.
-fn xattrs_that_differ(before: &Found, after: &Here) -> std::io::Result<Vec<String>> {
-    // Which files can have them is the filesystem's business.
-    let (old, new) = (&before.marks.xattrs, &after.marks.xattrs);
-    if old.is_empty() && new.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (old, new) = (before.entry.xattrs(old)?, after.entry.xattrs(new)?);
-    let names: BTreeSet<&Vec<u8>> = old.keys().chain(new.keys()).collect();
-    let differing = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
-    Ok(differing.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }
