@@ -26,6 +26,7 @@ use crate::{
 mod apply;
 mod choice;
 mod completions;
+mod diff;
 mod ending;
 mod host;
 mod man;
@@ -99,6 +100,7 @@ enum Command {
     Plan(plan::Plan),
     Validate(validate::Validate),
     Observe(observe::Observe),
+    Diff(diff::Diff),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -126,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
         Command::Observe(command) => command.run(&output),
+        Command::Diff(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),

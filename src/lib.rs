@@ -29,7 +29,7 @@
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |
 //! | [`ops`] | what the kernel can be told, and the words for its refusals |
 //! | [`model`] | a model of the kernel: namespaces and who owns them, ids, capabilities, mounts |
-//! | [`host`], [`diagnostic`], [`registry`] | facts about a machine, as data; what is said to people; which sandboxes run |
+//! | [`diff`], [`host`], [`diagnostic`], [`registry`] | what a run changed; facts about a machine, as data; what is said to people; which sandboxes run |
 //! | [`sys`], [`yaml`] | system calls, the only unsafe code; the reader of YAML, with the place of every word |
 //!
 //! Follow one thing through the house to know it: `hostname` goes from
@@ -69,6 +69,7 @@
 //! ```
 pub mod cli;
 pub mod diagnostic;
+pub mod diff;
 pub mod exec;
 pub mod host;
 pub mod layers;

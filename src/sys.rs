@@ -12,6 +12,7 @@ pub mod capability;
 pub mod descriptor;
 pub mod directory;
 mod fault;
+pub mod handle;
 pub mod ids;
 pub mod lock;
 pub mod loop_device;

@@ -24,6 +24,8 @@ pub enum Walk {
     InRoot,
     /// Below the directory it starts from, and through no link.
     Beneath,
+    /// As `Beneath`, and onto no other mount.
+    Within,
 }
 
 /// Opens a place in the tree, without asking to read it.
@@ -53,11 +55,22 @@ pub fn open_inside(root: BorrowedFd, path: &CStr) -> Result<OwnedFd, Errno> {
     openat2(Some(root), path, flags as u64, Walk::InRoot)
 }
 
+/// Opens what has this name, a symbolic link itself where it is one, without
+/// asking to read it and without doing to it what opening does to a device.
+///
+/// # Errors
+/// As `openat2(2)` with `O_PATH | O_NOFOLLOW`; `EXDEV` for a mount point.
+pub fn open_entry(at: BorrowedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    openat2(Some(at), name, flags as u64, Walk::Within)
+}
+
 fn openat2(at: Option<BorrowedFd>, path: &CStr, flags: u64, walk: Walk) -> Result<OwnedFd, Errno> {
     let resolve = match walk {
         Walk::Free => 0,
         Walk::InRoot => libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS,
         Walk::Beneath => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+        Walk::Within => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV,
     };
     let how = OpenHow { flags, mode: 0, resolve };
     let at = at.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());

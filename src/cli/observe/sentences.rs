@@ -151,13 +151,16 @@ fn overlay(sheet: &mut Sheet, overlay: &Overlay) {
         }
         _ => {}
     }
-    for Change { path, change } in &overlay.changes {
+    for Change { path, change, from } in &overlay.changes {
         let became = match change {
             Changed::Added => "added",
             Changed::Modified => "modified",
             Changed::Deleted => "deleted",
+            Changed::Renamed => "renamed from",
+            Changed::AddedOrModified => "added or modified",
         };
-        say(sheet, format!("At {at}, {path} was {became}."));
+        let from = from.as_ref().map_or(String::new(), |from| format!(" {from}"));
+        say(sheet, format!("At {at}, {path} was {became}{from}."));
     }
     if overlay.further > 0 {
         say(sheet, format!("At {at}, {} more were changed.", overlay.further));

@@ -215,7 +215,9 @@ fn overlays(sheet: &mut Sheet, view: &View) {
             sheet.line(Weight::Faint, "none");
         }
         for change in &overlay.changes {
-            sheet.line(Weight::Plain, format!("{} {}", change.change.letter(), change.path));
+            let from = change.from.as_ref().map_or(String::new(), |from| format!(", was {from}"));
+            let line = format!("{} {}{from}", change.change.letter(), change.path);
+            sheet.line(Weight::Plain, line);
         }
         if overlay.further > 0 {
             sheet.line(Weight::Plain, format!("and {} more", overlay.further));
