@@ -22,10 +22,12 @@ use crate::{
 };
 
 mod apply;
+mod build;
 mod completions;
 mod host;
 mod man;
 mod plan;
+mod progress;
 mod report;
 mod schema;
 mod validate;
@@ -88,6 +90,7 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Build(build::Build),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Build(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),

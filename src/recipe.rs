@@ -22,9 +22,11 @@ use crate::{
 };
 
 mod document;
+mod image;
 mod words;
 
 pub use document::Document;
+pub use image::{Copy, Filesystem, Image, LEAST_XFS, Owner};
 
 use words::{FORMAT, check_format, say_of_recipes};
 
@@ -52,6 +54,9 @@ pub struct Recipe {
     /// Layers of isolation, applied in this order.
     #[serde(default)]
     pub layers: Vec<Layer>,
+    /// How its lower image is made: `isorecipe build` makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// What to run, if the command line names nothing; your shell otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minItems" = 1))]
@@ -75,6 +80,9 @@ pub struct Recipe {
     /// The folder of the file: where relative paths start.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// How messages call the file, where there is one.
+    #[serde(skip)]
+    pub called: Option<String>,
 }
 
 fn on() -> bool {
@@ -104,7 +112,11 @@ impl Recipe {
         }
         let recipe = recipe
             .filter(|_| mistakes.is_empty())
-            .map(|recipe| Recipe { folder: folder.to_owned(), ..recipe });
+            .map(|recipe| Recipe {
+                folder: folder.to_owned(),
+                called: Some(name.to_owned()),
+                ..recipe
+            });
         let diagnostics =
             mistakes.into_iter().map(|mistake| Diagnostic::mistake(mistake, &source)).collect();
         (recipe, Document { source, tree }, diagnostics)
@@ -125,6 +137,9 @@ impl Recipe {
                 "the first word is the program",
                 "write `command: [bash]`, or leave `command` out for your shell",
             );
+        }
+        if let Some(image) = &self.image {
+            image.check(&mut mistake);
         }
         let names =
             self.env.keys().map(|name| (yaml::Path::root().key("env").key(name), Part::Key, name));
