@@ -77,6 +77,27 @@ pub struct Plan {
     pub end: Model,
     /// How many descriptors are kept between steps
     pub slots: usize,
+    /// What the recipe itself can have made
+    pub made: Option<MadeByRecipe>,
+}
+
+/// A file that `isorecipe build` makes, and the command that does.
+#[derive(Clone, Debug)]
+pub struct MadeByRecipe {
+    /// The image, or the directory
+    pub file: PathBuf,
+    /// What to type
+    pub command: String,
+}
+
+/// Where what is missing can be made, says how.
+fn tell_how_to_make(refusal: Refusal, made: Option<&MadeByRecipe>) -> Refusal {
+    match made {
+        Some(made) if refusal.lacked_file() == Some(made.file.as_path()) => {
+            refusal.help(format!("`{}` makes it", made.command))
+        }
+        _ => refusal,
+    }
 }
 
 impl Plan {
@@ -94,6 +115,7 @@ impl Plan {
         let origin = self.steps.get(step)?;
         let before = self.before(step);
         let refusal = origin.op.operation().explain(fault, &before, seen);
+        let refusal = tell_how_to_make(refusal, self.made.as_ref());
         Some(observed(refusal, step, fault).at(origin.origin.clone()))
     }
 

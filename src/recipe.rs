@@ -16,7 +16,7 @@ use crate::{
     host::Host,
     layers::{Layer, Place, Word},
     ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
-    plan::{Plan, Planner},
+    plan::{MadeByRecipe, Plan, Planner},
     sys::KernelPath,
     yaml::{self, Mistake, Part, Tree},
 };
@@ -175,6 +175,11 @@ impl Recipe {
         let all = self.layers.iter().enumerate();
         let names = all.map(|(index, layer)| layers.index(index).key(layer.name())).collect();
         let mut planner = Planner::new(host, self.folder.clone(), names, run.is_live);
+        if let Some(image) = &self.image {
+            let file = planner.source_path(image.file.as_path());
+            let command = image.build_command(self.called.as_deref(), planner.host());
+            planner.makes(MadeByRecipe { file, command });
+        }
         let last_mount = self.layers.iter().rposition(|layer| layer.layer().mounts());
         for (index, layer) in self.layers.iter().enumerate() {
             let place = |layer: &Layer, index| layers.index(index).key(layer.name());

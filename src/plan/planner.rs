@@ -16,7 +16,7 @@ use crate::{
     yaml,
 };
 
-use super::{Actor, Plan, Step, merge, observed};
+use super::{Actor, MadeByRecipe, Plan, Step, merge, observed, tell_how_to_make};
 
 /// Takes the steps of one layer after the other.
 pub struct Planner {
@@ -52,6 +52,7 @@ impl Planner {
             start: model.clone(),
             end: model.clone(),
             slots: 0,
+            made: None,
         };
         Self {
             plan,
@@ -67,6 +68,11 @@ impl Planner {
             old_tree: None,
             said: BTreeSet::new(),
         }
+    }
+
+    /// Tells what `isorecipe build` makes of the same recipe.
+    pub fn makes(&mut self, made: MadeByRecipe) {
+        self.plan.made = Some(made);
     }
 
     /// The state before the next step.
@@ -120,6 +126,7 @@ impl Planner {
         });
         if let Answer::No(fault) = answer {
             let refusal = operation.explain(fault, &self.model, &Evidence::default());
+            let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
             let refusal = self.point_at_late_layer(refusal);
             if self.is_new(&refusal) {
                 self.plan.refusals.push(observed(refusal, number, fault).at(origin.clone()));
@@ -160,6 +167,7 @@ impl Planner {
     /// This must not be done, or cannot be, whatever the kernel says.
     pub fn refuse(&mut self, refusal: Refusal) {
         let origin = self.origin();
+        let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
         if self.is_new(&refusal) {
             self.plan.prohibitions.push(refusal.at(origin));
         }

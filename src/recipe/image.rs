@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    host::Host,
     layers::{OneOrMany, Place, Size, Word},
     yaml::{self, Part},
 };
@@ -112,6 +113,18 @@ pub(super) type Report<'a> =
     dyn FnMut(yaml::Path, Part, &'static str, &str, &str, &str) + 'a;
 
 impl Image {
+    /// What makes it, to be typed by whoever this host is planned for.
+    pub(super) fn build_command(&self, recipe: Option<&str>, host: &Host) -> String {
+        let recipe = match recipe {
+            Some("(standard input)") => "-",
+            Some(name) => name,
+            None => "RECIPE",
+        };
+        let is_root = host.is_root() && host.invoker.is_none();
+        let sudo = if self.filesystem == Filesystem::Xfs && !is_root { "sudo " } else { "" };
+        format!("{sudo}isorecipe build {recipe}")
+    }
+
     /// What no type can say.
     pub(super) fn check(&self, report: &mut Report) {
         let root = yaml::Path::root().key("image");
