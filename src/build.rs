@@ -213,7 +213,7 @@ fn survey(order: &Order, site: &Site, guard: &mut Guard) -> Result<Found, Stop> 
         home: order.host.caller.home.as_deref(),
         target: &site.path,
         search: &order.search,
-        makes_nodes: order.is_host_root() && !order.has_user_layer,
+        makes_nodes: order.makes_nodes(),
     };
     survey.run(guard)
 }
@@ -241,6 +241,12 @@ impl Order<'_> {
     fn is_host_root(&self) -> bool {
         let is_first = self.host.initial_user_namespace != Some(false);
         is_first && self.host.has(crate::model::capability::SYS_ADMIN)
+    }
+
+    /// A node opens its device for its owner, so none is made for an ordinary
+    /// user; and none that a user namespace would keep from being opened.
+    fn makes_nodes(&self) -> bool {
+        self.is_host_root() && self.host.invoker.is_none() && !self.has_user_layer
     }
 
     /// Whose the target becomes: through `sudo`, the invoking user's.

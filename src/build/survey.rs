@@ -131,12 +131,14 @@ impl Survey<'_> {
             self.make_directory(found, copy.to.as_path(), &here.key("to"))?;
             for (number, from) in copy.from.0.iter().enumerate() {
                 let origin = here.key("from").index(number);
-                let source = self.source(from.as_path());
+                let written = self.source(from.as_path());
+                // Without `.`, which says only that there is no name.
+                let source: PathBuf = written.components().collect();
                 self.check_apart(&source, &origin)?;
                 let node = self
                     .look(&source, &origin, found, guard)?
                     .ok_or_else(|| words::no_source(&source).stop(&origin))?;
-                match name_of(&source) {
+                match name_of(&written) {
                     Some(name) => found.put(&copy.to.as_path().join(name), node)?,
                     None => self.put_content(found, copy.to.as_path(), node, &source)?,
                 }

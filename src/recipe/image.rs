@@ -42,8 +42,8 @@ pub struct Image {
     /// Symbolic links, and what each leads to.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub links: IndexMap<String, Place>,
-    /// Devices of this machine: nodes where they could be opened (built as
-    /// root, in a recipe without a `user` layer), otherwise empty files to bind them over.
+    /// Devices of this machine: nodes where they could be opened (made by root
+    /// itself, for a recipe without a `user` layer), otherwise empty files to bind them over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Place>,
     /// Whose the files are.
