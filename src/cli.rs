@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod apply;
+mod build;
 mod choice;
 mod completions;
 mod diff;
@@ -34,6 +35,7 @@ mod mend;
 mod observe;
 mod pause;
 mod plan;
+mod progress;
 mod report;
 mod schema;
 mod validate;
@@ -99,6 +101,7 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Build(build::Build),
     Observe(observe::Observe),
     Diff(diff::Diff),
     Host(host::Host),
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Build(command) => command.run(&output),
         Command::Observe(command) => command.run(&output),
         Command::Diff(command) => command.run(&output),
         Command::Host(command) => command.run(&output),

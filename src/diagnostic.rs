@@ -18,6 +18,7 @@ use std::error::Error;
 use std::fmt;
 use std::hash::Hash;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use miette::LabeledSpan;
@@ -53,6 +54,7 @@ pub struct Refusal {
     observed: Option<Observed>,
     field: Option<&'static str>,
     wants: Option<&'static str>,
+    lacks: Option<PathBuf>,
     once: bool,
 }
 
@@ -75,6 +77,7 @@ impl Refusal {
             observed: None,
             field: None,
             wants: None,
+            lacks: None,
             once: false,
         }
     }
@@ -111,6 +114,17 @@ impl Refusal {
     pub fn wants(mut self, layer: &'static str) -> Refusal {
         self.wants = Some(layer);
         self
+    }
+
+    /// Says which file is missing; the recipe may tell how it is made.
+    pub fn lacks(mut self, file: impl Into<PathBuf>) -> Refusal {
+        self.lacks = Some(file.into());
+        self
+    }
+
+    /// The file that is missing.
+    pub fn lacked_file(&self) -> Option<&std::path::Path> {
+        self.lacks.as_deref()
     }
 
     /// Whatever else has this code has the same cause.

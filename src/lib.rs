@@ -23,6 +23,7 @@
 //! | floor | what lives there |
 //! |---|---|
 //! | [`cli`] | the commands, one file each |
+//! | [`build`] | the image, or the directory, that a recipe's `image` describes |
 //! | [`exec`] | a supervisor that stays on the host and a child that becomes the sandbox play one list of steps |
 //! | [`recipe`] | a recipe file: read, located, planned |
 //! | [`layers`] | what an author can ask for: `user`, `uts`, `overlay`, one file each |
@@ -67,6 +68,7 @@
 //! ]);
 //! assert_eq!(plan.refusals[0].code(), "hostname::shared");
 //! ```
+pub mod build;
 pub mod cli;
 pub mod diagnostic;
 pub mod diff;

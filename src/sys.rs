@@ -23,6 +23,7 @@ pub mod process;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
+pub mod tool;
 pub mod uts;
 
 pub use fault::{Call, Fault};

@@ -140,6 +140,7 @@ fn picture(severity: Severity, source: &Source, marks: &[Mark], how: &Style) -> 
             observed: None,
             field: None,
             wants: None,
+            lacks: None,
             once: false,
         },
         path: Path::root(),

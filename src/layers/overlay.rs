@@ -242,9 +242,8 @@ fn no_image(path: &Path, found: Option<&PathFact>) -> Refusal {
         Some(PathFact::Missing) => {
             Refusal::new("image::missing", format!("there is no image {shown}"))
                 .why("no such file")
-                .help(format!(
-                    "make one: `fallocate -l 400M {shown} && mkfs.xfs {shown}`, and fill it"
-                ))
+                .help("let the recipe make it: the README shows how, \"Building images\"")
+                .lacks(path)
         }
         _ => Refusal::new("image::unknown_kind", format!("{shown} is not an image"))
             .why("it begins like none of xfs, ext4, squashfs and erofs")

@@ -122,7 +122,8 @@ impl Operation for MountImage {
             (Call::Open, Errno::ENOENT) => {
                 Refusal::new("image::missing", format!("there is no image {file}"))
                     .why("the file has to be made before")
-                    .help("the README shows how, step 4")
+                    .help("let the recipe make it: the README shows how, \"Building images\"")
+                    .lacks(self.file.as_path())
             }
             (Call::Loop, Errno::ENOENT) => {
                 Refusal::new("image::no_loop", "this machine has no loop devices")

@@ -320,7 +320,8 @@ pub fn no_layer(path: &Path) -> Refusal {
     let shown = path.display();
     Refusal::new("overlay::no_layer", format!("there is no {shown}"))
         .why("every layer of an overlay has to be there before")
-        .help(format!("make {shown} and fill it: the README shows how, step 4"))
+        .help(format!("make {shown} and fill it; the recipe's `image` can say how"))
+        .lacks(path)
 }
 
 fn new_overlay() -> Result<Configuration, Fault> {

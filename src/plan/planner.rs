@@ -16,7 +16,7 @@ use crate::{
     yaml,
 };
 
-use super::{Actor, Pause, Plan, Step, merge, observed};
+use super::{Actor, MadeByRecipe, Pause, Plan, Step, merge, observed, tell_how_to_make};
 
 /// Takes the steps of one layer after the other.
 pub struct Planner {
@@ -53,6 +53,7 @@ impl Planner {
             end: model.clone(),
             slots: 0,
             pauses: Vec::new(),
+            made: None,
         };
         Self {
             plan,
@@ -68,6 +69,11 @@ impl Planner {
             old_tree: None,
             said: BTreeSet::new(),
         }
+    }
+
+    /// Tells what `isorecipe build` makes of the same recipe.
+    pub fn makes(&mut self, made: MadeByRecipe) {
+        self.plan.made = Some(made);
     }
 
     /// The state before the next step.
@@ -121,6 +127,7 @@ impl Planner {
         });
         if let Answer::No(fault) = answer {
             let refusal = operation.explain(fault, &self.model, &Evidence::default());
+            let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
             let refusal = self.point_at_late_layer(refusal);
             if self.is_new(&refusal) {
                 self.plan.refusals.push(observed(refusal, number, fault).at(origin.clone()));
@@ -166,6 +173,7 @@ impl Planner {
     /// This must not be done, or cannot be, whatever the kernel says.
     pub fn refuse(&mut self, refusal: Refusal) {
         let origin = self.origin();
+        let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
         if self.is_new(&refusal) {
             self.plan.prohibitions.push(refusal.at(origin));
         }

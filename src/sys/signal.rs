@@ -41,6 +41,24 @@ pub fn hold() -> Result<Before, Errno> {
     Ok(Before { mask })
 }
 
+/// Holds the signals that ask a program to end, and news of its children;
+/// gives a descriptor to read them from. As [`hold`] otherwise.
+///
+/// # Errors
+/// As `sigprocmask(2)` and `signalfd(2)`.
+pub fn hold_endings() -> Result<(Before, SignalFd), Errno> {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours.
+    unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &action) }?;
+    let endings =
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD];
+    let held = SigSet::from_iter(endings);
+    let mut mask = SigSet::empty();
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut mask))?;
+    let read = SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    Ok((Before { mask }, read))
+}
+
 /// Gives the process the mask it had before [`hold`].
 ///
 /// # Errors
