@@ -14,6 +14,7 @@ pub mod directory;
 mod fault;
 pub mod ids;
 pub mod loop_device;
+pub mod memory_file;
 pub mod mount;
 pub mod namespace;
 mod path;
@@ -22,6 +23,7 @@ pub mod signal;
 pub mod socket;
 pub mod terminal;
 pub mod uts;
+pub mod wait;
 
 pub use fault::{Call, Fault};
 pub use mount::Propagation;
