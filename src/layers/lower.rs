@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize, de};
 
 use crate::{
     diagnostic::Refusal,
-    host::{FuseDevice, ImageKind, PathFact},
-    model::{UserId, capability},
+    host::{ImageKind, PathFact},
+    model::UserId,
     ops::{self, AttachImage, MakeDirectory, MountImage, ServeImage, UnpackImage},
     plan::Planner,
     sys::KernelPath,
@@ -17,6 +17,14 @@ use crate::{
 };
 
 use super::{FromWord, OneOrMany, Place};
+
+mod way;
+
+pub use way::Way;
+use way::{is_foreign, may_mount};
+
+/// As many as the kernel follows (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
 
 /// A read-only layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,53 +48,6 @@ pub struct Image {
     /// The ways into it that are allowed; all of them otherwise. The first that works is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<OneOrMany<Way>>,
-}
-
-/// A way into an image. The first of these that works here is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Way {
-    /// The kernel mounts it, for root only
-    Kernel,
-    /// `squashfuse`, `erofsfuse` or `fuse2fs` serves it, where /dev/fuse may be opened
-    Fuse,
-    /// It is unpacked once, into your cache
-    Unpack,
-}
-
-impl Way {
-    const ALL: [Way; 3] = [Way::Kernel, Way::Fuse, Way::Unpack];
-
-    fn leads_into(self, kind: ImageKind) -> bool {
-        match self {
-            Way::Kernel => true,
-            Way::Fuse => kind.server().is_some(),
-            Way::Unpack => kind.unpacker().is_some(),
-        }
-    }
-
-    /// What is in the way on this host, for this caller; the unknown is not.
-    fn obstacle(self, to: &Planner, kind: ImageKind) -> Option<String> {
-        let tools = || to.image_tools();
-        let missing = |tool: Option<_>| {
-            let (tools, tool) = (tools()?, tool?);
-            tools.place(&tool).is_none().then(|| format!("`{}` is not installed", tool.name))
-        };
-        match self {
-            Way::Kernel => (!may_mount(to)).then(|| "only root can mount it".to_owned()),
-            Way::Fuse => match tools()?.fuse {
-                FuseDevice::Opens => missing(kind.server()),
-                _ => Some("/dev/fuse does not open".to_owned()),
-            },
-            Way::Unpack => missing(kind.unpacker()),
-        }
-    }
-}
-
-/// Whether the supervisor is root of the machine, and not of a sandbox only.
-fn may_mount(to: &Planner) -> bool {
-    to.model().supervisor_capable(UserId::HOST, capability::SYS_ADMIN)
-        && to.host().initial_user_namespace != Some(false)
 }
 
 impl FromWord for Lower {
@@ -117,6 +78,8 @@ pub(super) enum Found {
     Directory(PathBuf),
     /// To be made ready in this way
     Image(PathBuf, ImageKind, Way),
+    /// Refused: planning goes on as if there were a directory
+    Presumed,
 }
 
 impl Found {
@@ -131,9 +94,15 @@ impl Found {
         let (file, kind, way) = match self {
             Found::Directory(path) => return path,
             Found::Image(file, kind, way) => (file, kind, way),
+            Found::Presumed => {
+                to.presume_directory(&place);
+                return place;
+            }
         };
         match way {
-            Way::Unpack => unpack(to, &file, kind).unwrap_or(place),
+            Way::Unpack => {
+                unpack(to, &file, kind).unwrap_or_else(|| Found::Presumed.plan(to, at, index))
+            }
             Way::Kernel | Way::Fuse => {
                 let slot = to.slot();
                 let file = KernelPath::new(file);
@@ -178,7 +147,7 @@ fn serve(to: &mut Planner, file: KernelPath, kind: ImageKind, slot: usize) {
     to.at("lower").supervisor(serve);
 }
 
-/// Where the tree is then, unless there is no cache.
+/// Where the tree is then, unless it cannot be there, or not be seen.
 fn unpack(to: &mut Planner, file: &Path, kind: ImageKind) -> Option<PathBuf> {
     let tool = kind.unpacker()?;
     let unpacked = to.unpacked(file);
@@ -193,18 +162,27 @@ fn unpack(to: &mut Planner, file: &Path, kind: ImageKind) -> Option<PathBuf> {
         tools: to.image_tools(),
     };
     to.at("lower").supervisor(unpack);
-    if let Some(tree) = tree.as_ref().filter(|tree| to.model().walk(tree).is_err()) {
-        to.at("lower").refuse(out_of_sight(tree));
-    }
-    tree
+    tree.filter(|tree| is_in_sight(to, tree))
 }
 
-fn out_of_sight(tree: &Path) -> Refusal {
-    Refusal::new("image::out_of_sight", "the unpacked image cannot be seen at this point")
-        .why(format!("an earlier layer covers {}, or the root is another", tree.display()))
-        .help(
-            "put the `overlay` layer before it, or name another cache: `export XDG_CACHE_HOME=/…`",
-        )
+/// The child takes the tree from where it is, as it sees it by then.
+fn is_in_sight(to: &mut Planner, tree: &Path) -> bool {
+    let shown = tree.display();
+    let message = "the unpacked image cannot be seen at this point";
+    let refusal = Refusal::new("image::out_of_sight", message);
+    let refusal = if is_foreign(to) {
+        refusal
+            .why(format!("nobody but you may go to {shown}, and the sandbox has other ids"))
+            .help("take another way, `via: [kernel]`, or other ids: `user: {map: root}`")
+    } else if to.model().walk(tree).is_err() {
+        refusal
+            .why(format!("an earlier layer covers {shown}, or the root is another"))
+            .help("put the `overlay` first, or move the cache: `export XDG_CACHE_HOME=/…`")
+    } else {
+        return true;
+    };
+    to.at("lower").refuse(refusal);
+    false
 }
 
 /// Looks at a lower layer, and says what is wrong with it before anything is made.
@@ -218,19 +196,23 @@ pub(super) fn find(
         Lower::Image(image) => (to.source_path(image.image.as_path()), image.via.as_ref()),
     };
     let allowed = allowed.map_or(&Way::ALL[..], |ways| &ways.0);
+    let path = followed(to, path);
     match (to.look_at(&path), lower) {
-        (Some(PathFact::File(_, Some(kind))), _) => match choose(to, &path, kind, allowed, via) {
-            Some(way) => {
-                if way == Way::Kernel {
-                    warn_of_kernel(to, lower, &path);
+        (Some(PathFact::File(_, Some(kind))), _) => {
+            match way::choose(to, &path, kind, allowed, via) {
+                Some(way) => {
+                    if way == Way::Kernel && may_mount(to) {
+                        warn_of_kernel(to, lower, &path);
+                    }
+                    Found::Image(path, kind, way)
                 }
-                Found::Image(path, kind, way)
+                None => Found::Presumed,
             }
-            None => presumed(to, path),
-        },
+        }
         (found, Lower::Image(_)) => {
-            to.at("lower").refuse(no_image(&path, found.as_ref()));
-            presumed(to, path)
+            let refusal = no_image(to, &path, found.as_ref());
+            to.at("lower").refuse(refusal);
+            Found::Presumed
         }
         // A plan that knows says so itself, at its step.
         (Some(PathFact::Missing), Lower::Path(_))
@@ -243,55 +225,19 @@ pub(super) fn find(
     }
 }
 
-/// After a refusal, planning goes on as if there were a directory.
-fn presumed(to: &mut Planner, path: PathBuf) -> Found {
-    to.presume_directory(&path);
-    Found::Directory(path)
-}
-
-/// The first way that is allowed and works; where only one could, it says
-/// itself what it lacks.
-fn choose(
-    to: &mut Planner,
-    path: &Path,
-    kind: ImageKind,
-    allowed: &[Way],
-    via: impl Fn(&yaml::Path) -> yaml::Path,
-) -> Option<Way> {
-    let mut ways = Way::ALL.into_iter().filter(|way| allowed.contains(way) && way.leads_into(kind));
-    let (first, mut obstacles) = (ways.clone().next(), Vec::new());
-    let works = ways.find(|way| match way.obstacle(to, kind) {
-        None => true,
-        Some(obstacle) => {
-            obstacles.push(obstacle);
-            false
+/// The image that a link leads to; anything else is found in its own way.
+fn followed(to: &Planner, path: PathBuf) -> PathBuf {
+    let mut last = path.clone();
+    for _ in 0..MOST_LINKS {
+        match to.look_at(&last) {
+            Some(PathFact::Symlink(target)) => {
+                last = last.parent().unwrap_or(Path::new("/")).join(target);
+            }
+            Some(PathFact::File(_, Some(_))) => return last,
+            _ => break,
         }
-    });
-    match (works, first, obstacles.len()) {
-        (Some(way), _, _) => return Some(way),
-        (None, Some(only), 1) => return Some(only),
-        (None, None, _) => to.at_place(via).refuse(kernel_only(path, kind)),
-        (None, Some(_), _) => to.at("lower").refuse(no_way(path, kind, &obstacles)),
     }
-    None
-}
-
-fn kernel_only(path: &Path, kind: ImageKind) -> Refusal {
-    let (shown, kind) = (path.display(), kind.name());
-    Refusal::new(
-        "image::kernel_only",
-        format!("nothing but the kernel reads the {kind} image {shown}"),
-    )
-    .why(format!("there is no program that serves or unpacks {kind}"))
-    .help("allow `kernel` and run it through `sudo`, or make the image ext4, squashfs or erofs")
-}
-
-fn no_way(path: &Path, kind: ImageKind, obstacles: &[String]) -> Refusal {
-    let message = format!("no way leads into the {} image {}", kind.name(), path.display());
-    let package = kind.unpacker().map_or("", |tool| tool.package);
-    Refusal::new("image::no_way", message)
-        .why(obstacles.join("; "))
-        .help(format!("`sudo apt install {package}`, or what your system calls it"))
+    path
 }
 
 /// The kernel reads it as root: somebody has to vouch for it.
@@ -311,7 +257,7 @@ fn warn_of_kernel(to: &mut Planner, lower: &Lower, path: &Path) {
     to.at("lower").warn(refusal);
 }
 
-fn no_image(path: &Path, found: Option<&PathFact>) -> Refusal {
+fn no_image(to: &Planner, path: &Path, found: Option<&PathFact>) -> Refusal {
     let shown = path.display();
     match found {
         Some(PathFact::Missing) => {
@@ -321,6 +267,11 @@ fn no_image(path: &Path, found: Option<&PathFact>) -> Refusal {
                     "make one: `fallocate -l 400M {shown} && mkfs.xfs {shown}`, and fill it"
                 ))
         }
+        // What it holds is not known of a file that cannot be read.
+        Some(PathFact::File(owner, None)) if !to.model().may_read(*owner) => {
+            ops::image_hidden(path)
+        }
+        Some(PathFact::Hidden) => ops::image_hidden(path),
         _ => Refusal::new("image::unknown_kind", format!("{shown} is not an image"))
             .why("it begins like none of xfs, ext4, squashfs and erofs")
             .help("for a directory, write its path alone: `lower: rootfs`"),

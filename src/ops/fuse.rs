@@ -87,9 +87,9 @@ impl ServeImage {
     fn program(&self, image: &OwnedFd) -> Program {
         let place = self.place();
         let mut options = "ro,nosuid,nodev,allow_other,default_permissions".to_owned();
-        // Its own are `suid` and `dev`.
+        // Its own options are `suid` and `dev`; and the kernel asks who may what.
         if self.kind == ImageKind::Ext4 {
-            options.push_str(",no_default_opts");
+            options.push_str(",no_default_opts,fakeroot");
         }
         // The faster one of the two that may serve squashfs knows no ids.
         if let Some((uid, gid)) = self.ids.filter(|_| !place.ends_with("squashfuse_ll")) {

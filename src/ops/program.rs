@@ -222,13 +222,17 @@ pub(super) fn unopened(file: &Path, fault: Fault) -> Option<Refusal> {
                 .why("the file has to be made before")
                 .help("the README shows how, step 4"),
         ),
-        (Call::Open, Errno::EACCES) => Some(
-            Refusal::new("image::hidden", format!("you may not read the image {shown}"))
-                .why("its permission bits or those of a directory above do not let you")
-                .help(format!("`namei -l {shown}` shows which")),
-        ),
+        (Call::Open, Errno::EACCES) => Some(image_hidden(file)),
         _ => None,
     }
+}
+
+/// The image is closed to who wants to read it.
+pub fn image_hidden(file: &Path) -> Refusal {
+    let shown = file.display();
+    Refusal::new("image::hidden", format!("you may not read the image {shown}"))
+        .why("its permission bits or those of a directory above do not let you")
+        .help(format!("`namei -l {shown}` shows which"))
 }
 
 /// Somebody wanted isorecipe to stop.
