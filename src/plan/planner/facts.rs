@@ -55,7 +55,10 @@ impl Planner {
     /// for a user without a cache.
     pub fn unpacked(&self, image: &Path) -> Option<Unpacked> {
         let caller = &self.host().caller;
-        let home = || Some(caller.home.as_ref()?.join(".cache"));
+        let home = || {
+            let home = caller.home.as_ref().filter(|home| home.is_absolute())?;
+            Some(home.join(".cache"))
+        };
         let cache = Cache::below(&caller.cache.clone().or_else(home)?);
         let found = self.is_live.then(|| fs::metadata(image).ok()).flatten();
         Some(match found.map(|found| Identity::of(&found)) {
