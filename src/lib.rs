@@ -30,7 +30,7 @@
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |
 //! | [`ops`] | what the kernel can be told, and the words for its refusals |
 //! | [`model`] | a model of the kernel: namespaces and who owns them, ids, capabilities, mounts |
-//! | [`diff`], [`host`], [`diagnostic`], [`registry`] | what a run changed; facts about a machine, as data; what is said to people; which sandboxes run |
+//! | [`host`], [`cache`], [`registry`], [`diff`], [`diagnostic`] | facts about a machine, as data; what was unpacked before; which sandboxes run; what a run changed; what is said to people |
 //! | [`sys`], [`yaml`] | system calls, the only unsafe code; the reader of YAML, with the place of every word |
 //!
 //! Follow one thing through the house to know it: `hostname` goes from
@@ -69,6 +69,7 @@
 //! assert_eq!(plan.refusals[0].code(), "hostname::shared");
 //! ```
 pub mod build;
+pub mod cache;
 pub mod cli;
 pub mod diagnostic;
 pub mod diff;

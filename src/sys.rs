@@ -16,6 +16,7 @@ pub mod handle;
 pub mod ids;
 pub mod lock;
 pub mod loop_device;
+pub mod memory_file;
 pub mod mount;
 pub mod namespace;
 mod path;
@@ -25,6 +26,7 @@ pub mod socket;
 pub mod terminal;
 pub mod tool;
 pub mod uts;
+pub mod wait;
 
 pub use fault::{Call, Fault};
 pub use mount::Propagation;

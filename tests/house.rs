@@ -18,13 +18,13 @@ const FLOORS: [&[&str]; 10] = [
     &["plan"],
     &["ops"],
     &["model"],
-    &["diff", "host", "diagnostic", "registry"],
+    &["cache", "diff", "host", "diagnostic", "registry"],
     &["sys", "yaml"],
 ];
 
 /// Rooms whose files stand side by side and do not know each other, and the files that all may use.
 const SIDE_BY_SIDE: [(&str, &[&str]); 2] =
-    [("layers", &["forms", "words"]), ("ops", &["idmap", "place", "stage"])];
+    [("layers", &["forms", "lower", "words"]), ("ops", &["idmap", "place", "program", "stage"])];
 
 /// Files that have outgrown the house. None may join them; who has shrunk moves out.
 const OUTGROWN: [&str; 0] = [];

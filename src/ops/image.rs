@@ -140,7 +140,7 @@ impl Operation for MountImage {
                 format!("this kernel cannot translate the ids of {kind}"),
             )
             .why("files of root in the image would belong to nobody in the sandbox")
-            .help("take an ext4, xfs or erofs image, or leave the `user` layer out"),
+            .help("allow another way, `via: [fuse, unpack]`, or take an ext4 or xfs image"),
             (Call::Fsconfig, Errno::EINVAL | Errno::EIO | Errno::EUCLEAN) => Refusal::new(
                 "image::damaged",
                 format!("the kernel does not accept the {kind} image {file}"),

@@ -136,6 +136,51 @@ pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
     close_range(first, libc::CLOSE_RANGE_CLOEXEC)
 }
 
+/// How a file is locked (`flock(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Others may hold it so too
+    Shared,
+    /// Nobody else holds it
+    Exclusive,
+}
+
+/// Locks an open file until it is closed, if nobody holds it otherwise; says
+/// whether it is locked now.
+///
+/// # Errors
+/// As `flock(2)`.
+pub fn lock(file: BorrowedFd, how: Lock) -> Result<bool, Errno> {
+    let how = match how {
+        Lock::Shared => libc::LOCK_SH,
+        Lock::Exclusive => libc::LOCK_EX,
+    };
+    // SAFETY: `flock` takes numbers.
+    match Errno::result(unsafe { libc::flock(file.as_raw_fd(), how | libc::LOCK_NB) }) {
+        Ok(_) => Ok(true),
+        Err(Errno::EWOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Lets a descriptor stay open when the process executes a program.
+///
+/// # Errors
+/// As `fcntl(2)`.
+pub fn keep_on_exec(descriptor: BorrowedFd) -> Result<(), Errno> {
+    // SAFETY: `fcntl` takes numbers here.
+    Errno::result(unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, 0) }).map(drop)
+}
+
+/// Puts a copy of a descriptor where a standard stream is.
+///
+/// # Errors
+/// As `dup2(2)`.
+pub fn put_at(descriptor: BorrowedFd, stream: RawFd) -> Result<(), Errno> {
+    // SAFETY: `dup2` takes numbers; the standard streams are nobody's own.
+    Errno::result(unsafe { libc::dup2(descriptor.as_raw_fd(), stream) }).map(drop)
+}
+
 /// Closes every descriptor from `first` on, now.
 ///
 /// # Errors

@@ -179,6 +179,15 @@ pub fn add_attributes(mount: BorrowedFd, attributes: u64) -> Result<(), Errno> {
     set_attributes(mount, &MountAttributes { set: attributes, ..MountAttributes::default() })
 }
 
+/// Takes an attribute from a mount, and from that mount only.
+///
+/// # Errors
+/// As `mount_setattr(2)`; `EPERM` for one that a more privileged namespace has set.
+pub fn clear_attributes(mount: BorrowedFd, attributes: u64) -> Result<(), Errno> {
+    let attributes = MountAttributes { clear: attributes, ..MountAttributes::default() };
+    change_attributes(mount, &attributes, 0)
+}
+
 /// Translates the ids of a detached mount through a user namespace.
 ///
 /// # Errors
@@ -195,7 +204,15 @@ pub fn map_ids(mount: BorrowedFd, user_namespace: BorrowedFd) -> Result<(), Errn
 }
 
 fn set_attributes(mount: BorrowedFd, attributes: &MountAttributes) -> Result<(), Errno> {
-    let flags = libc::c_long::from(libc::AT_EMPTY_PATH | libc::AT_RECURSIVE);
+    change_attributes(mount, attributes, libc::AT_RECURSIVE)
+}
+
+fn change_attributes(
+    mount: BorrowedFd,
+    attributes: &MountAttributes,
+    how: libc::c_int,
+) -> Result<(), Errno> {
+    let flags = libc::c_long::from(libc::AT_EMPTY_PATH | how);
     let empty = c"".as_ptr() as libc::c_long;
     // SAFETY: path and structure outlive the call.
     unsafe {

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CStr,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use nix::{errno::Errno, unistd::Pid};
@@ -184,6 +184,42 @@ pub fn open_own() -> Result<OwnedFd, Errno> {
     // SAFETY: `pidfd_open` takes numbers.
     let fd = unsafe { super::call(libc::SYS_pidfd_open, [own, 0, 0, 0, 0]) }?;
     Ok(super::descriptor::own(fd))
+}
+
+/// A child, as a descriptor that stands for it whatever becomes of its number.
+///
+/// # Errors
+/// As `pidfd_open(2)`.
+pub fn open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: `pidfd_open` takes numbers.
+    let fd = unsafe { super::call(libc::SYS_pidfd_open, [libc::c_long::from(pid), 0, 0, 0, 0]) }?;
+    Ok(super::descriptor::own(fd))
+}
+
+/// Ends a child, if it has not ended yet, and reaps it.
+pub fn end(process: BorrowedFd) {
+    let fd = process.as_raw_fd();
+    let arguments = [libc::c_long::from(fd), libc::c_long::from(libc::SIGKILL), 0, 0, 0];
+    // SAFETY: without details of the signal, the call takes numbers.
+    let _ = unsafe { super::call(libc::SYS_pidfd_send_signal, arguments) };
+    let _ = wait_for(process);
+}
+
+/// Waits for the end of a child, and reaps it.
+///
+/// # Errors
+/// As `waitid(2)` with `P_PIDFD`.
+pub fn wait_for(process: BorrowedFd) -> Result<Change, Errno> {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    loop {
+        match waitid(Id::PIDFd(process), WaitPidFlag::WEXITED) {
+            Ok(WaitStatus::Exited(_, status)) => return Ok(Change::Exited(status)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Change::Killed(signal as i32)),
+            Ok(_) => return Ok(Change::None),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// Whether a process has ended.

@@ -85,6 +85,26 @@ pub fn descriptor() -> Result<SignalFd, Errno> {
     SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
+/// A descriptor that can be read when somebody wants the process to stop.
+///
+/// # Errors
+/// As `signalfd(2)`.
+pub fn wish_to_stop() -> Result<SignalFd, Errno> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        set.add(signal);
+    }
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Lets every signal through.
+///
+/// # Errors
+/// As `sigprocmask(2)`.
+pub fn let_all_through() -> Result<(), Errno> {
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+}
+
 /// Who stops with the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Along {

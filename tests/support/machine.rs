@@ -173,7 +173,13 @@ impl Desk {
     /// The program, running a command that says `ready` and then waits for input.
     pub fn start(&self, recipe: &str, script: &str) -> Running {
         let script = format!("{script}\necho ready; read -r line; exit 7");
-        let mut command = self.command(&["apply", recipe, "--", "bash", "-c", &script]);
+        Running::of(self.command(&["apply", recipe, "--", "bash", "-c", &script]))
+    }
+}
+
+impl Running {
+    /// A command that says `ready` and then waits for input.
+    pub fn of(mut command: Command) -> Running {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
