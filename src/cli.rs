@@ -23,6 +23,7 @@ use crate::{
 
 mod apply;
 mod completions;
+mod export;
 mod host;
 mod man;
 mod plan;
@@ -88,6 +89,7 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Export(export::Export),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -114,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Export(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -280,8 +283,8 @@ fn located(document: &Document, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic>
 }
 
 /// Writes a result to standard output; a reader that went away is no problem.
-fn print(text: &str) -> u8 {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+fn print(text: impl AsRef<[u8]>) -> u8 {
+    match io::stdout().write_all(text.as_ref()).and_then(|()| io::stdout().flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {

@@ -32,8 +32,10 @@ pub enum MountKind {
 
 /// A new filesystem on a place.
 pub struct MountNew {
-    kind: MountKind,
-    at: KernelPath,
+    /// What
+    pub kind: MountKind,
+    /// Where
+    pub at: KernelPath,
     options: Vec<(std::ffi::CString, std::ffi::CString)>,
 }
 
@@ -51,6 +53,11 @@ impl MountNew {
             options.push((c"size".to_owned(), text(size.to_string())));
         }
         Self { kind: MountKind::Tmpfs { mode }, at: KernelPath::new(at), options }
+    }
+
+    /// The filesystem's own settings, as `fsconfig(2)` takes them.
+    pub fn options(&self) -> &[(std::ffi::CString, std::ffi::CString)] {
+        &self.options
     }
 
     fn name(&self) -> &'static std::ffi::CStr {
