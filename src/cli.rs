@@ -283,8 +283,13 @@ fn located(document: &Document, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic>
 }
 
 /// Writes a result to standard output; a reader that went away is no problem.
-fn print(text: impl AsRef<[u8]>) -> u8 {
-    match io::stdout().write_all(text.as_ref()).and_then(|()| io::stdout().flush()) {
+fn print(text: &str) -> u8 {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for a result with paths in it, which need not be text.
+fn print_bytes(bytes: &[u8]) -> u8 {
+    match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {

@@ -19,6 +19,6 @@ impl Completions {
     pub(super) fn run(self) -> u8 {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "isorecipe", &mut text);
-        print(&text)
+        print(&String::from_utf8_lossy(&text))
     }
 }

@@ -7,7 +7,7 @@ use crate::{export, host, recipe::Run};
 use super::{
     Output, PROBLEM_FOUND, RecipePath, WRONG_USAGE, environment, located,
     plan::{problems, recorded},
-    print,
+    print_bytes,
 };
 
 /// Print the same sandbox in another tool's words, as commands to read and run
@@ -73,7 +73,7 @@ impl Export {
                 return PROBLEM_FOUND;
             }
         };
-        let code = print(&exported.text);
+        let code = print_bytes(&exported.text);
         output.complain(&problems(&document, &plan));
         output.complain(&located(&document, exported.warnings));
         if plan.works() { code } else { PROBLEM_FOUND }

@@ -35,6 +35,6 @@ impl Man {
         };
         let mut text = Vec::new();
         let _ = clap_mangen::Man::new(page).render(&mut text);
-        print(&text)
+        print(&String::from_utf8_lossy(&text))
     }
 }

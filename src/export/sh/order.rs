@@ -40,16 +40,18 @@ pub(super) fn is_proc(new: &MountNew) -> bool {
     new.kind == MountKind::Proc && new.at.as_path() == Path::new("/proc")
 }
 
-/// The steps of the child's birth and those that are wanted before all others,
-/// up to the first namespace that is made later.
+/// What comes before the first namespace; then all namespaces, up to one that
+/// is made a second time, with what is wanted of the rest; then the rest.
 fn first(plan: &Plan, is_wanted: fn(&Op) -> bool) -> Vec<usize> {
-    let is_late = |index: &usize| {
-        plan.steps.get(*index).is_none_or(|step| step.op.namespace().is_some() && !step.at_birth)
-    };
-    let end = (0..plan.steps.len()).find(is_late).unwrap_or(plan.steps.len());
+    let mut made = Vec::new();
+    let mut is_over = false;
     let is_first = |index: &usize| {
-        let step = plan.steps.get(*index).filter(|_| *index < end);
-        step.is_some_and(|step| step.at_birth || is_wanted(&step.op))
+        let Some(step) = plan.steps.get(*index) else { return false };
+        let kind = step.op.namespace();
+        is_over |= kind.is_some_and(|kind| made.contains(&kind));
+        made.extend(kind);
+        let is_named = kind.is_some() || matches!(step.op, Op::Fork(_)) || is_wanted(&step.op);
+        !is_over && (made.is_empty() || is_named)
     };
     let (mut first, rest): (Vec<usize>, Vec<usize>) = (0..plan.steps.len()).partition(is_first);
     first.extend(rest);
