@@ -2,7 +2,12 @@
 
 use std::{ffi::OsString, path::PathBuf, rc::Rc};
 
-use crate::{export, host, recipe::Run};
+use crate::{
+    diagnostic::Diagnostic,
+    export, host,
+    plan::Plan,
+    recipe::{Recipe, Run},
+};
 
 use super::{
     Output, PROBLEM_FOUND, RecipePath, WRONG_USAGE, environment, located,
@@ -39,6 +44,12 @@ pub(super) struct Export {
     command: Vec<OsString>,
 }
 
+/// The plan, and what came of saying it.
+type Exported = (Plan, Result<export::Export, Vec<Diagnostic>>);
+
+/// A link leads to another, but not often in a row.
+const MOST_ROUNDS: usize = 16;
+
 /// A tool that can make a sandbox.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Tool {
@@ -51,20 +62,20 @@ impl Export {
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
             return PROBLEM_FOUND;
         };
-        let run =
-            Run { command: self.command, environment: environment(), is_live: self.host.is_none() };
-        let plan = match &self.host {
-            None => recipe.plan_knowing(host::Host::probe(), &run),
+        let run = Run {
+            command: self.command.clone(),
+            environment: environment(),
+            is_live: self.host.is_none(),
+        };
+        let (plan, exported) = match &self.host {
+            None => self.export_knowing(&recipe, &run),
             Some(file) => match recorded(file, &recipe) {
-                Ok(host) => recipe.plan(Rc::new(host), &run),
+                Ok(host) => self.export(&recipe, &run, recipe.plan(Rc::new(host), &run)),
                 Err(diagnostic) => {
                     output.complain(&[*diagnostic]);
                     return WRONG_USAGE;
                 }
             },
-        };
-        let exported = match self.to {
-            Tool::Sh => export::to_sh(&recipe, &run, &plan, self.comment),
         };
         let exported = match exported {
             Ok(exported) => exported,
@@ -77,5 +88,30 @@ impl Export {
         output.complain(&problems(&document, &plan));
         output.complain(&located(&document, exported.warnings));
         if plan.works() { code } else { PROBLEM_FOUND }
+    }
+
+    fn export(&self, recipe: &Recipe, run: &Run, plan: Plan) -> Exported {
+        let exported = match self.to {
+            Tool::Sh => export::to_sh(recipe, run, &plan, self.comment),
+        };
+        (plan, exported)
+    }
+
+    /// Exports with every fact of this machine that is asked for on the way.
+    fn export_knowing(&self, recipe: &Recipe, run: &Run) -> Exported {
+        let mut host = host::Host::probe();
+        let mut exported = self.export(recipe, run, recipe.plan_knowing(host.clone(), run));
+        for _ in 0..MOST_ROUNDS {
+            let asked = exported.0.take_asked();
+            if asked.is_empty() {
+                break;
+            }
+            host.paths.extend(asked.into_iter().map(|path| {
+                let fact = host::Host::look_at(&path);
+                (path, fact)
+            }));
+            exported = self.export(recipe, run, recipe.plan_knowing(host.clone(), run));
+        }
+        exported
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     diagnostic::{Diagnostic, Refusal},
     model::{Answer, Model, Slot},
-    ops::{Become, Bind, HoldSource, MountImage, Op, PivotRoot, Source},
+    ops::{Become, MountImage, Op},
     plan::{Plan, Step},
     recipe::{Recipe, Run},
     sys::Namespace,
@@ -25,11 +25,14 @@ mod image;
 mod limits;
 mod mounts;
 mod order;
+mod roots;
 mod text;
+mod tools;
 mod unshare;
 mod words;
 
 use command::{Command, Rights};
+use roots::Held;
 use text::{Level, Line};
 use unshare::Unshare;
 use words::Words;
@@ -58,14 +61,6 @@ pub fn to_sh(
     }
 }
 
-/// A source that is wanted after the pivot, and how the script will name it.
-enum Held {
-    /// By its path in the old root
-    Path(PathBuf),
-    /// By its path in the old root, which only the script can find out
-    Variable(String, usize),
-}
-
 /// The script as it grows.
 struct Writer<'a> {
     command: Command<'a>,
@@ -85,6 +80,7 @@ struct Writer<'a> {
     stays: bool,
     /// Where the old root is, after a pivot that keeps it
     old_root: Option<PathBuf>,
+    has_pivoted: bool,
     held: BTreeMap<Slot, Held>,
     images: BTreeMap<Slot, &'a MountImage>,
     /// Steps that the script has taken before
@@ -109,6 +105,7 @@ impl<'a> Writer<'a> {
             is_given_up: false,
             stays: false,
             old_root: None,
+            has_pivoted: false,
             held: BTreeMap::new(),
             images: BTreeMap::new(),
             taken: BTreeSet::new(),
@@ -151,7 +148,7 @@ impl<'a> Writer<'a> {
         if self.unshare.takes(step) {
             return;
         }
-        if let Some(refusal) = limits::of(step, &self.model) {
+        if let Some(refusal) = self.limit(step) {
             return self.refuse(refusal, step);
         }
         match &step.op {
@@ -162,16 +159,26 @@ impl<'a> Writer<'a> {
             Op::HoldSource(held) => self.hold(held, step),
             Op::Bind(bind) => self.bind(bind, step),
             Op::PivotRoot(pivot) => self.pivot(pivot),
-            Op::Execute(_) => self.finish(),
+            Op::Execute(_) => self.finish(step),
             _ => self.lines(step).into_iter().for_each(|line| self.line(line)),
         }
+    }
+
+    /// Why the tools cannot do what the kernel would.
+    fn limit(&self, step: &Step) -> Option<Refusal> {
+        let limit = limits::of(step, &self.model);
+        limit.or_else(|| match self.has_pivoted {
+            true => tools::missing(step, &self.model, self.command.search_path()),
+            false => None,
+        })
     }
 
     /// Steps that are lines, and nothing else.
     fn lines(&self, step: &Step) -> Vec<Words> {
         match &step.op {
-            Op::SetHostname(name) => vec![named("hostname", &name.0)],
-            Op::SetDomainname(name) => vec![named("domainname", &name.0)],
+            Op::SetHostname(name) => vec![Words::of("hostname").word(&name.0)],
+            // A name may begin like an option.
+            Op::SetDomainname(name) => vec![Words::of("domainname --").word(&name.0)],
             Op::SetPropagation(set) => vec![mounts::propagation(set.0)],
             Op::MountNew(new) => vec![mounts::new(new, None)],
             Op::MountOverlay(overlay) => vec![mounts::overlay(overlay)],
@@ -269,84 +276,14 @@ impl<'a> Writer<'a> {
         self.warnings.push(limits::no_init().at(step.origin.clone()).warning());
     }
 
-    fn hold(&mut self, held: &HoldSource, step: &Step) {
-        let path = held.from.as_path();
-        let found = self.model.walk(path).ok();
-        let real = found.and_then(|found| self.model.on_host(&found));
-        let held_as = if real.as_deref() == Some(path) {
-            Held::Path(path.to_owned())
-        } else {
-            let name = format!("source{}", held.slot);
-            self.comment(step);
-            self.line(Words::output_of(Words::of("realpath").word(path), &name));
-            Held::Variable(name, self.levels.len())
-        };
-        self.held.insert(held.slot, held_as);
-    }
-
-    fn bind(&mut self, bind: &Bind, step: &Step) {
-        let words = Words::of("mount --rbind");
-        let words = match &bind.from {
-            Source::Path(path) => Some(words.word(path.as_path())),
-            Source::Slot(slot, _) => self.held_words(words, *slot),
-        };
-        let Some(words) = words else {
-            return self.refuse(limits::held_source(), step);
-        };
-        let at = bind.to.as_path();
-        self.line(words.word(at));
-        if bind.read_only {
-            let lines = mounts::read_only(at, self.has_mounts_below(&bind.from));
-            lines.into_iter().for_each(|line| self.line(line));
-        }
-    }
-
-    /// Whether a source has mounts inside; where nobody knows, it may have.
-    fn has_mounts_below(&self, source: &Source) -> bool {
-        let mut mounts = self.model.mounts.clone();
-        let tree = match source {
-            Source::Path(path) => {
-                self.model.walk(path.as_path()).ok().map(|found| mounts.clone_tree(&found.at))
-            }
-            Source::Slot(slot, _) => self.model.held.get(slot).map(|held| held.tree),
-        };
-        tree.is_none_or(|tree| mounts.mount(tree).opaque || mounts.children(tree).next().is_some())
-    }
-
-    /// A held source as the old root has it, while that is there.
-    fn held_words(&self, words: Words, slot: Slot) -> Option<Words> {
-        let old = self.old_root.as_ref()?;
-        match self.held.get(&slot)? {
-            Held::Path(path) => Some(words.word(old.join(path.strip_prefix("/").ok()?))),
-            Held::Variable(name, level) if *level == self.levels.len() => {
-                Some(words.path_before(old, name))
-            }
-            Held::Variable(..) => None,
-        }
-    }
-
-    fn pivot(&mut self, pivot: &PivotRoot) {
-        self.old_root = pivot.old.as_ref().map(|old| old.as_path().to_owned());
-        self.give_up_rights_early();
-        mounts::pivot(pivot).into_iter().for_each(|line| self.line(line));
-    }
-
-    /// Sets no_new_privs for the whole of this shell: the new root need not have
-    /// `setpriv`. Only the set-user-ID helpers would feel it.
-    fn give_up_rights_early(&mut self) {
-        let mut to_come = self.to_come.iter().filter_map(|index| self.plan.steps.get(*index));
-        let is_early = !self.is_given_up
-            && self.command.recipe.no_new_privs
-            && !to_come.any(|step| matches!(step.op, Op::HelperMap(_)));
-        if let [_, .., level] = self.levels.as_mut_slice()
-            && is_early
+    fn finish(&mut self, step: &Step) {
+        let tools = self.command.tools(self.rights, self.stays);
+        if self.has_pivoted
+            && let Some(refusal) =
+                tools::first_missing(&tools, &self.model, self.command.search_path())
         {
-            level.opening = std::mem::take(&mut level.opening).raw("setpriv --no-new-privs");
-            self.is_given_up = true;
+            return self.refuse(refusal, step);
         }
-    }
-
-    fn finish(&mut self) {
         let words = self.command.words(self.rights, self.stays);
         let prefix = std::mem::take(&mut self.prefix);
         let words = prefix.then(words);
@@ -364,12 +301,6 @@ impl<'a> Writer<'a> {
     fn refuse(&mut self, refusal: Refusal, step: &Step) {
         self.refusals.push(refusal.at(step.origin.clone()));
     }
-}
-
-/// A name that begins like an option is none.
-fn named(tool: &str, name: &str) -> Words {
-    let tool = if name.starts_with('-') { format!("{tool} --") } else { tool.to_owned() };
-    Words::of(&tool).word(name)
 }
 
 /// Who the rest of the script runs as.

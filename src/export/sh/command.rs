@@ -1,7 +1,7 @@
 //! The last line: what the command may do, what is in its environment, and the
 //! command itself.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use crate::{
     diagnostic::{Diagnostic, Refusal},
@@ -10,6 +10,9 @@ use crate::{
 };
 
 use super::words::Words;
+
+/// Where a shell looks when nobody has told it.
+const DEFAULT_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What the command gives up on its way.
 #[derive(Clone, Copy, Default)]
@@ -62,6 +65,19 @@ impl Command<'_> {
             true => words.raw("\"${SHELL:-/bin/sh}\""),
             false => command.iter().fold(words, Words::word),
         }
+    }
+
+    /// The programs that it takes to start it.
+    pub(super) fn tools(&self, rights: Rights, stays: bool) -> Vec<&'static str> {
+        let words = self.words(rights, stays);
+        let all = ["setpriv", "env"];
+        all.into_iter().filter(|tool| words.begins_with(tool)).collect()
+    }
+
+    /// The caller's PATH, where the shell looks for its tools.
+    pub(super) fn search_path(&self) -> &OsStr {
+        let path = self.run.environment.iter().find(|(name, _)| name == "PATH");
+        path.map_or(OsStr::new(DEFAULT_PATH), |(_, path)| path)
     }
 
     /// As given; nothing where it is the caller's shell.

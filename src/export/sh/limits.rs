@@ -54,6 +54,7 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         {
             Some(mount_needs_root())
         }
+        Op::SetHostname(name) if !is_hostname(&name.0) => Some(odd_hostname(&name.0)),
         Op::Bind(bind) if bind.read_only => no_proc(before, Path::new("/proc")),
         Op::DetachMount(_) => no_proc(before, Path::new("/proc")),
         Op::PivotRoot(pivot) if pivot.old.is_none() => {
@@ -72,6 +73,24 @@ fn mount_needs_root() -> Refusal {
     Refusal::new("export::mount_needs_root", "`mount` does this for user 0 only")
         .why("the recipe maps the user to another id, or to none")
         .help("be root inside: `user: {map: root}`")
+}
+
+/// As `hostname(1)` checks it, before it asks the kernel.
+fn is_hostname(name: &str) -> bool {
+    let is_end = |end: Option<char>| end.is_some_and(|end| end.is_ascii_alphanumeric());
+    let is_label = |label: &str| {
+        let mut characters = label.chars();
+        characters.all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && is_end(label.chars().next())
+            && is_end(label.chars().last())
+    };
+    name.split('.').all(is_label)
+}
+
+fn odd_hostname(name: &str) -> Refusal {
+    Refusal::new("export::odd_hostname", format!("`hostname` does not take the name `{name}`"))
+        .why("it wants letters and digits, with `-` and `.` between them; the kernel takes more")
+        .help("choose another name: `hostname: box`")
 }
 
 /// Rights that the shell would have had to bring along.

@@ -23,7 +23,7 @@ pub(super) fn order(plan: &Plan) -> Vec<usize> {
 }
 
 fn with_maps(op: &Op) -> bool {
-    matches!(op, Op::DenySetgroups(_) | Op::WriteMap(_) | Op::HelperMap(_))
+    matches!(op, Op::DenySetgroups(_) | Op::WriteMap(_) | Op::HelperMap(_) | Op::Become(_))
 }
 
 fn with_propagation(op: &Op) -> bool {

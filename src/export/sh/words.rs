@@ -41,6 +41,11 @@ impl Words {
         self.and(words.0)
     }
 
+    /// Whether this tool is the first word.
+    pub(super) fn begins_with(&self, tool: &str) -> bool {
+        self.0.split(|&byte| byte == b' ').next() == Some(tool.as_bytes())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
