@@ -16,7 +16,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     diagnostic::{Diagnostic, Format, Severity, Style, render},
+    host::Host,
     recipe::{self, Document, Recipe},
+    registry::Owner,
     sys,
     yaml::FILE_LIMIT,
 };
@@ -26,6 +28,7 @@ mod completions;
 mod export;
 mod host;
 mod man;
+mod observe;
 mod plan;
 mod report;
 mod schema;
@@ -90,6 +93,7 @@ enum Command {
     Plan(plan::Plan),
     Validate(validate::Validate),
     Export(export::Export),
+    Observe(observe::Observe),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -117,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
         Command::Export(command) => command.run(&output),
+        Command::Observe(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -239,6 +244,12 @@ impl RecipePath {
         }
     }
 
+    /// The file, by a path that means the same everywhere.
+    fn file(&self, folder: &Path) -> Option<PathBuf> {
+        let name = self.0.file_name().filter(|name| *name != "-")?;
+        Some(folder.join(name))
+    }
+
     /// Reads no more than a recipe may have, wherever it comes from.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let limit = FILE_LIMIT as u64 + 1;
@@ -296,6 +307,15 @@ fn print_bytes(bytes: &[u8]) -> u8 {
             let _ = writeln!(io::stderr(), "isorecipe: standard output: {error}");
             PROBLEM_FOUND
         }
+    }
+}
+
+/// Whose sandboxes are meant: the caller's, or those of the user behind `sudo`.
+fn owner(host: &Host) -> Owner {
+    let by_root = host.is_root();
+    match &host.invoker {
+        Some(invoker) => Owner { uid: invoker.uid, gid: invoker.gid, by_root },
+        None => Owner { uid: host.caller.uid, gid: host.caller.gid, by_root: false },
     }
 }
 

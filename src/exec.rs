@@ -13,6 +13,7 @@ use std::{
 use crate::{
     ops::{Evidence, Op},
     plan::{Actor, Plan},
+    registry::Subject,
     sys::{
         Call, Fault,
         descriptor::{self, Walk},
@@ -49,23 +50,23 @@ pub enum Outcome {
     Stillborn(Fault),
 }
 
-/// Runs a plan to its end.
+/// Runs a plan to its end, and lets others know of it if there is a subject.
 ///
 /// The calling process must have one thread. Signals that arrive meanwhile
 /// are passed on to the command.
-pub fn run(plan: &mut Plan) -> Outcome {
+pub fn run(plan: &mut Plan, subject: Option<&Subject>) -> Outcome {
     descriptor::fill_standard_streams();
-    match attempt(plan) {
+    match attempt(plan, subject) {
         // What was to be made at once is made one by one, to see which fails.
         Err(_) if !plan.birth.is_empty() => {
             plan.unmerge();
-            attempt(plan).unwrap_or_else(Outcome::Stillborn)
+            attempt(plan, subject).unwrap_or_else(Outcome::Stillborn)
         }
         other => other.unwrap_or_else(Outcome::Stillborn),
     }
 }
 
-fn attempt(plan: &Plan) -> Result<Outcome, Fault> {
+fn attempt(plan: &Plan, subject: Option<&Subject>) -> Result<Outcome, Fault> {
     let slots: Vec<OnceCell<OwnedFd>> = (0..plan.slots).map(|_| OnceCell::new()).collect();
     let proc = open_proc(plan);
     let proc = proc.as_ref().map(AsFd::as_fd);
@@ -105,6 +106,7 @@ fn attempt(plan: &Plan) -> Result<Outcome, Fault> {
             drop(theirs);
             let outcome = supervisor::Supervisor {
                 plan,
+                subject,
                 pid,
                 proc,
                 slots: &slots,

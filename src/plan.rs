@@ -9,8 +9,9 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
-    model::{Answer, Model},
+    model::{Answer, Filesystem, FilesystemId, Model},
     ops::{Evidence, Need, Op},
+    registry::Overlay,
     sys::{Fault, Namespace},
     yaml,
 };
@@ -116,6 +117,30 @@ impl Plan {
         for step in &mut self.steps {
             step.at_birth = false;
         }
+    }
+
+    /// The overlays that the sandbox sees at the end, by the host's paths.
+    pub fn overlays(&self) -> Vec<Overlay> {
+        let mounts = &self.end.mounts;
+        let on_host = |(filesystem, path): &(FilesystemId, PathBuf)| match &mounts
+            .filesystem(*filesystem)
+            .filesystem
+        {
+            Filesystem::Host(base) => Some(base.join(path)),
+            Filesystem::Image(file) => Some(file.clone()),
+            _ => None,
+        };
+        let visible = mounts.visible().into_iter().filter(|(_, mount)| mount.own);
+        visible
+            .filter_map(|(at, mount)| match &mounts.filesystem(mount.filesystem).filesystem {
+                Filesystem::Overlay { layers } => {
+                    let (upper, lower) = layers.split_first()?;
+                    let lower = lower.iter().filter_map(on_host).collect();
+                    Some(Overlay { at, upper: on_host(upper), lower })
+                }
+                _ => None,
+            })
+            .collect()
     }
 
     /// Paths whose facts would make the plan surer.

@@ -197,7 +197,7 @@ fn a_filesystem_that_explains_itself_is_told() {
 
 fn a_command_that_does_not_exist_is_told() {
     let mut plan = planned("[user: {map: root}]", Path::new("/"), &["/no/such/command"]);
-    let outcome = exec::run(&mut plan);
+    let outcome = exec::run(&mut plan, None);
     assert_refused(outcome, Call::Execve, Errno::ENOENT);
 }
 
@@ -228,7 +228,7 @@ fn a_root_of_its_own_is_entered() {
                    pivot_root: {new: merged, old: .old}, proc]";
     let command = ["/bin/sh", "-c", "test -d /merged -a ! -e /.old -a -e /proc/self && exit 7"];
     let mut plan = planned(layers, folder.path(), &command);
-    assert_ends(exec::run(&mut plan), 7);
+    assert_ends(exec::run(&mut plan, None), 7);
 }
 
 fn plan(layers: &str, script: &str) -> Plan {
@@ -249,7 +249,7 @@ fn planned(layers: &str, folder: &Path, command: &[&str]) -> Plan {
 }
 
 fn run(mut plan: Plan) -> Outcome {
-    exec::run(&mut plan)
+    exec::run(&mut plan, None)
 }
 
 #[track_caller]

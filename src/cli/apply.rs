@@ -1,6 +1,6 @@
 //! `isorecipe apply`: runs a command in the sandbox of a recipe.
 
-use std::{ffi::OsString, rc::Rc};
+use std::{borrow::Cow, ffi::OsString, rc::Rc};
 
 use crate::{
     diagnostic::{Diagnostic, Refusal},
@@ -9,11 +9,12 @@ use crate::{
     ops::Evidence,
     plan::Plan,
     recipe::{Document, Recipe, Run},
+    registry::Subject,
     sys::{Call, Errno, Fault, process::Change},
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, RecipePath, environment, located};
+use super::{COULD_NOT_START, Output, RecipePath, environment, located, owner};
 
 /// Run a command in the sandbox of a recipe
 ///
@@ -63,10 +64,19 @@ impl Apply {
         if self.permissions.forbid(&plan) {
             return stopped_status(&plan);
         }
-        let outcome = exec::run(&mut plan);
+        let subject = subject(&recipe, &self.recipe, &plan.start.host);
+        let outcome = exec::run(&mut plan, Some(&subject));
         Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output }
             .report(outcome)
     }
+}
+
+/// How the running sandbox is called, and whose it is.
+fn subject(recipe: &Recipe, path: &RecipePath, host: &Host) -> Subject {
+    let file = path.file(&recipe.folder);
+    let stem = file.as_ref().and_then(|file| Some(file.file_stem()?.to_string_lossy()));
+    let name = recipe.name.clone().or(stem.map(Cow::into_owned)).unwrap_or_default();
+    Subject { name, recipe: file, owner: owner(host) }
 }
 
 impl Permissions {

@@ -11,6 +11,7 @@ use nix::sys::signalfd::SignalFd;
 use crate::{
     ops::{Evidence, Stage, Turnings},
     plan::{Actor, Plan},
+    registry::{Process, Registration, Subject},
     sys::{
         Call, Errno, Fault,
         process::{self, Change},
@@ -29,6 +30,7 @@ use super::{
 /// Everything the supervisor holds.
 pub(super) struct Supervisor<'a> {
     pub plan: &'a Plan,
+    pub subject: Option<&'a Subject>,
     pub pid: i32,
     pub proc: Option<BorrowedFd<'a>>,
     pub slots: &'a [OnceCell<OwnedFd>],
@@ -45,6 +47,7 @@ struct Progress {
     is_broken: bool,
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
+    registration: Option<Registration>,
 }
 
 impl Supervisor<'_> {
@@ -64,6 +67,7 @@ impl Supervisor<'_> {
             }
         };
         progress.is_over = true;
+        progress.registration = None;
         // What was said last is still in the socket.
         while !progress.is_silent {
             self.listen(&mut progress);
@@ -97,6 +101,9 @@ impl Supervisor<'_> {
             Message::Ready(command) => {
                 progress.is_ready = true;
                 self.console.meet(command);
+                if !progress.is_over {
+                    self.register(progress, command.unwrap_or(self.pid), None);
+                }
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
             Message::Stopped(_) | Message::Mount(..) => {}
@@ -110,6 +117,24 @@ impl Supervisor<'_> {
                 }
             }
         }
+    }
+
+    /// Lets others know of the sandbox, and what it waits after; the command
+    /// does not wait for it. A sandbox that cannot be registered runs unseen.
+    fn register(&self, progress: &mut Progress, command: i32, paused: Option<String>) {
+        let Some(subject) = self.subject else { return };
+        if let Some(registration) = &mut progress.registration {
+            registration.update(|entry| {
+                entry.paused = paused;
+                entry.command = Process::with_pid(command).unwrap_or(entry.command);
+            });
+            return;
+        }
+        let described = Registration::begin(subject, command, |entry| {
+            entry.paused = paused;
+            entry.overlays = self.plan.overlays();
+        });
+        progress.registration = described.ok();
     }
 
     /// Takes the supervisor's steps from here on, and passes the turn back.
