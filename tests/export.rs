@@ -196,49 +196,54 @@ fn a_map_from_outside_is_the_same_by_hand() {
     );
 }
 
+/// What comes before the mounts: everybody is root inside, and root can do without.
+fn beginnings() -> Vec<(Who, &'static str)> {
+    let inside = "  - user: {map: root}\n";
+    let mut beginnings: Vec<_> = Who::all().into_iter().map(|who| (who, inside)).collect();
+    beginnings.extend((own_uid() == 0).then_some((Who::Root, "")));
+    beginnings
+}
+
 #[test]
 fn mounts_are_the_same_by_hand() {
-    let desk = Desk::of(Who::ordinary());
-    desk.make_dir("a b/$(c)");
-    desk.write("file", "x");
-    let own = "  - user: {map: root}\n  - pid: {init: false, proc: true}\n";
-    for mounts in [
-        "  - mount\n  - tmpfs: /mnt\n",
-        "  - mount\n  - tmpfs: {at: /mnt, size: 1M, mode: 0700}\n  - dir: {path: /mnt/x/y, mode: 0711}\n",
-        "  - mount\n  - bind: {from: a b, to: /mnt}\n  - tmpfs: /mnt/$(c)\n  - dir: /mnt/$(c)/it's\n",
-        "  - mount\n  - tmpfs: /mnt\n  - dir: /mnt/usr\n  - bind: {from: /usr, to: /mnt/usr, read_only: true}\n",
-        "  - mount\n  - bind: {from: /dev/null, to: file, write: true}\n",
-        "  - mount\n  - bind: {from: /sys, to: /mnt, read_only: true}\n",
-        "  - mount: {propagation: slave}\n  - proc\n",
-        "  - mount: {propagation: shared}\n  - tmpfs: /mnt\n",
-        "  - mount: {propagation: unchanged}\n",
-        "  - overlay: {lower: [/usr/bin, /etc], at: /mnt}\n",
-    ] {
-        check(&desk, &format!("{own}{mounts}"));
+    for (who, user) in beginnings() {
+        let desk = Desk::of(who);
+        desk.make_dir("a b/$(c)");
+        desk.write("file", "x");
+        for mounts in [
+            "  - mount\n  - tmpfs: {at: /mnt, size: 1M, mode: 0700}\n  - dir: {path: /mnt/x/y, mode: 0711}\n",
+            "  - mount\n  - bind: {from: a b, to: /mnt}\n  - tmpfs: /mnt/$(c)\n  - dir: /mnt/$(c)/it's\n",
+            "  - mount\n  - tmpfs: /mnt\n  - dir: /mnt/usr\n  - bind: {from: /usr, to: /mnt/usr, read_only: true}\n",
+            "  - mount\n  - bind: {from: /dev/null, to: file, write: true}\n",
+            // There are mounts inside, which become read-only, too.
+            "  - mount\n  - tmpfs: a b\n  - dir: a b/c\n  - tmpfs: a b/c\n  - bind: {from: a b, to: /mnt, read_only: true}\n",
+            "  - mount: {propagation: slave}\n  - proc\n",
+            "  - mount: {propagation: shared}\n  - tmpfs: /mnt\n",
+            "  - mount: {propagation: unchanged}\n",
+            "  - overlay: {lower: [/usr/bin, /usr/sbin], at: /mnt}\n",
+        ] {
+            check(&desk, &format!("{user}  - pid: {{init: false, proc: true}}\n{mounts}"));
+        }
     }
 }
 
 #[test]
 fn another_root_is_the_same_by_hand() {
-    let desk = Desk::of(Who::ordinary());
-    desk.make_rootfs("rootfs", &PROGRAMS);
-    std::os::unix::fs::symlink("/dev/null", desk.path("link")).expect("a link");
-    let own = "  - user: {map: root}\n  - pid: {init: false}\n  - mount\n";
-    let overlay = "  - overlay: {lower: rootfs, at: merged, create: true}\n";
-    for root in [
-        // Without `old`, the old root goes at once.
-        "  - proc: merged/proc\n  - pivot_root: merged\n",
-        "  - pivot_root: {new: merged, old: mnt/old}\n  - dir: /made\n  - proc\n",
-        // A link is followed in the old root, not in the new one.
-        "  - pivot_root: {new: merged, old: .old}\n  - proc\n  - bind: {from: link, to: /dev/null, write: true}\n",
-        "  - pivot_root: {new: merged, old: .old}\n  - proc\n  - bind: {from: /usr, to: /tmp, read_only: true}\n",
-    ] {
-        check(&desk, &format!("{own}{overlay}{root}"));
+    for (who, user) in beginnings() {
+        let desk = Desk::of(who);
+        desk.make_rootfs("rootfs", &PROGRAMS);
+        std::os::unix::fs::symlink("/dev/null", desk.path("link")).expect("a link");
+        let overlay = "  - overlay: {lower: rootfs, at: merged, create: true}\n";
+        for root in [
+            // Without `old`, the old root goes at once.
+            "  - proc: merged/proc\n  - pivot_root: merged\n",
+            "  - pivot_root: {new: merged, old: mnt/old}\n  - dir: /made\n  - proc\n",
+            // A link is followed in the old root, not in the new one.
+            "  - pivot_root: {new: merged, old: .old}\n  - proc\n  - bind: {from: link, to: /dev/null, write: true}\n",
+            "  - pivot_root: {new: merged, old: .old}\n  - proc\n  - bind: {from: /usr, to: /tmp, read_only: true}\n",
+            "  - pivot_root: {new: merged, old: .old}\n  - proc\ncwd: /dev\nno_new_privs: false\n",
+        ] {
+            check(&desk, &format!("{user}  - pid: {{init: false}}\n  - mount\n{overlay}{root}"));
+        }
     }
-    check(
-        &desk,
-        &format!(
-            "{own}{overlay}  - pivot_root: {{new: merged, old: .old}}\n  - proc\ncwd: /dev\nno_new_privs: false\n"
-        ),
-    );
 }

@@ -258,3 +258,64 @@ fn variables(out: &str) -> BTreeMap<&str, &str> {
         .chain(words)
         .collect()
 }
+
+#[test]
+fn paths_arrive_as_they_are() {
+    let desk = Desk::of(Who::ordinary());
+    // What ends a path for overlayfs, for `mount` and for the shell.
+    let odd = r#"a,b:c"d\e $(f) 'g' -h"#;
+    for made in ["low:er,1", "low\\2", "-"] {
+        desk.make_dir(&format!("{odd}/{made}"));
+    }
+    desk.write(&format!("{odd}/low:er,1/one"), "1");
+    desk.write(&format!("{odd}/low\\2/two"), "2");
+    let path = |name: &str| serde_json::to_string(&format!("{odd}/{name}")).expect("a text");
+    desk.write(
+        "recipe.yaml",
+        &format!(
+            "isorecipe: 1\nlayers: [{{user: {{map: root}}}}, mount, {{overlay: {{lower: [{}, {}], \
+             upper: {}, work: {}, at: {}, create: true}}}}, {{bind: {{from: {}, to: /mnt, read_only: true}}}}]\n\
+             cwd: {}\ncommand: [bash, -c, 'cat /mnt/one /mnt/two; echo 3 >three; echo 4 >/mnt/four || pwd']\n",
+            path("low:er,1"), path("low\\2"), path("-/up,per"), path("-/wo:rk"), path("at"), path("at"), path("at"),
+        ),
+    );
+    let script = desk.run(&["export", "--to", "sh", "--comment", "recipe.yaml"]).succeeds().out();
+    desk.write("script.sh", &script);
+    let ran = Ran(desk.shell(&["script.sh"]).output().expect("sh")).succeeds();
+    assert_eq!(ran.out(), format!("12{}/{odd}/at\n", desk.folder().display()), "{script}");
+    assert_eq!(desk.read(&format!("{odd}/-/up,per/three")), "3\n", "{script}");
+}
+
+#[test]
+fn a_map_of_subordinate_ids_is_written_by_the_helpers_from_outside() {
+    let desk = Desk::of(Who::ordinary());
+    let recipe = desk.write(
+        "recipe.yaml",
+        "isorecipe: 1\nlayers: [{user: {map: auto}}, uts, {hostname: a}]\ncommand: [sh]\n",
+    );
+    let host = checkout().join("tests/hosts/user.json");
+    let words = [
+        "export",
+        "--to",
+        "sh",
+        "--host",
+        &host.display().to_string(),
+        &recipe.display().to_string(),
+    ];
+    let script = "\
+#!/bin/sh
+set -e
+holder=$(unshare --user sh -c \"echo \\$\\$; exec sleep 60 >/dev/null\" &)
+trap \"kill \\$holder\" EXIT
+newuidmap \"$holder\" 0 1000 1 1 100000 65536
+newgidmap \"$holder\" 0 1000 1 1 100000 65536
+exec nsenter --preserve-credentials --user=\"/proc/$holder/ns/user\" sh -ec '
+    kill \"$1\"
+    exec unshare --uts sh -ec '\\''
+        hostname a
+        exec setpriv --no-new-privs sh
+    '\\''
+' sh \"$holder\"
+";
+    assert_eq!(desk.run(&words).succeeds().out(), script);
+}

@@ -26,7 +26,8 @@ pub(super) struct Rights {
 impl Rights {
     pub(super) fn words(self) -> Words {
         let words = match self.kept_capabilities {
-            true => Words::of("setpriv --inh-caps=-all --ambient-caps=-all"),
+            // With them the kernel takes the ambient ones away (`capabilities(7)`).
+            true => Words::of("setpriv --inh-caps=-all"),
             false if self.no_new_privs => Words::of("setpriv"),
             false => Words::default(),
         };
