@@ -29,6 +29,7 @@ mod choice;
 mod completions;
 mod diff;
 mod ending;
+mod export;
 mod host;
 mod man;
 mod mend;
@@ -102,6 +103,7 @@ enum Command {
     Plan(plan::Plan),
     Validate(validate::Validate),
     Build(build::Build),
+    Export(export::Export),
     Observe(observe::Observe),
     Diff(diff::Diff),
     Host(host::Host),
@@ -131,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
         Command::Build(command) => command.run(&output),
+        Command::Export(command) => command.run(&output),
         Command::Observe(command) => command.run(&output),
         Command::Diff(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
@@ -311,7 +314,12 @@ fn located(document: &Document, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic>
 
 /// Writes a result to standard output; a reader that went away is no problem.
 fn print(text: &str) -> u8 {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for a result with paths in it, which need not be text.
+fn print_bytes(bytes: &[u8]) -> u8 {
+    match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {

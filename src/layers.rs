@@ -75,6 +75,11 @@ macro_rules! layers {
                 match self { $(Layer::$layer(_) => stringify!($name),)* }
             }
 
+            /// What it is, in a sentence.
+            pub fn about(&self) -> &'static str {
+                match self { $(Layer::$layer(_) => $doc.trim_ascii(),)* }
+            }
+
             /// The layer itself.
             pub fn layer(&self) -> &dyn Plan {
                 match self { $(Layer::$layer(layer) => <$form as AsRef<$layer>>::as_ref(layer),)* }

@@ -8,7 +8,8 @@
 //!
 //! ```text
 //!  YAML ──► Recipe ──► Plan ──► printed    `isorecipe plan`
-//!                       │  └──► run        `isorecipe apply`
+//!                       │  ├──► run        `isorecipe apply`
+//!                       │  └──► said       `isorecipe export`, in another tool's words
 //!                       └─────► simulated  while it is planned: what will the kernel say?
 //! ```
 //!
@@ -24,7 +25,7 @@
 //! |---|---|
 //! | [`cli`] | the commands, one file each |
 //! | [`build`] | the image, or the directory, that a recipe's `image` describes |
-//! | [`exec`] | a supervisor that stays on the host and a child that becomes the sandbox play one list of steps |
+//! | [`exec`], [`export`] | a supervisor that stays on the host and a child that becomes the sandbox play one list of steps; the same list in another tool's words |
 //! | [`recipe`] | a recipe file: read, located, planned |
 //! | [`layers`] | what an author can ask for: `user`, `uts`, `overlay`, one file each |
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |
@@ -74,6 +75,7 @@ pub mod cli;
 pub mod diagnostic;
 pub mod diff;
 pub mod exec;
+pub mod export;
 pub mod host;
 pub mod layers;
 pub mod model;

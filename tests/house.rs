@@ -132,6 +132,7 @@ fn a_code_is_an_area_and_a_condition() {
         "dir",
         "domainname",
         "env",
+        "export",
         "fork",
         "host",
         "hostname",

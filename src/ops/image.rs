@@ -38,7 +38,8 @@ impl MountImage {
         Err(Answer::KernelDecides)
     }
 
-    fn filesystem(&self) -> &'static std::ffi::CStr {
+    /// The filesystem's name in the kernel.
+    pub fn filesystem(&self) -> &'static std::ffi::CStr {
         match self.kind {
             ImageKind::Xfs => c"xfs",
             ImageKind::Ext4 => c"ext4",
@@ -48,7 +49,7 @@ impl MountImage {
     }
 
     /// Nothing is replayed or repaired: the file stays as it is.
-    fn options(&self) -> &'static [&'static std::ffi::CStr] {
+    pub fn options(&self) -> &'static [&'static std::ffi::CStr] {
         match self.kind {
             // Two copies of an image have one UUID.
             ImageKind::Xfs => &[c"ro", c"norecovery", c"nouuid"],

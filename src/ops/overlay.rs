@@ -41,11 +41,16 @@ pub struct Overlay {
 
 /// An overlay on a place.
 pub struct MountOverlay {
-    lower: Vec<KernelPath>,
-    upper: KernelPath,
-    work: KernelPath,
-    at: KernelPath,
-    user_xattr: bool,
+    /// Read-only trees, the topmost first
+    pub lower: Vec<KernelPath>,
+    /// Where changes go
+    pub upper: KernelPath,
+    /// Scratch space on the same mount as `upper`
+    pub work: KernelPath,
+    /// Where it is mounted
+    pub at: KernelPath,
+    /// Whether its marks are user xattrs
+    pub user_xattr: bool,
     lower_in_one: CString,
 }
 

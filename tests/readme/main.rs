@@ -34,8 +34,10 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 12] = [
     ("fallocate", "util-linux"),
+    ("findmnt", "util-linux"),
+    ("nsenter", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("losetup", "mount"),
