@@ -23,6 +23,7 @@ use crate::{
 
 mod apply;
 mod completions;
+mod explain;
 mod host;
 mod man;
 mod plan;
@@ -88,6 +89,7 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Explain(explain::Explain),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -114,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Explain(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -154,16 +157,23 @@ impl Output {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
+    /// How to show what goes to standard error.
     fn style(&self) -> Style {
         let format = match (self.json, self.plain) {
             (true, _) => Format::Json,
             (_, true) => Format::Plain,
             _ => Format::Fancy,
         };
-        Style { format, color: self.has_color(), unicode: has_unicode(), width: width() }
+        let color = self.has_color(io::stderr().is_terminal());
+        Style { format, color, unicode: has_unicode(), width: width() }
     }
 
-    fn has_color(&self) -> bool {
+    /// How to show what goes to standard output.
+    fn style_of_results(&self) -> Style {
+        Style { color: self.has_color(io::stdout().is_terminal()), ..self.style() }
+    }
+
+    fn has_color(&self, is_terminal: bool) -> bool {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self.color {
             Color::Always => true,
@@ -172,7 +182,7 @@ impl Output {
             Color::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => {
                 true
             }
-            Color::Auto => io::stderr().is_terminal() && !is_dumb(),
+            Color::Auto => is_terminal && !is_dumb(),
         }
     }
 }
