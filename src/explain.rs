@@ -1,26 +1,30 @@
-//! The pages of the manual: what a layer does, what it needs, what it does
-//! *not* isolate, for people who learn (`isorecipe explain LAYER`).
+//! The pages of the manual, for people who learn: what a layer does, what it
+//! needs, what it does *not* isolate (`isorecipe explain LAYER`), and what the
+//! code of a diagnostic means (`isorecipe explain CODE`).
 //!
-//! A page is put together from what the layer itself has: the words of its type
+//! The page of a layer is put together from what the layer itself has: the words of its type
 //! and its fields (through the schema), its text in `src/layers/<layer>.md`,
 //! and the plan of the recipe in that text. What cannot be put together is held
 //! by `tests/explain_layers.rs`: the commands of every page are typed, its
 //! recipes applied, its codes provoked, its capabilities compared with a plan.
 //!
-//! Pages of another kind have other titles and the same form: text in Markdown
-//! beside the code that owns the subject ([`sections`]), and [`print()`].
+//! The page of a code stands beside the code that gives it: that of
+//! `hostname::shared` in `src/ops/uts.md`, because of `src/ops/uts.rs`. One
+//! that has none does not pass `tests/explain_codes.rs`.
 
 use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::layers::{Layer, Manual};
 
+mod codes;
 mod print;
 mod settings;
 mod steps;
 mod text;
 
-pub use print::{list, print};
+pub use codes::{CodePage, PARTS};
+pub use print::{list, list_of_codes, print, print_code};
 pub use settings::{Setting, Word, settings};
 pub use steps::{Needs, Step, steps};
 pub use text::{Block, Section, sections};
@@ -59,7 +63,8 @@ impl Page {
     }
 
     fn new(manual: &Manual) -> Page {
-        let sections = sections(manual.page);
+        let sections: Vec<Section> =
+            sections(manual.page).into_iter().filter(|section| !section.is_code()).collect();
         let recipe = sections.iter().find_map(Section::recipe).unwrap_or_default();
         Page {
             layer: manual.name,

@@ -14,7 +14,7 @@ use std::{
 };
 
 use isorecipe::{
-    explain::{Block, Page},
+    explain::{Block, CodePage, Page, Section},
     layers::Layer,
 };
 use machine::{Desk, Who, own_uid};
@@ -45,6 +45,22 @@ fn what_is_done_by_hand_can_be_done_by_hand() {
         blocks(page, "console").iter().flat_map(|block| compare(shell(desk), block)).collect()
     });
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn what_shows_a_code_shows_it() {
+    let desk = Desk::of(Who::ordinary());
+    let mut wrong = String::new();
+    let mut found = 0;
+    for page in CodePage::all() {
+        for block in code_blocks(&page.sections, "console") {
+            found += 1;
+            for difference in compare(shell(&desk), &block) {
+                wrong += &format!("\n{}:\n{difference}", page.code);
+            }
+        }
+    }
+    assert!(wrong.is_empty() && found > 4, "{wrong}");
 }
 
 #[test]
@@ -133,14 +149,18 @@ fn desk_for(page: &Page) -> Desk {
 }
 
 fn blocks(page: &Page, wanted: &str) -> Vec<Vec<&'static str>> {
-    let blocks = page.sections.iter().flat_map(|section| section.blocks());
+    let found = code_blocks(&page.sections, wanted);
+    assert!(!found.is_empty(), "{}.md has no `{wanted}`", page.layer);
+    found
+}
+
+fn code_blocks(sections: &[Section], wanted: &str) -> Vec<Vec<&'static str>> {
+    let blocks = sections.iter().flat_map(|section| section.blocks());
     let lines = |block| match block {
         Block::Code { kind, lines } if kind == wanted => Some(lines),
         _ => None,
     };
-    let found: Vec<_> = blocks.filter_map(lines).collect();
-    assert!(!found.is_empty(), "{}.md has no `{wanted}`", page.layer);
-    found
+    blocks.filter_map(lines).collect()
 }
 
 /// A shell of an ordinary user on the host.

@@ -6,30 +6,35 @@ use clap::{
 };
 
 use crate::{
-    diagnostic::{Format, Refusal},
-    explain::{self, Page},
+    diagnostic::{Format, Refusal, Style},
+    explain::{self, CodePage, Page},
     layers::{Layer, Manual},
     yaml,
 };
 
 use super::{Output, WRONG_USAGE, print};
 
-/// Show what a layer does, what it needs and what it does not isolate
+/// Show what a layer does and does not isolate, or what the code of an error means
 ///
-/// A page has the same by hand, with unshare and mount, what often goes wrong,
-/// and how to look at it from inside the sandbox and from the host.
+/// The page of a layer has what it needs, the same by hand, with unshare and
+/// mount, what often goes wrong, and how to look at it from inside the sandbox
+/// and from the host. A code is what stands in brackets: `error[hostname::shared]`.
 ///
 /// Exit status: 0, or 2 if there is no such page.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Try:
   isorecipe explain               every layer in a line
-  isorecipe explain user          the page of one
-  isorecipe explain pid | less")]
+  isorecipe explain user | less   the page of one
+  isorecipe explain hostname::shared
+  isorecipe explain --list        every code in a line")]
 pub(super) struct Explain {
-    /// A layer: `user`, `pid` and so on; all of them in a line each without it
-    #[arg(value_name = "LAYER", value_parser = Subject)]
+    /// A layer, or the code of a diagnostic; without it, every layer in a line
+    #[arg(value_name = "LAYER|CODE", value_parser = Subject)]
     subject: Option<String>,
+    /// List every code that a diagnostic can have
+    #[arg(long, conflicts_with = "subject")]
+    list: bool,
 }
 
 /// Any word; shells offer those that have a page.
@@ -57,25 +62,37 @@ impl TypedValueParser for Subject {
 impl Explain {
     pub(super) fn run(self, output: &Output) -> u8 {
         let how = output.style_of_results();
-        let Some(subject) = self.subject else {
-            return print(&explain::list(&how));
+        let text = match self.subject {
+            None if self.list => Some(explain::list_of_codes(&how)),
+            None => Some(explain::list(&how)),
+            Some(subject) => page(&subject, &how).or_else(|| {
+                output.complain(&[no_page(&subject).at(yaml::Path::root())]);
+                None
+            }),
         };
-        let Some(page) = Page::of(&subject) else {
-            output.complain(&[no_page(&subject).at(yaml::Path::root())]);
-            return WRONG_USAGE;
-        };
-        print(&match how.format {
-            Format::Json => page.json(),
-            _ => explain::print(&page, &how),
-        })
+        text.map_or(WRONG_USAGE, |text| print(&text))
     }
 }
 
+fn page(subject: &str, how: &Style) -> Option<String> {
+    let is_json = how.format == Format::Json;
+    if let Some(page) = Page::of(subject) {
+        return Some(if is_json { page.json() } else { explain::print(&page, how) });
+    }
+    let page = CodePage::of(subject)?;
+    Some(if is_json { page.json() } else { explain::print_code(&page, how) })
+}
+
 fn no_page(subject: &str) -> Refusal {
-    let refusal = Refusal::new("explain::no_page", format!("there is no layer `{subject}`"))
-        .why("only layers have a page");
-    match yaml::nearest(subject, Layer::NAMES) {
+    let codes: Vec<&str> = CodePage::all().iter().map(|page| page.code).collect();
+    let (noun, known, list) = match subject.contains("::") {
+        true => ("code", codes.as_slice(), "`isorecipe explain --list` lists the codes"),
+        false => ("layer", Layer::NAMES, "`isorecipe explain` lists the layers"),
+    };
+    let refusal = Refusal::new("explain::no_page", format!("there is no {noun} `{subject}`"))
+        .why("only layers and codes have a page");
+    match yaml::nearest(subject, known) {
         Some(name) => refusal.help(format!("`isorecipe explain {name}`")),
-        None => refusal.help("`isorecipe explain` lists the layers"),
+        None => refusal.help(list),
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     layers::{Layer, Manual},
 };
 
-use super::{Block, Page, Section, Setting, Step};
+use super::{Block, CodePage, Page, Section, Setting, Step};
 
 /// Narrower than this nothing can be read, wider than that nobody reads well.
 const WIDTHS: std::ops::RangeInclusive<usize> = 60..=200;
@@ -36,6 +36,46 @@ pub fn list(how: &Style) -> String {
     }
     out.blank();
     out.words("`isorecipe explain LAYER` shows the page of one: `isorecipe explain user`.", "", "");
+    out.words(
+        "`isorecipe explain CODE` shows what an error means: `isorecipe explain hostname::shared`.",
+        "",
+        "",
+    );
+    out.text
+}
+
+/// Every code, and what it means in a sentence.
+pub fn list_of_codes(how: &Style) -> String {
+    let pages = CodePage::all();
+    if how.format == Format::Json {
+        let line = |one: &CodePage| json!({ "code": one.code, "about": one.about() }).to_string();
+        return pages.iter().map(|one| line(one) + "\n").collect();
+    }
+    let mut out = Printer::new(how);
+    for page in &pages {
+        match out.is_plain() {
+            true => out.words(&format!("{}: {}", page.code, page.about()), "", ""),
+            false => {
+                out.line(&out.bold(page.code));
+                out.words(&page.about(), "    ", "    ");
+            }
+        }
+    }
+    out.text
+}
+
+/// The page of a code, whole.
+pub fn print_code(page: &CodePage, how: &Style) -> String {
+    let mut out = Printer::new(how);
+    out.line(&out.bold(page.code));
+    for section in &page.sections {
+        // What it means needs no heading below the code itself.
+        match section.title.is_empty() {
+            true => out.blank(),
+            false => out.heading(section.title),
+        }
+        out.blocks(section);
+    }
     out.text
 }
 
@@ -48,7 +88,8 @@ pub fn print(page: &Page, how: &Style) -> String {
         out.words(&layer.about, "  ", "  ");
     }
     for (index, section) in page.sections.iter().enumerate() {
-        out.section(section);
+        out.heading(section.title);
+        out.blocks(section);
         if index == 0 {
             out.settings(&page.settings);
             out.steps(&page.steps);
@@ -89,8 +130,7 @@ impl<'a> Printer<'a> {
         self.blank();
     }
 
-    fn section(&mut self, section: &Section) {
-        self.heading(section.title);
+    fn blocks(&mut self, section: &Section) {
         let blocks = section.blocks();
         for (index, block) in blocks.iter().enumerate() {
             let is_item = |block: Option<&Block>| matches!(block, Some(Block::Item(_)));

@@ -64,6 +64,11 @@ fn end_of_section(text: &str) -> usize {
 }
 
 impl Section {
+    /// Whether it is the page of a code, and no section of a layer's.
+    pub fn is_code(&self) -> bool {
+        self.title.contains("::")
+    }
+
     /// The first recipe in it.
     pub fn recipe(&self) -> Option<String> {
         self.blocks().into_iter().find_map(|block| match block {
