@@ -106,6 +106,33 @@ fn a_namespace_of_which_two_numbers_are_shown_is_the_sandboxs_own() {
 }
 
 #[test]
+fn what_a_page_says_is_not_isolated_is_not() {
+    let desk = Desk::of(Who::ordinary());
+    let own = std::process::id();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let look = format!("test -d /proc/{own} && echo yes");
+    let root = "user: {map: root}";
+    for (layers, inside, answer) in [
+        (format!("[{root}, uts]"), "uname -r", kernel.as_str()),
+        (format!("[{root}]"), "touch of-user && stat -c %u .", "0\n"),
+        (format!("[{root}, mount]"), "touch of-mount && echo yes", "yes\n"),
+        // The old /proc is still there.
+        (format!("[{root}, pid]"), look.as_str(), "yes\n"),
+        // A device is written to, though nothing can be changed.
+        (
+            format!("[{root}, mount, bind: {{from: /dev, to: /mnt, read_only: true}}]"),
+            "echo > /mnt/null && echo yes",
+            "yes\n",
+        ),
+    ] {
+        desk.write("open.yaml", &format!("isorecipe: 1\nlayers: {layers}\n"));
+        let ran = desk.run(&["apply", "open.yaml", "--", "bash", "-c", inside]);
+        assert_eq!(ran.out(), answer, "{layers}: {}", ran.err());
+    }
+    assert!(desk.path("of-user").exists() && desk.path("of-mount").exists(), "on the host as well");
+}
+
+#[test]
 fn a_wrong_answer_is_noticed() {
     let desk = Desk::of(Who::ordinary());
     let wrong = |lines: &[&str]| compare(shell(&desk), lines).len();
