@@ -29,6 +29,7 @@ mod choice;
 mod completions;
 mod diff;
 mod ending;
+mod explain;
 mod export;
 mod host;
 mod man;
@@ -106,6 +107,7 @@ enum Command {
     Export(export::Export),
     Observe(observe::Observe),
     Diff(diff::Diff),
+    Explain(explain::Explain),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -136,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Export(command) => command.run(&output),
         Command::Observe(command) => command.run(&output),
         Command::Diff(command) => command.run(&output),
+        Command::Explain(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -176,6 +179,7 @@ impl Output {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
+    /// How to show what goes to standard error.
     fn style(&self) -> Style {
         let format = match (self.json, self.plain) {
             (true, _) => Format::Json,
@@ -184,6 +188,11 @@ impl Output {
         };
         let color = self.has_color(&io::stderr());
         Style { format, color, unicode: has_unicode(), width: width() }
+    }
+
+    /// How to show what goes to standard output.
+    fn style_of_results(&self) -> Style {
+        Style { color: self.has_color(&io::stdout()), ..self.style() }
     }
 
     fn has_color(&self, stream: &impl IsTerminal) -> bool {

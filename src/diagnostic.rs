@@ -29,7 +29,7 @@ use serde::Serialize;
 use crate::yaml::{Mistake, Path};
 
 pub use json::{Other, Record, Where};
-pub use render::{Format, Style, render};
+pub use render::{Format, Style, paragraph, render};
 pub use source::{Position, Source};
 
 /// A no, in words, from an operation that knows no file.

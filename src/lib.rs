@@ -26,6 +26,8 @@
 //! | [`cli`] | the commands, one file each |
 //! | [`build`] | the image, or the directory, that a recipe's `image` describes |
 //! | [`exec`], [`export`] | a supervisor that stays on the host and a child that becomes the sandbox play one list of steps; the same list in another tool's words |
+//! | [`explain`] | the pages of the manual: what a layer does, needs, and does not isolate; what a code means |
+//! | [`observe`] | a running sandbox, as the host sees it |
 //! | [`recipe`] | a recipe file: read, located, planned |
 //! | [`layers`] | what an author can ask for: `user`, `uts`, `overlay`, one file each |
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |
@@ -75,6 +77,7 @@ pub mod cli;
 pub mod diagnostic;
 pub mod diff;
 pub mod exec;
+pub mod explain;
 pub mod export;
 pub mod host;
 pub mod layers;

@@ -163,7 +163,7 @@ fn fill(text: &str, first: &str, rest: &str, how: &Style) -> String {
 }
 
 /// A paragraph of so many columns, in which nothing that can be typed or copied is broken.
-pub(super) fn paragraph(width: usize) -> Options<'static> {
+pub fn paragraph(width: usize) -> Options<'static> {
     Options::new(width)
         .break_words(false)
         .word_separator(WordSeparator::AsciiSpace)
