@@ -215,7 +215,7 @@ impl Unfinished {
     /// Whether there is no room left where the tree is.
     pub fn is_full(&self) -> bool {
         nix::sys::statvfs::statvfs(&self.folder).is_ok_and(|found| {
-            let room = u64::from(found.blocks_available()) * u64::from(found.fragment_size());
+            let room = found.blocks_available().saturating_mul(found.fragment_size());
             room < 1 << 16 || found.files() > 0 && found.files_available() == 0
         })
     }

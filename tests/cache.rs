@@ -58,7 +58,7 @@ fn another_content_is_another_tree_and_the_old_one_goes_unless_it_is_held() {
     assert!(place.cache.unpacked(&before).is_some(), "somebody uses it");
     drop(old);
     place.begin().give_up();
-    assert_eq!(place.names(), [PathBuf::new(); 0]);
+    assert_eq!(place.names(), Vec::<PathBuf>::new());
 }
 
 #[test]

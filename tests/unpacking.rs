@@ -42,7 +42,7 @@ fn begin(bench: &Bench) -> (Child, PathBuf, i32) {
             .map(|entry| entry.join("root/begun"))
             .find(|begun| begun.exists())
     };
-    let number = || Some(fs::read_to_string(begun()?).ok()?.trim().parse::<i32>().ok()?);
+    let number = || fs::read_to_string(begun()?).ok()?.trim().parse::<i32>().ok();
     eventually("it has begun", || number().is_some());
     let tree = begun().and_then(|begun| Some(begun.parent()?.to_owned()));
     (child, tree.expect("a directory"), number().expect("a number"))
@@ -75,7 +75,7 @@ fn a_signal_stops_unpacking_and_leaves_nothing() {
         assert_eq!(ran.code(), 125);
         assert!(ran.err().contains("error[image::interrupted]"), "{}", ran.err());
         assert!(!is_running(script));
-        assert_eq!(bench.cached(), [PathBuf::new(); 0]);
+        assert_eq!(bench.cached(), Vec::<PathBuf>::new());
     }
 }
 
@@ -87,7 +87,7 @@ fn an_image_that_changes_meanwhile_is_not_used() {
     fs::write(tree.join("go"), "").expect("a word");
     let ran = end(child);
     assert!(ran.err().contains("error[image::changed]"), "{}", ran.err());
-    assert_eq!(bench.cached(), [PathBuf::new(); 0]);
+    assert_eq!(bench.cached(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_user_without_a_place_for_a_cache_is_told_to_name_one() {
 #[test]
 fn an_image_that_nobody_may_read_is_refused() {
     let bench = Bench::of(Who::ordinary(), "squashfs", "unpack");
-    fs::set_permissions(bench.image(), fs::Permissions::from_mode(0)).expect("a mode");
+    fs::set_permissions(bench.image(), fs::Permissions::from_mode(0o000)).expect("a mode");
     let ran = bench.run(&["cat", "/hello"]);
     assert!(ran.err().contains("error[image::hidden]"), "{}", ran.err());
 }

@@ -299,7 +299,7 @@ impl Operation for UnpackImage {
             }
             (Call::OpenCache, errno) => {
                 Refusal::new("image::no_cache", format!("nothing can be kept in {cache}"))
-                    .why(format!("{}", errno.desc()))
+                    .why(errno.desc())
                     .help("name a directory of yours: `export XDG_CACHE_HOME=/…`")
             }
             _ => program::unopened(file, fault).unwrap_or_else(|| unexplained(self, fault)),
