@@ -95,13 +95,16 @@ fn whatever_an_image_makes_of_its_reader_it_can_write_to_the_tree_only() {
     let users = [Who::ordinary(), Who::Root];
     for who in users.into_iter().filter(|who| *who != Who::Root || own_uid() == 0) {
         let bench = Bench::of(who, "squashfs", "unpack");
+        let desk = bench.desk.folder().file_name().expect("a name").display();
+        let name = format!("{desk}-outside");
         let script = "#!/bin/bash\n\
-            cd ~-; for place in $FOLDER $FOLDER/cache $FOLDER/cache/isorecipe/unpacked/.u*/ /tmp /dev/shm; do\n\
-            touch $place/outside; mv $place/image.squashfs $place/image; done\n\
+            for place in $FOLDER $FOLDER/cache $FOLDER/cache/isorecipe/unpacked/.u*/ /tmp /dev/shm; do\n\
+            touch $place/$NAME; mv $place/image.squashfs $place/image; done\n\
             mount -o remount,rw / ; mount -t tmpfs tmpfs $FOLDER; unshare -U true && id -u\n\
             grep -E '^(Cap(Prm|Eff)|NoNewPrivs)' /proc/self/status > status; cat /proc/self/mountinfo > mounts\n\
             ls /proc/self/fd > descriptors; exec /usr/bin/unsquashfs \"$@\"\n"
-            .replace("$FOLDER", &bench.desk.folder().display().to_string());
+            .replace("$FOLDER", &bench.desk.folder().display().to_string())
+            .replace("$NAME", &name);
         bench.stand_in("unsquashfs", &script);
         let before = outside(&bench);
         let ran = match who {
@@ -119,9 +122,9 @@ fn whatever_an_image_makes_of_its_reader_it_can_write_to_the_tree_only() {
         // Its streams, the image, what bash has of the script, and the directory that `ls` reads.
         assert!(read("descriptors").lines().count() <= 6, "{}", read("descriptors"));
         assert_eq!(outside(&bench), before);
-        assert!(
-            !PathBuf::from("/tmp/outside").exists() && !PathBuf::from("/dev/shm/outside").exists()
-        );
+        assert_eq!(fs::read_dir(&bench.cached()[0]).expect("an entry").count(), 2, "tree, record");
+        let elsewhere = ["/tmp", "/dev/shm"].map(|folder| PathBuf::from(folder).join(&name));
+        assert!(elsewhere.iter().all(|outside| !outside.exists()));
     }
 }
 
