@@ -127,7 +127,7 @@ impl Cache {
     /// Begins to unpack an image, after sweeping what nobody wants.
     ///
     /// # Errors
-    /// As `mkdir(2)` and its kind; `EPERM` for a cache that others can change.
+    /// As `mkdir(2)` and its kind; one without a number for a cache that others can change.
     pub fn begin(&self, identity: Identity, image: &Path) -> io::Result<Unfinished> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         for folder in self.folder.ancestors().take(2) {
@@ -215,7 +215,7 @@ impl Unfinished {
     /// Whether there is no room left where the tree is.
     pub fn is_full(&self) -> bool {
         nix::sys::statvfs::statvfs(&self.folder).is_ok_and(|found| {
-            let room = u64::from(found.blocks_available()) * u64::from(found.fragment_size());
+            let room = found.blocks_available().saturating_mul(found.fragment_size());
             room < 1 << 16 || found.files() > 0 && found.files_available() == 0
         })
     }
@@ -290,7 +290,7 @@ fn check_is_own(folder: &Path) -> io::Result<()> {
     let is_own = found.is_dir()
         && found.uid() == nix::unistd::geteuid().as_raw()
         && found.mode() & 0o022 == 0;
-    is_own.then_some(()).ok_or_else(|| io::Error::from_raw_os_error(libc::EPERM))
+    is_own.then_some(()).ok_or_else(|| io::ErrorKind::PermissionDenied.into())
 }
 
 fn open_directory(path: &Path) -> io::Result<File> {

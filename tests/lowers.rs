@@ -7,10 +7,14 @@ mod images;
 #[path = "support/machine.rs"]
 mod machine;
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt, process::Stdio};
 
 use images::{Bench, KINDS, is_running};
 use machine::{Who, eventually, own_uid, proc_file};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// What the hands-on does inside, step 4.
 const TOUR: &str = "ls /; ps -ef; mount; touch /hoge; echo more >> /hello; cat /hello; echo x > /dev/null && echo thrown";
@@ -174,7 +178,7 @@ fn two_that_unpack_the_same_image_do_not_disturb_each_other() {
     let start = |recipe: &str| {
         let mut command =
             bench.command(&["apply", recipe, "--", "cat", "merged/hello", "beside/hello"]);
-        command.stdout(std::process::Stdio::piped()).spawn().expect("the program")
+        command.stdout(Stdio::piped()).spawn().expect("the program")
     };
     let both = ["lower.yaml", "beside.yaml"].map(start);
     for one in both {
@@ -205,4 +209,23 @@ fn a_program_that_is_missing_is_named_with_its_package() {
         assert!(ran.err().contains("error[image::no_program]"), "{kind}: {}", ran.err());
         assert!(ran.err().contains(package), "{kind}: {}", ran.err());
     }
+}
+
+#[test]
+fn a_signal_stops_the_wait_for_a_program_that_never_serves() {
+    let bench = Bench::of(Who::ordinary(), "squashfs", "fuse");
+    bench.stand_in("squashfuse", "#!/bin/sh\nexec sleep 1000\n");
+    let Some(mut command) = bench.serving(&["true"]) else {
+        return bench.is_refused("image::fuse_closed");
+    };
+    let child = command.stderr(Stdio::piped()).spawn().expect("the program");
+    let pid = child.id() as i32;
+    let program =
+        || machine::children(pid).into_iter().find(|&one| proc_file(one, "comm") == "sleep");
+    eventually("it has begun", || program().is_some());
+    let program = program().expect("a program");
+    kill(Pid::from_raw(pid), Signal::SIGINT).expect("a signal");
+    let ran = machine::Ran(child.wait_with_output().expect("an end"));
+    assert!(ran.err().contains("error[image::interrupted]"), "{}", ran.err());
+    assert!(!is_running(program));
 }

@@ -42,7 +42,7 @@ fn begin(bench: &Bench) -> (Child, PathBuf, i32) {
             .map(|entry| entry.join("root/begun"))
             .find(|begun| begun.exists())
     };
-    let number = || Some(fs::read_to_string(begun()?).ok()?.trim().parse::<i32>().ok()?);
+    let number = || fs::read_to_string(begun()?).ok()?.trim().parse::<i32>().ok();
     eventually("it has begun", || number().is_some());
     let tree = begun().and_then(|begun| Some(begun.parent()?.to_owned()));
     (child, tree.expect("a directory"), number().expect("a number"))
@@ -75,7 +75,7 @@ fn a_signal_stops_unpacking_and_leaves_nothing() {
         assert_eq!(ran.code(), 125);
         assert!(ran.err().contains("error[image::interrupted]"), "{}", ran.err());
         assert!(!is_running(script));
-        assert_eq!(bench.cached(), [PathBuf::new(); 0]);
+        assert_eq!(bench.cached(), Vec::<PathBuf>::new());
     }
 }
 
@@ -87,7 +87,7 @@ fn an_image_that_changes_meanwhile_is_not_used() {
     fs::write(tree.join("go"), "").expect("a word");
     let ran = end(child);
     assert!(ran.err().contains("error[image::changed]"), "{}", ran.err());
-    assert_eq!(bench.cached(), [PathBuf::new(); 0]);
+    assert_eq!(bench.cached(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -95,13 +95,16 @@ fn whatever_an_image_makes_of_its_reader_it_can_write_to_the_tree_only() {
     let users = [Who::ordinary(), Who::Root];
     for who in users.into_iter().filter(|who| *who != Who::Root || own_uid() == 0) {
         let bench = Bench::of(who, "squashfs", "unpack");
+        let desk = bench.desk.folder().file_name().expect("a name").display();
+        let name = format!("{desk}-outside");
         let script = "#!/bin/bash\n\
-            cd ~-; for place in $FOLDER $FOLDER/cache $FOLDER/cache/isorecipe/unpacked/.u*/ /tmp /dev/shm; do\n\
-            touch $place/outside; mv $place/image.squashfs $place/image; done\n\
+            for place in $FOLDER $FOLDER/cache $FOLDER/cache/isorecipe/unpacked/.u*/ /tmp /dev/shm; do\n\
+            touch $place/$NAME; mv $place/image.squashfs $place/image; done\n\
             mount -o remount,rw / ; mount -t tmpfs tmpfs $FOLDER; unshare -U true && id -u\n\
             grep -E '^(Cap(Prm|Eff)|NoNewPrivs)' /proc/self/status > status; cat /proc/self/mountinfo > mounts\n\
             ls /proc/self/fd > descriptors; exec /usr/bin/unsquashfs \"$@\"\n"
-            .replace("$FOLDER", &bench.desk.folder().display().to_string());
+            .replace("$FOLDER", &bench.desk.folder().display().to_string())
+            .replace("$NAME", &name);
         bench.stand_in("unsquashfs", &script);
         let before = outside(&bench);
         let ran = match who {
@@ -119,9 +122,9 @@ fn whatever_an_image_makes_of_its_reader_it_can_write_to_the_tree_only() {
         // Its streams, the image, what bash has of the script, and the directory that `ls` reads.
         assert!(read("descriptors").lines().count() <= 6, "{}", read("descriptors"));
         assert_eq!(outside(&bench), before);
-        assert!(
-            !PathBuf::from("/tmp/outside").exists() && !PathBuf::from("/dev/shm/outside").exists()
-        );
+        assert_eq!(fs::read_dir(&bench.cached()[0]).expect("an entry").count(), 2, "tree, record");
+        let elsewhere = ["/tmp", "/dev/shm"].map(|folder| PathBuf::from(folder).join(&name));
+        assert!(elsewhere.iter().all(|outside| !outside.exists()));
     }
 }
 
@@ -190,7 +193,7 @@ fn a_user_without_a_place_for_a_cache_is_told_to_name_one() {
 #[test]
 fn an_image_that_nobody_may_read_is_refused() {
     let bench = Bench::of(Who::ordinary(), "squashfs", "unpack");
-    fs::set_permissions(bench.image(), fs::Permissions::from_mode(0)).expect("a mode");
+    fs::set_permissions(bench.image(), fs::Permissions::from_mode(0o000)).expect("a mode");
     let ran = bench.run(&["cat", "/hello"]);
     assert!(ran.err().contains("error[image::hidden]"), "{}", ran.err());
 }

@@ -174,7 +174,7 @@ fn is_in_sight(to: &mut Planner, tree: &Path) -> bool {
         refusal
             .why(format!("nobody but you may go to {shown}, and the sandbox has other ids"))
             .help("take another way, `via: [kernel]`, or other ids: `user: {map: root}`")
-    } else if to.model().walk(tree).is_err() {
+    } else if to.has_pivoted() || to.model().walk(tree).is_err() {
         refusal
             .why(format!("an earlier layer covers {shown}, or the root is another"))
             .help("put the `overlay` first, or move the cache: `export XDG_CACHE_HOME=/…`")
@@ -267,9 +267,7 @@ fn no_image(to: &Planner, path: &Path, found: Option<&PathFact>) -> Refusal {
                 .lacks(path)
         }
         // What it holds is not known of a file that cannot be read.
-        Some(PathFact::File(owner, None)) if !to.model().may_read(*owner) => {
-            ops::image_hidden(path)
-        }
+        Some(PathFact::File(owner, None)) if !to.caller_may_read(*owner) => ops::image_hidden(path),
         Some(PathFact::Hidden) => ops::image_hidden(path),
         _ => Refusal::new("image::unknown_kind", format!("{shown} is not an image"))
             .why("it begins like none of xfs, ext4, squashfs and erofs")

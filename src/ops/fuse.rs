@@ -133,9 +133,10 @@ impl Operation for ServeImage {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        let open = |errno| Call::Open.gave(errno);
-        let image = descriptor::open_to_read(self.file.as_c_str()).map_err(open)?;
-        let user = self.has_user.then(|| stage.open_own("ns/user")).transpose().map_err(open)?;
+        let image = descriptor::open_to_read(self.file.as_c_str())
+            .map_err(|errno| Call::Open.gave(errno))?;
+        let user = self.has_user.then(|| stage.open_own("ns/user")).transpose();
+        let user = user.map_err(|errno| Call::OpenTarget.gave(errno))?;
         let user = user.as_ref().map(AsFd::as_fd);
         let whom = self.user.as_ref().filter(|_| self.has_user);
         let started = self.program(&image).start(image.as_fd(), whom, || stand_apart(user))?;

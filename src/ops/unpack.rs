@@ -110,7 +110,7 @@ impl UnpackImage {
     fn fill(&self, stage: &Stage, image: BorrowedFd, tree: &Unfinished) -> Result<(), Fault> {
         let known = self.tools.as_ref().and_then(|tools| tools.place(&self.tool));
         let place = known.cloned().unwrap_or_else(|| self.tool.name.into());
-        let proc = stage.proc.ok_or(Call::Open.gave(Errno::ENOENT))?;
+        let proc = stage.proc.ok_or(Call::OpenTarget.gave(Errno::ENOENT))?;
         let cell = Cell::new(tree.tree(), self.user.as_ref());
         let program = Program::new(&place, self.words(program::name_of(image)));
         let started = program.start(image, self.user.as_ref(), || cell.enter(proc))?;
@@ -151,8 +151,12 @@ impl UnpackImage {
     }
 }
 
+/// The kernel's no, or that of the cache, which has no number.
 fn fault(call: Call, error: &io::Error) -> Fault {
-    call.gave(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+    match error.raw_os_error() {
+        Some(errno) => call.gave(Errno::from_raw(errno)),
+        None => Call::CacheOwner.gave(Errno::EPERM),
+    }
 }
 
 /// The tool could not do it.
@@ -271,7 +275,7 @@ impl Operation for UnpackImage {
         match (fault.call, fault.errno) {
             (Call::Program, Errno::ENOENT) => program::is_missing(&self.tool, file),
             (Call::Program, Errno::EINTR) => program::interrupted(),
-            (_, Errno::ENOSPC | Errno::EDQUOT) => {
+            (Call::Program | Call::OpenCache | Call::Rename, Errno::ENOSPC | Errno::EDQUOT) => {
                 let message = format!("there is no room to unpack {}", file.display());
                 Refusal::new("image::no_room", message)
                     .why(format!("the disk of {cache} is full"))
@@ -292,14 +296,14 @@ impl Operation for UnpackImage {
                     .why("what was unpacked of it may be neither the old one nor the new one")
                     .help("run it again when the image is finished: nothing half done is left")
             }
-            (Call::OpenCache, Errno::EPERM) => {
+            (Call::CacheOwner, _) => {
                 Refusal::new("image::cache_foreign", format!("others can change {cache}"))
                     .why("it, or `isorecipe` above it, is not yours alone")
                     .help("`chmod go-w` both, or take another place: `export XDG_CACHE_HOME=/…`")
             }
             (Call::OpenCache, errno) => {
                 Refusal::new("image::no_cache", format!("nothing can be kept in {cache}"))
-                    .why(format!("{}", errno.desc()))
+                    .why(errno.desc())
                     .help("name a directory of yours: `export XDG_CACHE_HOME=/…`")
             }
             _ => program::unopened(file, fault).unwrap_or_else(|| unexplained(self, fault)),

@@ -35,6 +35,7 @@ macro_rules! calls {
 
 calls! {
     Bind => "open_tree",
+    CacheOwner => "fstat",
     Chdir => "chdir",
     Clone => "clone3",
     CloseRange => "close_range",

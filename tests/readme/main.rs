@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: [(&str, &str); 17] = [
     ("fallocate", "util-linux"),
     ("findmnt", "util-linux"),
     ("nsenter", "util-linux"),
@@ -47,6 +47,11 @@ const TOOLS: [(&str, &str); 12] = [
     ("pgrep", "procps"),
     ("ps", "procps"),
     ("mkfs.xfs", "xfsprogs"),
+    ("mksquashfs", "squashfs-tools"),
+    ("squashfuse", "squashfuse"),
+    ("mkfs.erofs", "erofs-utils"),
+    ("debugfs", "e2fsprogs"),
+    ("fuse2fs", "fuse2fs"),
 ];
 
 /// Set in the run that reads the page: its scratch folder.

@@ -5,7 +5,7 @@ use std::{fs, path::Path, rc::Rc};
 
 use crate::{
     cache::{Cache, Identity, Unpacked},
-    host::{Host, ImageTools, PathFact, SubordinateIds},
+    host::{Host, ImageTools, Owner, PathFact, SubordinateIds},
 };
 
 use super::Planner;
@@ -48,6 +48,11 @@ impl Planner {
     pub fn image_tools(&self) -> Option<ImageTools> {
         let host = self.host();
         host.images.clone().or_else(|| self.is_live.then(|| host.image_tools()))
+    }
+
+    /// Whether who runs isorecipe may read a file of this owner; the sandbox may be allowed more.
+    pub fn caller_may_read(&self, owner: Owner) -> bool {
+        self.plan.start.may_read(owner)
     }
 
     /// Where the user's cache has the tree of an image, or would have it; where
