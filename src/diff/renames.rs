@@ -214,8 +214,8 @@ impl Pairing<'_> {
     }
 
     fn as_renamed(&self, change: Change, from: &Path, findings: &mut Findings) -> Change {
-        let kind = Kind::Renamed { from: from.to_owned() };
-        let Some(gone) = self.gone.get(from) else { return Change { kind, ..change } };
+        let Some(gone) = self.gone.get(from) else { return change };
+        let kind = Kind::Renamed { from: gone.was.clone() };
         let is_file = gone.facts.is_file();
         let before_at = gone.parts.first().cloned().filter(|_| is_file);
         let new = Part { layer: 0, path: change.path.clone() };
