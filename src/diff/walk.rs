@@ -139,7 +139,7 @@ impl Findings {
 
 impl Walk<'_> {
     fn directory(&mut self, job: &Job) -> Result<(), Reason> {
-        let upper = self.layers.directory(&upper(&job.path))?;
+        let upper = self.layers.directory(&Part::upper(&job.path))?;
         if job.path.as_os_str().is_empty() {
             self.findings.owner = (upper.entry.facts.uid, upper.entry.facts.gid);
         }
@@ -251,13 +251,12 @@ impl Walk<'_> {
     fn file(&mut self, here: Here, before: Option<Found>) -> Result<(), Reason> {
         match before {
             None => {
-                let after_at = here.entry.facts.is_file().then(|| upper(&here.path));
                 if let Some(handle) = here.marks.origin.as_deref().and_then(marks::handle_in) {
                     self.findings.origins.insert(here.path.clone(), handle);
                 }
                 let added = Change::new(here.path, Kind::Added);
-                let after = Some(here.entry.facts);
-                self.findings.push(Change { after, after_at, ..added });
+                let after = Some(Box::new(here.entry.facts));
+                self.findings.push(Change { after, ..added });
                 Ok(())
             }
             Some(before) => {
@@ -303,7 +302,7 @@ impl Walk<'_> {
         // A copy without bytes has those of what is below.
         let after_at = match here.marks.is_metacopy {
             true => bytes.clone().filter(|_| is_file),
-            false => is_file.then(|| upper(&here.path)),
+            false => is_file.then(|| Part::upper(&here.path)),
         };
         let new = Side { entry: &here.entry, marks: &here.marks, bytes: after_at.as_ref() };
         let (differs, troubles) = compare::sides(self.layers, &old, &new);
@@ -313,8 +312,10 @@ impl Walk<'_> {
         if differs.is_empty() && kind == Kind::Modified {
             return Ok(());
         }
-        let before_at = bytes.filter(|_| before.entry.facts.is_file());
-        let (before, after) = (Some(before.entry.facts), Some(here.entry.facts));
+        let before_at = bytes.filter(|_| before.entry.facts.is_file()).map(Box::new);
+        let after_at = after_at.filter(|part| part.layer != 0).map(Box::new);
+        let (before, after) =
+            (Some(Box::new(before.entry.facts)), Some(Box::new(here.entry.facts)));
         let change = Change::new(here.path, kind);
         self.findings.push(Change { before, after, differs, before_at, after_at, ..change });
         Ok(())
@@ -337,18 +338,17 @@ impl Walk<'_> {
         let has_bytes = facts.is_file() && !here.marks.is_metacopy;
         let is_unknown = has_bytes && kind != Kind::Added;
         let differs = if is_unknown { vec![Difference::ContentUnknown] } else { Vec::new() };
-        let after_at = has_bytes.then(|| upper(&here.path));
         let change = Change::new(here.path, kind);
-        let after = Some(here.entry.facts);
-        self.findings.push(Change { after, differs, after_at, ..change });
+        let after = Some(Box::new(here.entry.facts));
+        self.findings.push(Change { after, differs, ..change });
     }
 
     fn deleted(&mut self, path: PathBuf, was: PathBuf, found: Found) {
         self.gone(&path, &was, &found);
         let is_file = found.entry.facts.is_file();
-        let before_at = found.parts.into_iter().next().filter(|_| is_file);
+        let before_at = found.parts.into_iter().next().filter(|_| is_file).map(Box::new);
         let deleted = Change::new(path, Kind::Deleted);
-        let before = Some(found.entry.facts);
+        let before = Some(Box::new(found.entry.facts));
         self.findings.push(Change { before, before_at, ..deleted });
     }
 
@@ -363,7 +363,7 @@ impl Walk<'_> {
 struct Here {
     path: PathBuf,
     was: PathBuf,
-    entry: Entry,
+    entry: Box<Entry>,
     marks: Marks,
 }
 
@@ -372,9 +372,4 @@ impl Job {
     fn weight(&self) -> usize {
         size_of::<Job>() + 3 * self.path.as_os_str().len()
     }
-}
-
-/// In the upper a directory stands where the overlay shows it.
-pub(super) fn upper(path: &Path) -> Part {
-    Part { layer: 0, path: path.to_owned() }
 }
