@@ -62,6 +62,15 @@ fn a_file_that_was_copied_away_is_renamed() {
 }
 
 #[test]
+fn a_sparse_file_is_the_same_when_its_holes_were_written_out() {
+    check(
+        "truncate -s 1M a; printf x | dd of=a bs=1 seek=500000 conv=notrunc status=none",
+        "cp -p --sparse=never a b; rm a",
+        &["R  b  (from a)"],
+    );
+}
+
+#[test]
 fn empty_files_are_never_taken_for_each_other() {
     check("touch a", "cat a > b; rm a", &["D  a  (file, 0 B, 0644)", "A  b  (file, 0 B, 0644)"]);
 }
