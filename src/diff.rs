@@ -28,7 +28,7 @@ use std::{
 pub use change::{Change, Device, Difference, Facts, FileType, Kind, Reason, Trouble};
 pub use marks::Flavour;
 
-use layers::Layers;
+use layers::{Layers, Part};
 
 /// More troubles than this are counted, not kept.
 const MOST_TROUBLES: usize = 100;
@@ -99,6 +99,13 @@ impl Comparison {
     /// # Errors
     /// When it cannot be read.
     pub fn open_after(&self, change: &Change) -> Result<Option<File>, Reason> {
-        change.after_at.as_ref().map(|part| self.layers.open_file(part)).transpose()
+        if !change.after.as_ref().is_some_and(|after| after.is_file()) {
+            return Ok(None);
+        }
+        let part = match &change.after_at {
+            Some(part) => part,
+            None => &Part::upper(&change.path),
+        };
+        self.layers.open_file(part).map(Some)
     }
 }

@@ -261,7 +261,7 @@ fn with_image(via: &str) -> Outcome {
         "[user: {{map: root}}, mount, overlay: {{lower: {{image: image, via: [{via}]}}, at: merged, create: true}}]"
     );
     let script = format!("test -d {}/merged/inside && exit 7", folder.path().display());
-    exec::run(&mut planned(&layers, folder.path(), &["/bin/sh", "-c", &script]))
+    exec::run(&mut planned(&layers, folder.path(), &["/bin/sh", "-c", &script]), &Nobody)
 }
 
 fn plan(layers: &str, script: &str) -> Plan {

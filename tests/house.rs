@@ -129,6 +129,7 @@ fn a_code_is_an_area_and_a_condition() {
         "bind",
         "command",
         "cwd",
+        "diff",
         "dir",
         "domainname",
         "env",

@@ -22,18 +22,20 @@ pub struct Change {
     #[serde(flatten)]
     pub kind: Kind,
     /// What was there
-    pub before: Option<Facts>,
+    pub before: Option<Box<Facts>>,
     /// What is there
-    pub after: Option<Facts>,
+    pub after: Option<Box<Facts>>,
     /// What the two do not have in common
     pub differs: Vec<Difference>,
     /// Another name of the same file
     #[serde(serialize_with = "some_path", skip_serializing_if = "Option::is_none")]
     pub link_to: Option<PathBuf>,
+    /// Where a file's bytes were
     #[serde(skip)]
-    pub(super) before_at: Option<Part>,
+    pub(super) before_at: Option<Box<Part>>,
+    /// Where they are, if not in the upper
     #[serde(skip)]
-    pub(super) after_at: Option<Part>,
+    pub(super) after_at: Option<Box<Part>>,
 }
 
 /// What happened to a path.
@@ -64,7 +66,7 @@ impl Change {
 
     /// Bytes of memory that it takes, nearly.
     pub(super) fn weight(&self) -> usize {
-        size_of::<Change>() + 2 * self.path.as_os_str().len()
+        size_of::<Change>() + size_of::<Facts>() + 2 * self.path.as_os_str().len()
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Directory {
 /// What a name leads to.
 pub struct Found {
     /// The topmost file of that name: its properties are what is seen
-    pub entry: Entry,
+    pub entry: Box<Entry>,
     pub marks: Marks,
     /// Of a directory, all that are merged; of a file, where its bytes are
     pub parts: Vec<Part>,
@@ -65,7 +65,7 @@ pub struct Found {
 pub enum Seen {
     Nothing,
     Whiteout,
-    Something(Entry, Marks),
+    Something(Box<Entry>, Marks),
 }
 
 /// Where to look in the layers below.
@@ -224,7 +224,8 @@ impl Layers {
                 return Ok((part, Seen::Whiteout, true));
             }
             ends |= marks.is_opaque;
-            parent = Directory { part, entry, has_file_whiteouts: marks.has_file_whiteouts };
+            parent =
+                Directory { part, entry: *entry, has_file_whiteouts: marks.has_file_whiteouts };
         }
         Err(Reason::Redirect)
     }
@@ -245,6 +246,11 @@ impl Part {
     /// The root of a layer.
     pub fn root(layer: usize) -> Part {
         Part { layer, path: PathBuf::new() }
+    }
+
+    /// In the upper, where everything stands where the overlay shows it.
+    pub fn upper(path: &Path) -> Part {
+        Part { layer: 0, path: path.to_owned() }
     }
 
     /// What has this name in it.
@@ -273,7 +279,7 @@ impl Directory {
         let may_be_whiteout = self.has_file_whiteouts && entry.facts.is_file();
         match may_be_whiteout && entry.facts.size == 0 && marks.is_file_whiteout {
             true => Ok(Seen::Whiteout),
-            false => Ok(Seen::Something(entry, marks)),
+            false => Ok(Seen::Something(Box::new(entry), marks)),
         }
     }
 }

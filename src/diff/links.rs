@@ -9,6 +9,9 @@ use super::{change::Kind, walk::Findings};
 
 /// Says of which file a new name is another name.
 pub fn name(findings: &mut Findings) {
+    if findings.links.is_empty() {
+        return;
+    }
     let added: HashSet<&PathBuf> = (findings.changes.iter())
         .filter(|change| change.kind == Kind::Added)
         .map(|change| &change.path)

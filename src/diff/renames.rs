@@ -132,7 +132,7 @@ impl Pairing<'_> {
             }
         }
         for (path, facts) in new.into_iter().filter(|(_, facts)| old_sizes.contains(&facts.size)) {
-            let part = Part { layer: 0, path: path.to_owned() };
+            let part = Part::upper(path);
             let Ok(print) = self.fingerprint(&part, facts.size) else { continue };
             let Some(from) = alike.take((facts.size, print), path) else { continue };
             if self.is_same_file(from, &part, facts.size) {
@@ -214,18 +214,18 @@ impl Pairing<'_> {
     }
 
     fn as_renamed(&self, change: Change, from: &Path, findings: &mut Findings) -> Change {
-        let kind = Kind::Renamed { from: from.to_owned() };
-        let Some(gone) = self.gone.get(from) else { return Change { kind, ..change } };
+        let Some(gone) = self.gone.get(from) else { return change };
+        let kind = Kind::Renamed { from: gone.was.clone() };
         let is_file = gone.facts.is_file();
-        let before_at = gone.parts.first().cloned().filter(|_| is_file);
-        let new = Part { layer: 0, path: change.path.clone() };
+        let before_at = gone.parts.first().filter(|_| is_file).cloned().map(Box::new);
+        let new = Part::upper(&change.path);
         let (differs, troubles) = self.compare(gone, &new).unwrap_or_else(|reason| {
-            (gone.facts.compare(change.after.as_ref().unwrap_or(&gone.facts)), vec![reason])
+            (gone.facts.compare(change.after.as_deref().unwrap_or(&gone.facts)), vec![reason])
         });
         for reason in troubles {
             findings.trouble(change.path.clone(), reason);
         }
-        Change { kind, before: Some(gone.facts.clone()), differs, before_at, ..change }
+        Change { kind, before: Some(Box::new(gone.facts.clone())), differs, before_at, ..change }
     }
 
     fn compare(&self, gone: &Gone, new: &Part) -> Result<(Vec<Difference>, Vec<Reason>), Reason> {
@@ -242,7 +242,7 @@ impl Pairing<'_> {
 /// What is new, by its path.
 fn added(changes: &[Change]) -> impl Iterator<Item = (&Path, &Facts)> {
     let added = changes.iter().filter(|change| change.kind == Kind::Added);
-    added.filter_map(|change| Some((change.path.as_path(), change.after.as_ref()?)))
+    added.filter_map(|change| Some((change.path.as_path(), change.after.as_deref()?)))
 }
 
 /// What is gone, by what it held.

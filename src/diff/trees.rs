@@ -15,7 +15,7 @@ use super::{
 };
 
 /// With more files gone than this, nobody looks for them elsewhere.
-const MOST_MEMBERS: usize = 200_000;
+const MOST_MEMBERS: usize = 100_000;
 
 /// Everything that is gone with these, by the path it had; nothing where it is too much.
 pub fn members(layers: &Layers, gone: Vec<Gone>) -> Option<BTreeMap<PathBuf, Gone>> {
@@ -39,8 +39,8 @@ fn children(layers: &Layers, gone: &Gone) -> Result<Vec<Gone>, Reason> {
     let mut children = Vec::new();
     for name in layers.names(&directories)? {
         if let Some(found) = layers.look_up(&directories, &name)? {
-            let path = gone.path.join(&name);
-            children.push(Gone { path, facts: found.entry.facts, parts: found.parts });
+            let (path, was) = (gone.path.join(&name), gone.was.join(&name));
+            children.push(Gone { path, was, facts: found.entry.facts, parts: found.parts });
         }
     }
     Ok(children)

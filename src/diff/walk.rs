@@ -6,7 +6,7 @@
 //! the names that are still to come.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
@@ -31,6 +31,8 @@ pub struct Findings {
     pub further_troubles: usize,
     /// What is not seen any more, for those who look for it elsewhere
     pub gone: Vec<Gone>,
+    /// Where things were that overlayfs itself has recorded as renamed
+    redirected: HashSet<PathBuf>,
     /// Files of the upper that have several names, by inode
     pub links: HashMap<(u64, u64), Vec<PathBuf>>,
     /// Which file of a lower a new one was copied from, where overlayfs has written it down
@@ -43,7 +45,10 @@ pub struct Findings {
 
 /// Something that was there, with everything in it.
 pub struct Gone {
+    /// Where it would be
     pub path: PathBuf,
+    /// Where it was, before a directory above it was renamed
+    pub was: PathBuf,
     pub facts: Facts,
     pub parts: Vec<Part>,
 }
@@ -96,6 +101,7 @@ fn run(layers: &Layers, first: Job) -> Findings {
             walk.findings.trouble(job.path, reason);
         }
     }
+    walk.findings.forget_redirected();
     walk.findings
 }
 
@@ -103,6 +109,24 @@ impl Findings {
     fn push(&mut self, change: Change) {
         self.weight += change.weight();
         self.changes.push(change);
+    }
+
+    /// Whether it is elsewhere with what was renamed, and not deleted from there afterwards.
+    fn went_along(&self, gone: &Gone) -> bool {
+        let renamed = gone.was.ancestors().find(|above| self.redirected.contains(*above));
+        renamed.is_some_and(|renamed| gone.was == renamed || gone.path.starts_with(renamed))
+    }
+
+    /// What is elsewhere by its own word is not deleted.
+    fn forget_redirected(&mut self) {
+        if self.redirected.is_empty() {
+            return;
+        }
+        let (moved, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.gone).into_iter().partition(|gone| self.went_along(gone));
+        self.gone = gone;
+        let moved: HashSet<PathBuf> = moved.into_iter().map(|gone| gone.path).collect();
+        self.changes.retain(|change| change.kind != Kind::Deleted || !moved.contains(&change.path));
     }
 
     pub fn trouble(&mut self, path: PathBuf, reason: Reason) {
@@ -115,7 +139,7 @@ impl Findings {
 
 impl Walk<'_> {
     fn directory(&mut self, job: &Job) -> Result<(), Reason> {
-        let upper = self.layers.directory(&upper(&job.path))?;
+        let upper = self.layers.directory(&Part::upper(&job.path))?;
         if job.path.as_os_str().is_empty() {
             self.findings.owner = (upper.entry.facts.uid, upper.entry.facts.gid);
         }
@@ -153,7 +177,7 @@ impl Walk<'_> {
         let before = self.layers.names(below)?;
         for name in before.difference(names) {
             if let Some(found) = self.layers.look_up(below, name)? {
-                self.deleted(job.path.join(name), found);
+                self.deleted(job.path.join(name), job.was.join(name), found);
             }
         }
         Ok(())
@@ -174,7 +198,7 @@ impl Walk<'_> {
             Seen::Nothing => return Ok(()),
             Seen::Whiteout => {
                 match before {
-                    Some(before) => self.deleted(path, before),
+                    Some(before) => self.deleted(path, job.was.join(name), before),
                     None if matches!(job.below, Below::Unknown) => {
                         self.findings.push(Change::new(path, Kind::Deleted));
                     }
@@ -227,18 +251,17 @@ impl Walk<'_> {
     fn file(&mut self, here: Here, before: Option<Found>) -> Result<(), Reason> {
         match before {
             None => {
-                let after_at = here.entry.facts.is_file().then(|| upper(&here.path));
                 if let Some(handle) = here.marks.origin.as_deref().and_then(marks::handle_in) {
                     self.findings.origins.insert(here.path.clone(), handle);
                 }
                 let added = Change::new(here.path, Kind::Added);
-                let after = Some(here.entry.facts);
-                self.findings.push(Change { after, after_at, ..added });
+                let after = Some(Box::new(here.entry.facts));
+                self.findings.push(Change { after, ..added });
                 Ok(())
             }
             Some(before) => {
                 if before.entry.facts.file_type != here.entry.facts.file_type {
-                    self.gone(&here.path, &before);
+                    self.gone(&here.path, &here.was, &before);
                 }
                 self.compare(here, before, Kind::Modified)
             }
@@ -255,9 +278,10 @@ impl Walk<'_> {
         redirect: &[u8],
     ) -> Result<(), Reason> {
         if let Some(before) = before {
-            self.deleted(here.path.clone(), before);
+            self.deleted(here.path.clone(), here.was.clone(), before);
         }
         let was = by_marks::origin(redirect, &job.was);
+        self.findings.redirected.insert(was.clone());
         if here.entry.facts.is_directory() {
             self.later(&here, was.clone(), Below::Merged(from.parts.clone()));
         }
@@ -278,7 +302,7 @@ impl Walk<'_> {
         // A copy without bytes has those of what is below.
         let after_at = match here.marks.is_metacopy {
             true => bytes.clone().filter(|_| is_file),
-            false => is_file.then(|| upper(&here.path)),
+            false => is_file.then(|| Part::upper(&here.path)),
         };
         let new = Side { entry: &here.entry, marks: &here.marks, bytes: after_at.as_ref() };
         let (differs, troubles) = compare::sides(self.layers, &old, &new);
@@ -288,8 +312,10 @@ impl Walk<'_> {
         if differs.is_empty() && kind == Kind::Modified {
             return Ok(());
         }
-        let before_at = bytes.filter(|_| before.entry.facts.is_file());
-        let (before, after) = (Some(before.entry.facts), Some(here.entry.facts));
+        let before_at = bytes.filter(|_| before.entry.facts.is_file()).map(Box::new);
+        let after_at = after_at.filter(|part| part.layer != 0).map(Box::new);
+        let (before, after) =
+            (Some(Box::new(before.entry.facts)), Some(Box::new(here.entry.facts)));
         let change = Change::new(here.path, kind);
         self.findings.push(Change { before, after, differs, before_at, after_at, ..change });
         Ok(())
@@ -312,24 +338,24 @@ impl Walk<'_> {
         let has_bytes = facts.is_file() && !here.marks.is_metacopy;
         let is_unknown = has_bytes && kind != Kind::Added;
         let differs = if is_unknown { vec![Difference::ContentUnknown] } else { Vec::new() };
-        let after_at = has_bytes.then(|| upper(&here.path));
         let change = Change::new(here.path, kind);
-        let after = Some(here.entry.facts);
-        self.findings.push(Change { after, differs, after_at, ..change });
+        let after = Some(Box::new(here.entry.facts));
+        self.findings.push(Change { after, differs, ..change });
     }
 
-    fn deleted(&mut self, path: PathBuf, found: Found) {
-        self.gone(&path, &found);
+    fn deleted(&mut self, path: PathBuf, was: PathBuf, found: Found) {
+        self.gone(&path, &was, &found);
         let is_file = found.entry.facts.is_file();
-        let before_at = found.parts.into_iter().next().filter(|_| is_file);
+        let before_at = found.parts.into_iter().next().filter(|_| is_file).map(Box::new);
         let deleted = Change::new(path, Kind::Deleted);
-        let before = Some(found.entry.facts);
+        let before = Some(Box::new(found.entry.facts));
         self.findings.push(Change { before, before_at, ..deleted });
     }
 
-    fn gone(&mut self, path: &Path, found: &Found) {
+    fn gone(&mut self, path: &Path, was: &Path, found: &Found) {
+        let (path, was) = (path.to_owned(), was.to_owned());
         let (facts, parts) = (found.entry.facts.clone(), found.parts.clone());
-        self.findings.gone.push(Gone { path: path.to_owned(), facts, parts });
+        self.findings.gone.push(Gone { path, was, facts, parts });
     }
 }
 
@@ -337,7 +363,7 @@ impl Walk<'_> {
 struct Here {
     path: PathBuf,
     was: PathBuf,
-    entry: Entry,
+    entry: Box<Entry>,
     marks: Marks,
 }
 
@@ -346,9 +372,4 @@ impl Job {
     fn weight(&self) -> usize {
         size_of::<Job>() + 3 * self.path.as_os_str().len()
     }
-}
-
-/// In the upper a directory stands where the overlay shows it.
-pub(super) fn upper(path: &Path) -> Part {
-    Part { layer: 0, path: path.to_owned() }
 }

@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 17] = [
+const TOOLS: [(&str, &str); 18] = [
     ("fallocate", "util-linux"),
     ("findmnt", "util-linux"),
     ("nsenter", "util-linux"),
@@ -52,6 +52,7 @@ const TOOLS: [(&str, &str); 17] = [
     ("mkfs.erofs", "erofs-utils"),
     ("debugfs", "e2fsprogs"),
     ("fuse2fs", "fuse2fs"),
+    ("perl", "perl-base"),
 ];
 
 /// Set in the run that reads the page: its scratch folder.

@@ -19,6 +19,17 @@ fn layers(who: Who) -> &'static str {
 }
 
 impl Scene {
+    /// As [`Scene::new`], with an overlay that the sandbox mounts itself, with these options.
+    pub fn mounted(who: Who, options: &str, before: &str, run: &str) -> Scene {
+        let scene = Scene::new(who, before, "");
+        let mark = if who == Who::Root { "" } else { ",userxattr" };
+        let flags = format!("lowerdir=lower,upperdir=upper,workdir=work,{options}{mark}");
+        scene.desk.write("mount.yaml", &format!("isorecipe: 1\nlayers:\n{}", layers(who)));
+        let run = format!("mount -t overlay overlay -o {flags} m; cd m\n{run}");
+        scene.script("mount.yaml", ".", &run);
+        scene
+    }
+
     /// Fills `lower` with one script, and changes it with another inside an overlay.
     pub fn new(who: Who, before: &str, run: &str) -> Scene {
         let desk = Desk::of(who);

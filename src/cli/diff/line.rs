@@ -36,7 +36,7 @@ pub(super) fn json(upper: &Path, change: &Change, text: Option<String>) -> Strin
 impl Look {
     /// For people.
     pub(super) fn line(&self, change: &Change) -> String {
-        let is_directory = change.after.as_ref().or(change.before.as_ref());
+        let is_directory = change.after.as_deref().or(change.before.as_deref());
         let slash = if is_directory.is_some_and(Facts::is_directory) { "/" } else { "" };
         let details = self.details(change).join(", ");
         let details = if details.is_empty() { details } else { format!("  ({details})") };
@@ -78,7 +78,7 @@ impl Look {
 
     fn details(&self, change: &Change) -> Vec<String> {
         let link = change.link_to.as_ref().map(|path| format!("hard link to {}", name(path)));
-        let whole = change.after.as_ref().or(change.before.as_ref());
+        let whole = change.after.as_deref().or(change.before.as_deref());
         let details = match &change.kind {
             Kind::Added if link.is_some() => return link.into_iter().collect(),
             Kind::Added | Kind::Deleted | Kind::AddedOrModified => self.whole(whole),
@@ -115,7 +115,7 @@ impl Look {
 
     fn differences(&self, change: &Change) -> Vec<String> {
         let (Some(before), Some(after)) = (&change.before, &change.after) else {
-            return self.whole(change.after.as_ref());
+            return self.whole(change.after.as_deref());
         };
         let is_other = change.differs.iter().any(|difference| {
             matches!(difference, Difference::Content | Difference::Target | Difference::Device)
