@@ -168,10 +168,11 @@ impl Output {
             (_, true) => Format::Plain,
             _ => Format::Fancy,
         };
-        Style { format, color: self.has_color(), unicode: has_unicode(), width: width() }
+        let color = self.has_color(&io::stderr());
+        Style { format, color, unicode: has_unicode(), width: width() }
     }
 
-    fn has_color(&self) -> bool {
+    fn has_color(&self, stream: &impl IsTerminal) -> bool {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self.color {
             Color::Always => true,
@@ -180,7 +181,7 @@ impl Output {
             Color::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => {
                 true
             }
-            Color::Auto => io::stderr().is_terminal() && !is_dumb(),
+            Color::Auto => stream.is_terminal() && !is_dumb(),
         }
     }
 }
@@ -203,8 +204,12 @@ fn has_unicode() -> bool {
 
 /// How wide the terminal is; `COLUMNS` wins.
 fn width() -> usize {
-    let wished = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    wished.or_else(|| sys::terminal::width().map(usize::from)).unwrap_or(100)
+    wished_width().or_else(|| sys::terminal::width().map(usize::from)).unwrap_or(100)
+}
+
+/// The width that `COLUMNS` asks for.
+fn wished_width() -> Option<usize> {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok())
 }
 
 /// Where a recipe comes from.
