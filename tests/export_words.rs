@@ -319,3 +319,44 @@ exec nsenter --preserve-credentials --user=\"/proc/$holder/ns/user\" sh -ec '
 ";
     assert_eq!(desk.run(&words).succeeds().out(), script);
 }
+
+#[test]
+fn odd_names_of_commands_are_no_options_and_no_variables() {
+    let desk = Desk::of(Who::ordinary());
+    for name in ["a=b", "-x", "env"] {
+        let path = desk.write(name, "#!/bin/sh\necho \"$0 $*\" \"$V\"\n");
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("a mode");
+    }
+    let path = "PATH: \".:/usr/bin:/bin\"";
+    for settings in [
+        format!("env: {{V: w, {path}}}"),
+        format!("env: {{V: w, {path}}}\nno_new_privs: false"),
+        format!("env: {{{path}}}\nclear_env: true\npass_env: [V, HOME]"),
+    ] {
+        for command in ["a=b", "-x", "./a=b", "./-x"] {
+            desk.write(
+                "recipe.yaml",
+                &format!("isorecipe: 1\nlayers: []\n{settings}\ncommand: [{command}, --, y]\n"),
+            );
+            let applied = desk.run(&["apply", "recipe.yaml"]).succeeds();
+            let script = desk.run(&["export", "--to", "sh", "recipe.yaml"]).succeeds().out();
+            desk.write("script.sh", &script);
+            let ran = Ran(desk.shell(&["script.sh"]).output().expect("sh")).succeeds();
+            assert_eq!(ran.out(), applied.out(), "{script}");
+        }
+    }
+}
+
+#[test]
+fn without_a_command_it_is_the_callers_shell() {
+    let desk = Desk::of(Who::ordinary());
+    desk.write("recipe.yaml", "isorecipe: 1\nlayers: []\n");
+    let script = desk.run(&["export", "--to", "sh", "recipe.yaml"]).succeeds().out();
+    desk.write("script.sh", &script);
+    for (shell, status) in [(None, 0), (Some("/bin/false"), 1)] {
+        let mut ran = desk.shell(&["script.sh"]);
+        ran.envs(shell.map(|shell| ("SHELL", shell)));
+        assert_eq!(ran.status().expect("sh").code(), Some(status), "{script}");
+    }
+}

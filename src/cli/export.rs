@@ -78,16 +78,12 @@ impl Export {
                 }
             },
         };
-        let exported = match exported {
-            Ok(exported) => exported,
-            Err(refusals) => {
-                output.complain(&located(&document, refusals));
-                return PROBLEM_FOUND;
-            }
+        let (code, remarks) = match exported {
+            Ok(exported) => (print_bytes(&exported.text), exported.warnings),
+            Err(refusals) => (PROBLEM_FOUND, refusals),
         };
-        let code = print_bytes(&exported.text);
-        output.complain(&problems(&document, &plan));
-        output.complain(&located(&document, exported.warnings));
+        let all = problems(&document, &plan).into_iter().chain(remarks).collect();
+        output.complain(&located(&document, all));
         if plan.works() { code } else { PROBLEM_FOUND }
     }
 

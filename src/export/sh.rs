@@ -43,21 +43,19 @@ use super::Export;
 /// if wished for.
 ///
 /// # Errors
-/// What a shell cannot say, and what isorecipe itself would never do.
+/// What a shell cannot say; nothing where the plan itself is forbidden.
 pub fn to_sh(
     recipe: &Recipe,
     run: &Run,
     plan: &Plan,
     has_comments: bool,
 ) -> Result<Export, Vec<Diagnostic>> {
-    let forbidden = plan.prohibitions.iter().chain(&plan.leaks);
-    let mut refusals: Vec<Diagnostic> = forbidden.cloned().collect();
     let mut writer = Writer::new(recipe, run, plan, has_comments);
     writer.write();
-    refusals.extend(writer.refusals);
-    match refusals.is_empty() {
-        true => Ok(Export { text: text::text(&writer.levels), warnings: writer.warnings }),
-        false => Err(refusals),
+    let is_forbidden = !plan.prohibitions.is_empty() || !plan.leaks.is_empty();
+    match is_forbidden || !writer.refusals.is_empty() {
+        true => Err(writer.refusals),
+        false => Ok(Export { text: text::text(&writer.levels), warnings: writer.warnings }),
     }
 }
 

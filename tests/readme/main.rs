@@ -36,8 +36,6 @@ mod reader;
 /// Tools that the page's blocks use, with the packages that have them.
 const TOOLS: [(&str, &str); 18] = [
     ("fallocate", "util-linux"),
-    ("findmnt", "util-linux"),
-    ("nsenter", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("losetup", "mount"),

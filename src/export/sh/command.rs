@@ -47,19 +47,18 @@ pub(super) struct Command<'a> {
 impl Command<'_> {
     /// Its words behind those of its rights and its environment.
     pub(super) fn words(&self, rights: Rights, stays: bool) -> Words {
-        let (rights, environment, command) = (rights.words(), self.environment(), self.command());
-        let first = command.first();
-        let begins =
-            |byte: u8| first.is_some_and(|word| word.as_encoded_bytes().first() == Some(&byte));
-        let has_equals = first.is_some_and(|word| word.as_encoded_bytes().contains(&b'='));
-        let mut words = rights.then(environment.clone());
-        // A word with `=` would be a variable to `env`, one with `-` an option to all of them.
-        if !environment.is_empty() && has_equals {
+        let command = self.command();
+        let first = command.first().map(|word| word.as_encoded_bytes()).unwrap_or_default();
+        let (is_like_option, is_like_variable) = (first.starts_with(b"-"), first.contains(&b'='));
+        let environment = self.environment(is_like_option);
+        let mut words = rights.words().then(environment.clone());
+        if !environment.is_empty() && is_like_variable {
+            // To `env` it would be one more.
             words = words.raw("sh -c \"exec \\\"\\$@\\\"\" sh");
-        } else if words.is_empty() && (begins(b'-') || stays) {
+        } else if words.is_empty() && (stays || is_like_option) {
             words = words.raw("env");
         }
-        if begins(b'-') && !has_equals {
+        if environment.is_empty() && is_like_option {
             words = words.raw("--");
         }
         match command.is_empty() {
@@ -90,17 +89,14 @@ impl Command<'_> {
         given.map(|word| word.0.clone().into()).collect()
     }
 
-    fn environment(&self) -> Words {
+    /// `env` and its words, if the recipe changes anything.
+    fn environment(&self, ends_options: bool) -> Words {
         let recipe = self.recipe;
         if !recipe.clear_env && recipe.env.is_empty() {
             return Words::default();
         }
-        let mut words = Words::of("env");
-        if recipe.clear_env {
-            words = words.raw("-i");
-        }
-        let is_option = recipe.env.keys().any(|name| name.starts_with('-'));
-        if is_option {
+        let mut words = Words::of(if recipe.clear_env { "env -i" } else { "env" });
+        if ends_options || recipe.env.keys().any(|name| name.starts_with('-')) {
             words = words.raw("--");
         }
         for name in self.passed() {

@@ -178,10 +178,11 @@ impl Unshare {
     }
 }
 
-/// A map is written at once, or not at all.
+/// The kernel takes a map in one `write(2)`; a shell's own `printf` may write
+/// line by line.
 fn written(ids: Ids, lines: &[Line]) -> Words {
     let words = lines
         .iter()
-        .fold(Words::of("printf \"%s\\n\""), |words, line| words.raw(&format!("\"{line}\"")));
+        .fold(Words::of("env printf \"%s\\n\""), |words, line| words.raw(&format!("\"{line}\"")));
     words.raw(&format!(">\"/proc/$holder/{}\"", ids.file()))
 }
