@@ -10,6 +10,7 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{OFlag, openat},
     sys::{stat::Mode, statvfs::fstatvfs},
 };
@@ -98,9 +99,12 @@ pub(super) fn run(
         .stderr(said);
     let root = as_root.then(RootInside::of_caller);
     let child = start(&mut command, work.directory.as_raw_fd(), root).map_err(|error| {
-        match as_root && error.kind() == std::io::ErrorKind::PermissionDenied {
-            true => words::no_user_namespace(&error).stop(&origin),
-            false => cannot(error),
+        match error.raw_os_error().map(Errno::from_raw) {
+            // What `unshare(2)` and the maps say; `execve(2)` says none of it.
+            Some(Errno::EPERM | Errno::ENOSPC | Errno::EUSERS | Errno::EINVAL) if as_root => {
+                words::no_user_namespace(&error).stop(&origin)
+            }
+            _ => cannot(error),
         }
     })?;
     let is_well = wait(child, guard)?.map_err(cannot)?;
@@ -108,7 +112,7 @@ pub(super) fn run(
 }
 
 /// A file for what the tool says: no pipe that it could wait at.
-fn said(work: &Work) -> Result<OwnedFd, nix::errno::Errno> {
+fn said(work: &Work) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_APPEND;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     openat(&work.directory, "said", flags | OFlag::O_CLOEXEC, mode)
@@ -167,12 +171,12 @@ pub(super) fn image_file(work: &Work, is_public: bool) -> Result<File, std::io::
 }
 
 /// The same file, after a tool that may have made it anew.
-pub(super) fn made(work: &Work) -> Result<File, nix::errno::Errno> {
+pub(super) fn made(work: &Work) -> Result<File, Errno> {
     let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(&work.directory, "image", flags, Mode::empty()).map(File::from)
 }
 
 /// Gets a file's content and length onto the disk.
-pub(super) fn sync(file: &File) -> Result<(), nix::errno::Errno> {
+pub(super) fn sync(file: &File) -> Result<(), Errno> {
     file.sync_all().map_err(|error| errno(&error))
 }
