@@ -205,14 +205,11 @@ impl Job<'_> {
     /// Why a tool ended badly.
     pub(super) fn failed(&self, failed: Failed, need: &Need, work: &Work) -> Stop {
         let image = self.order.image;
-        let is_ext4 = image.filesystem == Filesystem::Ext4;
         let name = tool_for(image.filesystem).name;
         let at = yaml::Path::root().key("image").key("filesystem");
         match image.size {
             _ if failed.is_full => words::disk_full(&work.path).stop(&file_path()),
-            Some(size) if is_ext4 && failed.words.contains("Could not allocate") => {
-                self.too_small(size.0, need)
-            }
+            Some(size) if failed.is_small => self.too_small(size.0, need),
             _ => words::tool_failed(name, &failed.words).stop(&at),
         }
     }

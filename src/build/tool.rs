@@ -3,15 +3,20 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::Read,
+    io::{Read, Seek},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{OFlag, openat},
-    sys::{stat::Mode, statvfs::fstatvfs},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        stat::Mode,
+        statvfs::fstatvfs,
+    },
 };
 
 use crate::{
@@ -58,6 +63,8 @@ pub(super) struct Failed {
     pub words: String,
     /// Whether there is no room where it worked
     pub is_full: bool,
+    /// Whether there is no room in the image
+    pub is_small: bool,
 }
 
 impl Tool {
@@ -82,8 +89,8 @@ pub(super) fn run(
 ) -> Result<Result<(), Failed>, Stop> {
     let origin = yaml::Path::root().key("image").key("filesystem");
     let cannot = |error: std::io::Error| words::no_start(program, &error).stop(&origin);
-    let said = said(work).map_err(|errno| cannot(errno.into()))?;
-    let copy = said.try_clone().map_err(cannot)?;
+    let said = said().map_err(|errno| cannot(errno.into()))?;
+    let [output, errors] = [said.try_clone(), said.try_clone()];
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -93,25 +100,26 @@ pub(super) fn run(
         // Zero is no time for it.
         .env("E2FSPROGS_FAKE_TIME", time.max(1).to_string())
         .stdin(Stdio::null())
-        .stdout(copy)
-        .stderr(said);
+        .stdout(output.map_err(cannot)?)
+        .stderr(errors.map_err(cannot)?);
     let root = as_root.then(RootInside::of_caller);
-    let child =
-        start(&mut command, work.directory.as_raw_fd(), root).map_err(|error| {
-            match as_root && error.kind() == std::io::ErrorKind::PermissionDenied {
-                true => words::no_user_namespace(&error).stop(&origin),
-                false => cannot(error),
+    let child = start(&mut command, work.directory.as_raw_fd(), root).map_err(|error| {
+        match error.raw_os_error().map(Errno::from_raw) {
+            // What `unshare(2)` and the maps say; `execve(2)` says none of it.
+            Some(Errno::EPERM | Errno::ENOSPC | Errno::EUSERS | Errno::EINVAL) if as_root => {
+                words::no_user_namespace(&error).stop(&origin)
             }
-        })?;
+            _ => cannot(error),
+        }
+    })?;
     let is_well = wait(child, guard)?.map_err(cannot)?;
-    Ok(if is_well { Ok(()) } else { Err(Failed::of(work)) })
+    Ok(if is_well { Ok(()) } else { Err(Failed::of(said, work)) })
 }
 
-/// A file for what the tool says: no pipe that it could wait at.
-fn said(work: &Work) -> Result<OwnedFd, nix::errno::Errno> {
-    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_APPEND;
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    openat(&work.directory, "said", flags | OFlag::O_CLOEXEC, mode)
+/// A file for what the tool says: no pipe that it could wait at, and on no
+/// disk that could be full.
+fn said() -> Result<File, Errno> {
+    memfd_create(c"said", MFdFlags::MFD_CLOEXEC).map(File::from)
 }
 
 /// Waits for the end; kills the tool if the caller wants to end.
@@ -135,12 +143,10 @@ fn wait(mut child: Child, guard: &mut Guard) -> Result<std::io::Result<bool>, St
 }
 
 impl Failed {
-    fn of(work: &Work) -> Failed {
+    fn of(mut said: File, work: &Work) -> Failed {
         let mut text = Vec::new();
         // A tool that left no words is described by its end alone.
-        if let Ok(file) = openat(&work.directory, "said", OFlag::O_RDONLY, Mode::empty()) {
-            let _ = File::from(file).take(LONGEST_WORDS).read_to_end(&mut text);
-        }
+        let _ = said.rewind().and_then(|()| said.take(LONGEST_WORDS).read_to_end(&mut text));
         let text = String::from_utf8_lossy(&text).into_owned();
         let is_full = text.contains("No space left on device") || !has_room(&work.directory);
         let lines: Vec<&str> =
@@ -149,7 +155,7 @@ impl Failed {
         let words = words.trim_end_matches('.').to_owned();
         // What `mke2fs -d` says of an image, not of the disk.
         let is_small = lines.iter().any(|line| line.contains("Could not allocate"));
-        Failed { words, is_full: is_full && !is_small }
+        Failed { words, is_full: is_full && !is_small, is_small }
     }
 }
 
@@ -168,12 +174,12 @@ pub(super) fn image_file(work: &Work, is_public: bool) -> Result<File, std::io::
 }
 
 /// The same file, after a tool that may have made it anew.
-pub(super) fn made(work: &Work) -> Result<File, nix::errno::Errno> {
+pub(super) fn made(work: &Work) -> Result<File, Errno> {
     let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(&work.directory, "image", flags, Mode::empty()).map(File::from)
 }
 
 /// Gets a file's content and length onto the disk.
-pub(super) fn sync(file: &File) -> Result<(), nix::errno::Errno> {
+pub(super) fn sync(file: &File) -> Result<(), Errno> {
     file.sync_all().map_err(|error| errno(&error))
 }
