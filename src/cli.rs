@@ -16,7 +16,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     diagnostic::{Diagnostic, Format, Severity, Style, render},
+    host::Host,
     recipe::{self, Document, Recipe},
+    registry::Owner,
     sys,
     yaml::FILE_LIMIT,
 };
@@ -26,11 +28,14 @@ mod choice;
 mod completions;
 mod host;
 mod man;
+mod mend;
+mod observe;
 mod pause;
 mod plan;
 mod report;
 mod schema;
 mod validate;
+mod watch;
 
 use choice::Choice;
 
@@ -92,6 +97,7 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Observe(observe::Observe),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -118,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Observe(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -240,6 +247,12 @@ impl RecipePath {
         }
     }
 
+    /// The file, by a path that means the same everywhere.
+    fn file(&self, folder: &Path) -> Option<PathBuf> {
+        let name = self.0.file_name().filter(|name| *name != "-")?;
+        Some(folder.join(name))
+    }
+
     /// Reads no more than a recipe may have, wherever it comes from.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let limit = FILE_LIMIT as u64 + 1;
@@ -295,15 +308,16 @@ fn print(text: &str) -> u8 {
     }
 }
 
+/// Whose sandboxes are meant: the caller's, or those of the user behind `sudo`.
+fn owner(host: &Host) -> Owner {
+    let by_root = host.is_root();
+    match &host.invoker {
+        Some(invoker) => Owner { uid: invoker.uid, gid: invoker.gid, by_root },
+        None => Owner { uid: host.caller.uid, gid: host.caller.gid, by_root: false },
+    }
+}
+
 /// The caller's environment.
 fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
-}
-
-/// A path with the recipe's folder as `.`, so that a plan reads the same everywhere.
-fn within(folder: &Path, text: &str) -> String {
-    match folder.to_str() {
-        Some(folder) if folder != "/" => text.replace(folder, "."),
-        _ => text.to_owned(),
-    }
 }

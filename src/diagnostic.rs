@@ -270,6 +270,12 @@ impl Diagnostic {
         refusal.at(mistake.path).locate(source, Some(mistake.span), also_span)
     }
 
+    /// Marks the other place involved, once it is known, with the remedy that follows from it.
+    pub fn pointing(mut self, also: Path, why: &str, help: &str) -> Diagnostic {
+        self.refusal = self.refusal.also(also, why).help(help);
+        self
+    }
+
     /// Whether isorecipe stops or goes on.
     pub fn severity(&self) -> Severity {
         self.severity
@@ -313,6 +319,13 @@ impl Diagnostic {
     /// Which call answered what.
     pub fn observed(&self) -> Option<&Observed> {
         self.refusal.observed.as_ref()
+    }
+
+    /// Whether both say that the same step met the same condition.
+    pub fn is_about_the_same(&self, other: &Diagnostic) -> bool {
+        self.code() == other.code()
+            && self.path == other.path
+            && self.observed() == other.observed()
     }
 
     /// What two diagnostics have in common when a reader would take them for one.

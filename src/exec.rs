@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     ops::{Evidence, Op},
-    plan::{Actor, Plan},
+    plan::{Actor, Pause, Plan},
     sys::{
         Call, Fault,
         descriptor::{self, Walk},
@@ -30,7 +30,7 @@ mod pause;
 mod supervisor;
 mod turn;
 
-pub use pause::{EndsWith, Nobody, Onlooker};
+pub use pause::EndsWith;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -54,10 +54,27 @@ pub enum Outcome {
     Abandoned(Option<i32>),
 }
 
+/// Who watches a run, from the side of the host.
+pub trait Onlooker {
+    /// The command runs: it is this process, as the host counts.
+    fn runs(&self, _command: i32) {}
+
+    /// The run waits here; the child has this PID, as the host counts.
+    fn pauses(&self, _pause: &Pause, _child: i32, _ends: EndsWith) {}
+
+    /// Nothing runs any more.
+    fn is_over(&self) {}
+}
+
+/// An onlooker who does not care.
+pub struct Nobody;
+
+impl Onlooker for Nobody {}
+
 /// Runs a plan to its end.
 ///
 /// The calling process must have one thread. Signals that arrive meanwhile
-/// are passed on to the command. At the plan's pauses the onlooker is asked.
+/// are passed on to the command.
 pub fn run(plan: &mut Plan, onlooker: &dyn Onlooker) -> Outcome {
     descriptor::fill_standard_streams();
     match attempt(plan, onlooker) {

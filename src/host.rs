@@ -16,7 +16,11 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod mountinfo;
+mod names;
 mod probe;
+
+pub use names::Names;
 
 /// A machine and the process that asks, as far as known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -5,19 +5,25 @@
 //! the kernel would refuse, its intended effect is assumed and the fold goes
 //! on: every mistake is found, and no mistake is reported twice.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
-    model::{Answer, Model},
+    model::{Answer, Filesystem, FilesystemId, Model},
     ops::{Evidence, Need, Op},
+    registry::Overlay,
     sys::{Fault, Namespace},
     yaml,
 };
 
+mod authority;
 mod merge;
 mod planner;
 
+pub use authority::{Authority, Line};
 pub use planner::Planner;
 
 /// Who takes a step.
@@ -92,6 +98,16 @@ pub struct Pause {
     pub next: Option<yaml::Path>,
 }
 
+impl Pause {
+    /// The name of the layer that is done.
+    pub fn done_layer(&self) -> Option<&str> {
+        match self.done.as_ref()?.segments().last()? {
+            yaml::Segment::Key(name) => Some(name),
+            yaml::Segment::Index(_) => None,
+        }
+    }
+}
+
 impl Plan {
     /// The state before a step.
     pub fn before(&self, step: usize) -> Model {
@@ -136,6 +152,30 @@ impl Plan {
         }
     }
 
+    /// The overlays that the sandbox sees at the end, by the host's paths.
+    pub fn overlays(&self) -> Vec<Overlay> {
+        let mounts = &self.end.mounts;
+        let on_host = |(filesystem, path): &(FilesystemId, PathBuf)| match &mounts
+            .filesystem(*filesystem)
+            .filesystem
+        {
+            Filesystem::Host(base) => Some(base.join(path)),
+            Filesystem::Image(file) => Some(file.clone()),
+            _ => None,
+        };
+        let visible = mounts.visible().into_iter().filter(|(_, mount)| mount.own);
+        visible
+            .filter_map(|(at, mount)| match &mounts.filesystem(mount.filesystem).filesystem {
+                Filesystem::Overlay { layers } => {
+                    let (upper, lower) = layers.split_first()?;
+                    let lower = lower.iter().filter_map(on_host).collect();
+                    Some(Overlay { at, upper: on_host(upper), lower })
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Paths whose facts would make the plan surer.
     pub fn take_asked(&self) -> BTreeSet<PathBuf> {
         self.start.take_asked()
@@ -144,4 +184,12 @@ impl Plan {
 
 fn observed(refusal: Refusal, step: usize, fault: Fault) -> Refusal {
     refusal.observed(Observed::new(step + 1, fault.call.name(), fault.errno as i32))
+}
+
+/// A text with the recipe's folder as `.`, so that a plan reads the same everywhere.
+pub fn within(folder: &Path, text: &str) -> String {
+    match folder.to_str() {
+        Some(folder) if folder != "/" => text.replace(folder, "."),
+        _ => text.to_owned(),
+    }
 }

@@ -23,10 +23,13 @@ use crate::{
 
 mod course;
 mod document;
+mod order;
+mod rewrite;
 mod words;
 
 pub use course::{Course, Wishes};
 pub use document::Document;
+pub use order::{Move, Order};
 
 use words::{FORMAT, check_format, say_of_recipes};
 
@@ -191,11 +194,17 @@ impl Recipe {
     }
 
     /// Plans with every fact of this machine that the recipe asks for.
-    pub fn plan_knowing(&self, mut host: Host, run: &Run) -> Plan {
+    pub fn plan_knowing(&self, host: Host, run: &Run) -> Plan {
+        self.plan_learning(host, run).0
+    }
+
+    /// The same, and the host with all that was asked for. A recorded host is
+    /// not asked.
+    pub fn plan_learning(&self, mut host: Host, run: &Run) -> (Plan, Host) {
         let mut plan = self.plan(Rc::new(host.clone()), run);
         for _ in 0..MAX_ROUNDS {
             let asked = plan.take_asked();
-            if asked.is_empty() {
+            if asked.is_empty() || !run.is_live {
                 break;
             }
             host.paths.extend(asked.into_iter().map(|path| {
@@ -204,7 +213,7 @@ impl Recipe {
             }));
             plan = self.plan(Rc::new(host.clone()), run);
         }
-        plan
+        (plan, host)
     }
 
     /// What the layers after a pivot, up to the next one, need of the old tree.

@@ -13,6 +13,7 @@ pub mod descriptor;
 pub mod directory;
 mod fault;
 pub mod ids;
+pub mod lock;
 pub mod loop_device;
 pub mod mount;
 pub mod namespace;

@@ -142,6 +142,7 @@ fn a_code_is_an_area_and_a_condition() {
         "mount",
         "name",
         "namespace",
+        "observe",
         "overlay",
         "path",
         "pivot_root",

@@ -14,10 +14,8 @@ use crate::{
 };
 
 use super::{
-    COULD_NOT_START, Choice, Output, RecipePath,
-    choice::Pauses,
-    environment, located,
-    pause::{self, Prompt},
+    COULD_NOT_START, Choice, Output, RecipePath, choice::Pauses, environment, located, pause,
+    watch::Watch,
 };
 
 /// Run a command in the sandbox of a recipe
@@ -74,16 +72,18 @@ impl Apply {
         };
         let run = Run { command: self.command, environment: environment(), is_live: true, course };
         let mut plan = recipe.plan(Rc::new(Host::at_hand()), &run);
-        // Where a path leads, behind what the recipe mounts, may take a look.
-        if !plan.prohibitions.is_empty() {
-            plan = recipe.plan_knowing(Host::probe(), &run);
+        // Before saying no, everything is worth looking at.
+        if self.permissions.forbid(&plan) {
+            let (known, host) = recipe.plan_learning(Host::probe(), &run);
+            plan = known;
+            recipe.point_at_order(&mut plan, &Rc::new(host), &run);
         }
         output.complain(&located(&document, self.permissions.problems(&plan)));
         if self.permissions.forbid(&plan) {
             return stopped_status(&plan);
         }
-        let known = Prompt::of(&plan, &document, output);
-        let outcome = exec::run(&mut plan, &known);
+        let watch = Watch::of(&plan, (&recipe, &self.recipe, &document), output);
+        let outcome = exec::run(&mut plan, &watch);
         Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output }
             .report(outcome)
     }
@@ -148,10 +148,14 @@ impl Ending<'_> {
 
     /// Explains with every fact there is: now they are worth looking for.
     fn explain(&self, step: usize, fault: Fault, evidence: &Evidence) -> Option<Diagnostic> {
-        let known = self.recipe.plan_knowing(Host::probe(), self.run);
+        let (mut known, host) = self.recipe.plan_learning(Host::probe(), self.run);
+        self.recipe.point_at_order(&mut known, &Rc::new(host), self.run);
         let is_same = known.steps.len() == self.plan.steps.len();
         let plan = if is_same { &known } else { self.plan };
-        plan.explain(step, fault, evidence)
+        let explained = plan.explain(step, fault, evidence)?;
+        // Foreseen with all facts, it may be known where the line belongs.
+        let foreseen = plan.refusals.iter().find(|refusal| refusal.is_about_the_same(&explained));
+        Some(foreseen.cloned().unwrap_or(explained))
     }
 }
 

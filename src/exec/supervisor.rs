@@ -19,11 +19,11 @@ use crate::{
 };
 
 use super::{
-    Outcome,
+    Onlooker, Outcome,
     child::GAVE_UP,
     console::Console,
     init,
-    pause::{Ended, Onlooker, Wait},
+    pause::{Ended, Wait},
     turn::{self, Message},
 };
 
@@ -80,6 +80,7 @@ impl Supervisor<'_> {
             }
         };
         progress.is_over = true;
+        self.onlooker.is_over();
         // What was said last is still in the socket.
         while !progress.is_silent {
             self.listen(&mut progress);
@@ -119,6 +120,9 @@ impl Supervisor<'_> {
             Message::Ready(command) => {
                 progress.is_ready = true;
                 self.console.meet(command);
+                if !progress.is_over {
+                    self.onlooker.runs(command.unwrap_or(self.pid));
+                }
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
             Message::Stopped(_) | Message::Mount(..) => {}

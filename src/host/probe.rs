@@ -1,13 +1,9 @@
 //! Reading the facts: `/proc`, `/etc/subuid`, the environment.
 
 use std::{
-    ffi::OsString,
     fs,
     io::Read,
-    os::unix::{
-        ffi::OsStringExt,
-        fs::{FileExt, FileTypeExt, MetadataExt},
-    },
+    os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +11,7 @@ use crate::sys;
 
 use super::{
     Caller, Host, HostMount, ImageKind, Invoker, NamespaceLimits, Owner, PathFact, SubordinateIds,
+    mountinfo, names::Names,
 };
 
 /// Ids 524288 and up are customary for containers, and systemd leaves them alone.
@@ -51,7 +48,9 @@ pub(super) fn everything() -> Host {
     host.unprivileged_userns_clone = switch("/proc/sys/kernel/unprivileged_userns_clone");
     host.apparmor_restricts_userns =
         switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
-    host.mounts = fs::read("/proc/self/mountinfo").ok().map(|text| mounts(&text));
+    host.mounts = fs::read("/proc/self/mountinfo")
+        .ok()
+        .map(|text| mountinfo::parse(&text).into_iter().map(mount).collect());
     // As mountinfo shows it, the root of the namespace is the mount at `/`.
     host.chrooted =
         host.mounts.as_ref().map(|mounts| !mounts.iter().any(|m| m.at == Path::new("/")));
@@ -149,12 +148,7 @@ fn groups_of(name: &str) -> Vec<u32> {
 }
 
 fn name_of(uid: u32) -> Option<String> {
-    let text = read("/etc/passwd")?;
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    })
+    Names::of_host().users.remove(&uid)
 }
 
 fn namespace_limits() -> Option<NamespaceLimits> {
@@ -176,58 +170,18 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// Parses `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`); a line that does
-/// not read as one is left out.
-fn mounts(text: &[u8]) -> Vec<HostMount> {
-    text.split(|&byte| byte == b'\n').filter_map(mount).collect()
-}
-
-fn mount(line: &[u8]) -> Option<HostMount> {
-    let mut fields = line.split(|&byte| byte == b' ');
-    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
-    let id = number(fields.next()?)?;
-    let parent = number(fields.next()?)?;
-    let root = unescape(fields.nth(1)?);
-    let at = unescape(fields.next()?);
-    let options = fields.next()?;
-    let optional: Vec<&[u8]> = fields.by_ref().take_while(|&field| field != b"-").collect();
-    let filesystem = String::from_utf8_lossy(fields.next()?).into_owned();
-    let superblock = fields.nth(1)?;
-    let read_only = |options: &[u8]| options.split(|&byte| byte == b',').any(|o| o == b"ro");
-    Some(HostMount {
-        id,
-        parent,
-        root,
-        at,
-        filesystem,
-        read_only: read_only(options) || read_only(superblock),
-        shared: optional.iter().any(|field| field.starts_with(b"shared:")),
-        unbindable: optional.contains(&&b"unbindable"[..]),
-    })
-}
-
-/// Reads `\040` and its kind back into bytes.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = (first == b'\\')
-            .then(|| after.get(..3))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match octal {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
+fn mount(line: mountinfo::Line) -> HostMount {
+    let is_read_only = |options: &[String]| options.iter().any(|option| option == "ro");
+    HostMount {
+        id: line.id,
+        parent: line.parent,
+        root: line.root,
+        at: line.at,
+        filesystem: line.filesystem,
+        read_only: is_read_only(&line.options) || is_read_only(&line.superblock),
+        shared: line.propagation.iter().any(|word| word.starts_with("shared:")),
+        unbindable: line.propagation.iter().any(|word| word == "unbindable"),
     }
-    OsString::from_vec(bytes).into()
 }
 
 pub(super) fn subordinate_ids(caller: &Caller, invoker: Option<&Invoker>) -> SubordinateIds {
@@ -272,31 +226,4 @@ fn subordinate(file: &str, uid: u32, name: Option<&str>) -> (Option<(u32, u32)>,
         }
     }
     (own, end.next_multiple_of(BLOCK).min(u32::MAX - BLOCK))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::ffi::OsStrExt;
-
-    use super::*;
-
-    #[test]
-    fn a_mountinfo_line_with_an_escaped_space_is_read() {
-        let line =
-            b"36 35 98:0 /mnt1 /my\\040dir rw,noatime shared:1 - ext3 /dev/root ro,errors=continue";
-        let found = mount(line).expect("a mount");
-        assert_eq!(found.at, Path::new("/my dir"));
-        assert_eq!((found.id, found.parent), (36, 35));
-        assert!(found.read_only && found.shared && !found.unbindable);
-    }
-
-    #[test]
-    fn a_broken_mountinfo_line_is_left_out() {
-        assert_eq!(mounts(b"36 35\n\nx y z\n"), []);
-    }
-
-    #[test]
-    fn an_odd_escape_stays_as_it_is() {
-        assert_eq!(unescape(b"a\\9b\\04").as_os_str().as_bytes(), b"a\\9b\\04");
-    }
 }

@@ -53,6 +53,11 @@ impl MountNew {
         Self { kind: MountKind::Tmpfs { mode }, at: KernelPath::new(at), options }
     }
 
+    /// Whether it is a fresh procfs, and no tmpfs.
+    pub fn is_proc(&self) -> bool {
+        matches!(self.kind, MountKind::Proc)
+    }
+
     fn name(&self) -> &'static std::ffi::CStr {
         match self.kind {
             MountKind::Proc => c"proc",

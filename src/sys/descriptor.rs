@@ -43,6 +43,16 @@ pub fn open_directory(at: Option<BorrowedFd>, path: &CStr, walk: Walk) -> Result
     openat2(at, path, flags as u64, walk)
 }
 
+/// Opens a file of another process's tree to read, and never out of it. What
+/// only looks like a file is not waited for.
+///
+/// # Errors
+/// As `openat2(2)`.
+pub fn open_inside(root: BorrowedFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
+    openat2(Some(root), path, flags as u64, Walk::InRoot)
+}
+
 fn openat2(at: Option<BorrowedFd>, path: &CStr, flags: u64, walk: Walk) -> Result<OwnedFd, Errno> {
     let resolve = match walk {
         Walk::Free => 0,

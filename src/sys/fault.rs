@@ -61,6 +61,7 @@ calls! {
     Setdomainname => "setdomainname",
     Setgroups => "setgroups",
     Sethostname => "sethostname",
+    Setns => "setns",
     Setpgid => "setpgid",
     Setresgid => "setresgid",
     Setresuid => "setresuid",

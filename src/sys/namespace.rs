@@ -1,5 +1,7 @@
 //! Making namespaces: `namespaces(7)`, `clone3(2)`, `unshare(2)`.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use nix::errno::Errno;
 
 /// The kinds of namespace a recipe can ask for, in the order `clone3` makes them.
@@ -45,6 +47,15 @@ impl Namespace {
 pub fn unshare(kind: Namespace) -> Result<(), Errno> {
     // SAFETY: `unshare` takes a number.
     Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
+}
+
+/// Moves the caller into a namespace of another process, whatever its kind.
+///
+/// # Errors
+/// As `setns(2)`.
+pub fn enter(namespace: BorrowedFd) -> Result<(), Errno> {
+    // SAFETY: `setns` takes numbers.
+    Errno::result(unsafe { libc::setns(namespace.as_raw_fd(), 0) }).map(drop)
 }
 
 /// Asks for nothing, which the kernel grants to everybody: a no is a filter's.

@@ -116,6 +116,12 @@ pub fn poll_any_child() -> Result<(i32, Change), Errno> {
     wait(-1)
 }
 
+/// Waits for the end of a child, however it ends.
+pub fn reap(pid: i32) {
+    let wait = || nix::sys::wait::waitpid(Pid::from_raw(pid), None);
+    while wait() == Err(Errno::EINTR) {}
+}
+
 /// By hand: a real-time signal has no name, and must end nobody's waiting.
 fn wait(pid: i32) -> Result<(i32, Change), Errno> {
     let mut status = 0;
