@@ -1,5 +1,7 @@
 //! The capability sets of this process: `capabilities(7)`.
 
+use std::{ffi::CString, os::unix::ffi::OsStrExt, path::Path, ptr};
+
 use nix::errno::Errno;
 
 /// `struct __user_cap_header_struct`, version 3: 64 bits in two halves.
@@ -36,4 +38,20 @@ pub fn effective() -> Result<u64, Errno> {
     }?;
     let [low, high] = halves;
     Ok(u64::from(low.effective) | u64::from(high.effective) << 32)
+}
+
+/// Whether a program gives capabilities to who executes it (`security.capability`).
+///
+/// # Errors
+/// As `getxattr(2)`.
+pub fn are_given_by(program: &Path) -> Result<bool, Errno> {
+    let path = CString::new(program.as_os_str().as_bytes()).map_err(|_| Errno::ENOENT)?;
+    let name = c"security.capability";
+    // SAFETY: path and name outlive the call; no buffer is passed, and its size is 0.
+    let size = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), ptr::null_mut(), 0) };
+    match Errno::result(size) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }

@@ -90,7 +90,7 @@ const WORDS: &[(&str, &Weighted)] = &[
     ("GROUPS", &[(2, "allow"), (1, "deny")]),
     ("BOOL", &[(1, "true"), (1, "false")]),
     ("PROPAGATION", &[(1, "private"), (1, "slave"), (2, "shared"), (2, "unchanged")]),
-    ("MODE", &[(3, "0700"), (1, "0755"), (1, "0000"), (1, "1777"), (1, "0500")]),
+    ("MODE", &[(3, "0700"), (1, "0755"), (1, "0000"), (1, "01777"), (1, "0500")]),
     ("SIZE", &[(1, "4K"), (1, "1M"), (1, "1")]),
     ("OLD", &[(2, "in"), (1, ".old/deep"), (1, "file"), (1, "out")]),
     ("PROGRAM", PROGRAMS),
