@@ -8,7 +8,9 @@ mod machine;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs,
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -244,6 +246,36 @@ fn words_and_variables_arrive_as_they_are() {
         let ran = Ran(desk.shell(&["script.sh"]).output().expect("sh")).succeeds();
         assert_eq!(variables(&ran.out()), variables(&applied.out()), "{script}");
         assert!(!desk.path("pwned").exists(), "{script}");
+    }
+}
+
+#[test]
+fn random_bytes_arrive_as_they_are() {
+    let desk = Desk::of(Who::ordinary());
+    let mut random = 1_u64;
+    let mut below = |end: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % end
+    };
+    // Half of them mean something to a shell; none is NUL.
+    let special = b"\\\\''\"\"$$``{}()!#~*?[]&|;<>=-\n\t ";
+    let mut byte = || match below(2) {
+        0 => special[below(special.len() as u64) as usize],
+        _ => below(255) as u8 + 1,
+    };
+    let words: Vec<OsString> =
+        (0..200_usize).map(|n| OsString::from_vec((0..n % 23).map(|_| byte()).collect())).collect();
+    for layers in ["[]", "[{user: {map: root}}, uts, {hostname: a}, uts, {hostname: b}]"] {
+        desk.write("recipe.yaml", &format!("isorecipe: 1\nlayers: {layers}\n"));
+        let run = |words_before: &[&str]| {
+            let mut command = desk.command(words_before);
+            command.args(["recipe.yaml", "--", "printf", "<%s>"]).args(&words);
+            command.output().expect("isorecipe").stdout
+        };
+        fs::write(desk.path("script.sh"), run(&["export", "--to", "sh"])).expect("a file");
+        let ran = desk.shell(&["script.sh"]).output().expect("sh");
+        assert!(ran.status.success() && ran.stdout == run(&["apply"]), "{layers}: {ran:?}");
+        assert!(ran.stdout.len() > 2000, "something was printed");
     }
 }
 
