@@ -356,7 +356,7 @@ exec nsenter --preserve-credentials --user=\"/proc/$holder/ns/user\" sh -ec '
 fn odd_names_of_commands_are_no_options_and_no_variables() {
     let desk = Desk::of(Who::ordinary());
     for name in ["a=b", "-x", "env"] {
-        let path = desk.write(name, "#!/bin/sh\necho \"$0 $*\" \"$V\"\n");
+        let path = desk.write(name, "#!/bin/sh\necho \"${0##*/} $*\" \"$V\"\n");
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .expect("a mode");
     }
