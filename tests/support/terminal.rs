@@ -97,6 +97,11 @@ impl Terminal {
         String::from_utf8_lossy(&shown.stdout).trim_end().to_owned()
     }
 
+    /// From here on, all of the screen is looked at again.
+    pub fn look_anew(&self) {
+        self.seen.set(0);
+    }
+
     /// Waits for a line that ends like this, below those that were waited for before.
     #[track_caller]
     pub fn expect(&self, end: &str) -> String {

@@ -179,9 +179,13 @@ fn mounts(sheet: &mut Sheet, view: &View) {
     for mount in &mounts.added {
         sheet.line(Weight::Plain, format!("+ {}  {}", cell(&mount.at, width), shown(mount)));
     }
-    if mounts.gone.len() > MOST_GONE {
+    let count = mounts.gone.len();
+    if mounts.common == 0 && count > 0 {
+        sheet.line(Weight::Plain, format!("- all of the host's {count}"));
+        return;
+    }
+    if count > MOST_GONE {
         let places: Vec<&str> = mounts.gone.iter().map(|mount| mount.at.as_str()).collect();
-        let count = mounts.gone.len();
         sheet.line(Weight::Plain, format!("- {count} of the host's: {}", places.join(" ")));
         return;
     }
