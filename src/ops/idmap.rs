@@ -83,6 +83,13 @@ pub(super) fn overlap(lines: &[Line]) -> Refusal {
         .help("give every id, inside and outside, one place only")
 }
 
+/// Nobody stands where this map could be written from.
+pub(super) fn from_afar() -> Refusal {
+    Refusal::new("map::from_afar", "nobody can write this map to a user namespace in another")
+        .why("a map is written from the namespace itself or from the one around it")
+        .help("map your own id, which needs nobody else: `map: root`")
+}
+
 /// The first two lines that share an id, inside or outside.
 pub(super) fn overlapping(lines: &[Line]) -> Option<(Line, Line)> {
     let shares = |a: u32, b: u32, one: &Line, other: &Line| {

@@ -89,6 +89,7 @@ impl MountNew {
             }
             model.may_reveal_proc().map_err(|no| no.to(Call::Fsmount))?;
         }
+        model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
         may_attach(Some(true), &target)
     }
@@ -118,7 +119,10 @@ impl Operation for MountNew {
         };
         let user = model.process.user;
         let instance = model.mounts.instance(filesystem, user);
-        model.mounts.attach(target.at, instance, false);
+        let mount = model.mounts.attach(target.at, instance);
+        if self.kind == MountKind::Proc {
+            model.mounts.forbid_programs(mount);
+        }
     }
 
     fn intend(&self, model: &mut Model) {
@@ -280,8 +284,13 @@ impl DetachMount {
         if found.thing == Thing::Unknown {
             return Err(Objection::Unknown.to(Call::Umount));
         }
-        if !found.at.path.as_os_str().is_empty() || mount.locked {
+        if !found.at.path.as_os_str().is_empty() {
             return Err(no(Errno::EINVAL));
+        }
+        match mount.locked {
+            Some(true) => return Err(no(Errno::EINVAL)),
+            Some(false) => {}
+            None => return Err(Answer::KernelDecides),
         }
         Ok(())
     }

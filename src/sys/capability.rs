@@ -1,5 +1,7 @@
 //! The capability sets of this process: `capabilities(7)`.
 
+use std::{ffi::CString, os::unix::ffi::OsStrExt, path::Path, ptr};
+
 use nix::errno::Errno;
 
 /// `struct __user_cap_header_struct`, version 3: 64 bits in two halves.
@@ -71,4 +73,20 @@ pub fn keep_only(capability: u32) -> Result<(), Errno> {
     let raised =
         unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0) };
     Errno::result(raised).map(drop)
+}
+
+/// Whether a program gives capabilities to who executes it (`security.capability`).
+///
+/// # Errors
+/// As `getxattr(2)`.
+pub fn are_given_by(program: &Path) -> Result<bool, Errno> {
+    let path = CString::new(program.as_os_str().as_bytes()).map_err(|_| Errno::ENOENT)?;
+    let name = c"security.capability";
+    // SAFETY: path and name outlive the call; no buffer is passed, and its size is 0.
+    let size = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), ptr::null_mut(), 0) };
+    match Errno::result(size) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
