@@ -110,13 +110,11 @@ impl Recipe {
         for mistake in &mut mistakes {
             say_of_recipes(mistake, source.text());
         }
-        let recipe = recipe
-            .filter(|_| mistakes.is_empty())
-            .map(|recipe| Recipe {
-                folder: folder.to_owned(),
-                called: Some(name.to_owned()),
-                ..recipe
-            });
+        let recipe = recipe.filter(|_| mistakes.is_empty()).map(|recipe| Recipe {
+            folder: folder.to_owned(),
+            called: Some(name.to_owned()),
+            ..recipe
+        });
         let diagnostics =
             mistakes.into_iter().map(|mistake| Diagnostic::mistake(mistake, &source)).collect();
         (recipe, Document { source, tree }, diagnostics)

@@ -58,7 +58,10 @@ fn everything_arrives_in_every_kind_of_image() {
         assert_eq!((text("a"), text("below/b")), ("one\n".into(), "two\n".into()), "{kind}");
         assert_eq!(text("odd \n name"), "odd\n", "{kind}");
         let status = |name: &str| fs::symlink_metadata(root.join(name)).expect(name);
-        assert_eq!(fs::read_link(root.join("link")).expect("a link").to_str(), Some("/nowhere/at/all"));
+        assert_eq!(
+            fs::read_link(root.join("link")).expect("a link").to_str(),
+            Some("/nowhere/at/all")
+        );
         assert_eq!(fs::read_link(root.join("bin")).expect("a link").to_str(), Some("usr/bin"));
         assert_eq!(status("sparse").len(), 8 << 20, "{kind}");
         assert!(status("made/below").is_dir() && images::has_fifo(&desk, kind), "{kind}");
@@ -232,7 +235,8 @@ fn root_makes_an_xfs_that_belongs_to_who_asked_and_nobody_else_can() {
 
 #[test]
 fn the_steps_of_the_hands_on_build_and_run() {
-    let script = "ls / > /dev/null && mount > /dev/null && ps -ef && touch /made && echo $$ $(id -u)";
+    let script =
+        "ls / > /dev/null && mount > /dev/null && ps -ef && touch /made && echo $$ $(id -u)";
     for who in Who::all() {
         let desk = Desk::of(who);
         desk.run(&["build", "step4-rootless.yaml"]).succeeds();
@@ -254,6 +258,54 @@ fn the_steps_of_the_hands_on_build_and_run() {
         let said = sudo(&desk, &["apply", &recipe, "--", "bash", "-c", script]).succeeds().out();
         assert!(said.ends_with("1 0\n"), "{name}: {said}");
     }
+}
+
+#[test]
+fn a_plan_without_its_lower_says_how_it_is_made() {
+    let desk = Desk::of(Who::ordinary());
+    for (recipe, command) in [
+        ("step4-rootless.yaml", "isorecipe build step4-rootless.yaml"),
+        ("step4-squashfs.yaml", "isorecipe build step4-squashfs.yaml"),
+        ("step4.yaml", "sudo isorecipe build step4.yaml"),
+    ] {
+        for words in [&["plan", recipe][..], &["apply", recipe], &["apply", "--unchecked", recipe]]
+        {
+            let said = desk.run(words).err();
+            assert!(said.contains(&format!("help: `{command}` makes it")), "{words:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_build_that_takes_long_shows_it_on_a_terminal_and_nowhere_else() {
+    let desk = Desk::of(Who::ordinary());
+    desk.make_dir("bin");
+    let tool =
+        desk.write("bin/mksquashfs", "#!/bin/sh\nsleep 1\nexec /usr/bin/mksquashfs \"$@\"\n");
+    fs::set_permissions(tool, fs::Permissions::from_mode(0o755)).expect("a mode");
+    desk.write("r.yaml", &recipe("squashfs", "dirs: [/x]"));
+    let path = format!("{}:/usr/bin:/bin", desk.path("bin").display());
+    let run = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(words).current_dir(desk.folder()).env("PATH", &path).env("TERM", "xterm");
+        command.env("LANG", "C.UTF-8").env("COLUMNS", "100");
+        if machine::own_uid() == 0 {
+            command.uid(desk.who.uid()).gid(desk.who.gid());
+        }
+        machine::Ran(command.output().expect("a program"))
+    };
+    let build = "./isorecipe build --force r.yaml";
+    let shown = run("script", &["-qec", build, "/dev/null"]).succeeds().out();
+    assert!(shown.contains("making the image"), "{shown}");
+    // It is wiped away before the result.
+    assert!(shown.contains("\r\u{1b}[Kroot: built"), "{shown:?}");
+    for options in ["--plain", "--json"] {
+        let build = format!("./isorecipe {options} build --force r.yaml");
+        let shown = run("script", &["-qec", &build, "/dev/null"]).succeeds().out();
+        assert!(!shown.contains("making the image"), "{shown}");
+    }
+    let silent = run("sh", &["-c", build]).succeeds();
+    assert_eq!(silent.err(), "");
 }
 
 #[test]

@@ -68,10 +68,11 @@ fn a_full_disk_is_called_by_its_name_and_the_old_image_stays() {
         for room in [4, room] {
             let desk = desk(size * MIB);
             desk.make_dir("disk");
-            desk.write("old.yaml", &recipe(kind, "dirs: [/old]\n  size: 3M").replace(
-                if kind == "ext4" { "\u{0}" } else { "\n  size: 3M" },
-                "",
-            ));
+            desk.write(
+                "old.yaml",
+                &recipe(kind, "dirs: [/old]\n  size: 3M")
+                    .replace(if kind == "ext4" { "\u{0}" } else { "\n  size: 3M" }, ""),
+            );
             desk.write("new.yaml", &recipe(kind, LARGE_FROM_ABOVE));
             let script = format!(
                 "mount -t tmpfs -o size={room}m disk disk\n\

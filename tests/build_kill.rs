@@ -225,7 +225,8 @@ fn a_second_build_of_the_same_image_waits_for_the_first() {
         let call = fs::read_to_string(format!("/proc/{}/wchan", second.id())).unwrap_or_default();
         let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
         let waits = format!(" {} ", second.id());
-        call.contains("lock") || locks.lines().any(|line| line.contains("->") && line.contains(&waits))
+        call.contains("lock")
+            || locks.lines().any(|line| line.contains("->") && line.contains(&waits))
     });
     assert_eq!(left(&desk).len(), 1, "the first is at work, and nobody else");
     nix::sys::signal::kill(Pid::from_raw(first.id() as i32), Signal::SIGTERM).expect("a signal");

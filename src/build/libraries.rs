@@ -88,9 +88,9 @@ impl Libraries {
                 if !names.insert(name.clone()) {
                     continue;
                 }
-                let (path, library) = self.find(&name, &first, machine).ok_or_else(|| {
-                    Missing::Library(String::from_utf8_lossy(&name).into_owned())
-                })?;
+                let (path, library) = self
+                    .find(&name, &first, machine)
+                    .ok_or_else(|| Missing::Library(String::from_utf8_lossy(&name).into_owned()))?;
                 all.insert(path);
                 waiting.push((library, passed_on.clone()));
             }
@@ -192,7 +192,8 @@ fn dynamic<'a>(file: &ElfBytes<'a, AnyEndian>) -> Option<(Vec<(i64, u64)>, Strin
     let entries: Vec<(i64, u64)> = table.iter().map(|entry| (entry.d_tag, entry.d_val())).collect();
     let value = |wanted| entries.iter().find(|(tag, _)| *tag == wanted).map(|(_, value)| *value);
     let address = value(abi::DT_STRTAB)?;
-    let is_there = |start: u64, length: u64| address.checked_sub(start).is_some_and(|at| at < length);
+    let is_there =
+        |start: u64, length: u64| address.checked_sub(start).is_some_and(|at| at < length);
     let segment = file.segments()?.iter().find(|segment| {
         segment.p_type == abi::PT_LOAD && is_there(segment.p_vaddr, segment.p_filesz)
     })?;

@@ -33,6 +33,9 @@ use super::{
 const MIB: u64 = 1 << 20;
 /// What every filesystem here takes its space in.
 const BLOCK: u64 = 4096;
+/// What every kernel since 4.0 knows, and `fuse2fs` as well.
+const EXT4_FEATURES: &str = "ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,\
+     large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 /// More than an inode and a name take.
 const EACH_FILE: u64 = 512;
 
@@ -113,9 +116,7 @@ impl Job<'_> {
     fn best_size(&self, need: &Need) -> u64 {
         match self.order.image.filesystem {
             // Its log alone takes 64 MiB.
-            Filesystem::Xfs => {
-                (need.bytes * 5 / 4 + 96 * MIB).next_multiple_of(MIB).max(LEAST_XFS)
-            }
+            Filesystem::Xfs => (need.bytes * 5 / 4 + 96 * MIB).next_multiple_of(MIB).max(LEAST_XFS),
             _ => (need.bytes * 21 / 20 + 8 * MIB).next_multiple_of(MIB),
         }
     }
@@ -143,7 +144,7 @@ impl Job<'_> {
         work: &Work,
         guard: &mut Guard,
     ) -> Result<Vec<PathBuf>, Stop> {
-        let unwritten = |errno| self.unwritten(Path::new("tree"), errno, work);
+        let unwritten = |errno| self.unwritten(&self.locked.target_path(), errno, work);
         mkdirat(&work.directory, "tree", Mode::S_IRWXU).map_err(unwritten)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let root = openat(&work.directory, "tree", flags, Mode::empty()).map_err(unwritten)?;
@@ -175,7 +176,7 @@ impl Job<'_> {
         guard.show(Stage::Syncing, 0, None);
         // One call for all the files there are.
         syncfs(&work.directory)
-            .map_err(|errno| self.unwritten(Path::new("tree"), errno, work))?;
+            .map_err(|errno| self.unwritten(&self.locked.target_path(), errno, work))?;
         Ok(("tree", unreadable))
     }
 
@@ -188,14 +189,13 @@ impl Job<'_> {
         guard: &mut Guard,
     ) -> Result<(&'static str, Vec<PathBuf>), Stop> {
         let unreadable = self.stage(tree, need, work, guard)?;
-        let unwritten = |errno| self.unwritten(Path::new("image"), errno, work);
+        let unwritten = |errno| self.unwritten(&self.locked.target_path(), errno, work);
         let file = tool::image_file(work, need.is_public)
             .map_err(|error| unwritten(super::site::errno(&error)))?;
         drop(file);
         let arguments = self.arguments(need);
         // Files of an ext4 keep their owners, and here the caller's are to be root's.
-        let as_root =
-            self.order.image.filesystem == Filesystem::Ext4 && !self.order.has_root();
+        let as_root = self.order.image.filesystem == Filesystem::Ext4 && !self.order.has_root();
         tool::run(program, &arguments, self.epoch, as_root, work, guard)?
             .map_err(|failed| self.failed(failed, need, work))?;
         guard.show(Stage::Syncing, 0, None);
@@ -233,13 +233,14 @@ impl Job<'_> {
                 let xattrs = if need.has_attributes { "" } else { "-x-1" };
                 format!("-T{time} -U{uuid} --all-root {xattrs} image tree")
             }
+            // The features are named one by one, because distributions differ in their own.
             // Nothing is ever written to it: no journal, no reserve, no room to grow.
             _ => {
                 let size = self.size(need) / 1024;
                 let files = (need.files + 64).max(self.size(need) / 65536);
                 format!(
-                    "-t ext4 -q -F -b {BLOCK} -I 256 -m 0 -N {files} -O ^has_journal,^resize_inode \
-                     -U {uuid} -E hash_seed={uuid},root_owner=0:0,lazy_itable_init=0,nodiscard \
+                    "-t ext4 -q -F -b {BLOCK} -I 256 -m 0 -N {files} -O none,{EXT4_FEATURES} -U {uuid} \
+                     -E hash_seed={uuid},root_owner=0:0,lazy_itable_init=0,nodiscard \
                      -d tree image {size}k"
                 )
             }
@@ -255,7 +256,7 @@ impl Job<'_> {
         inputs: Inputs,
         before: Option<Seen>,
     ) -> Result<(), Stop> {
-        let unwritten = |errno| self.unwritten(Path::new(made), errno, work);
+        let unwritten = |errno| self.unwritten(&self.locked.target_path(), errno, work);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(&work.directory, made, flags, Mode::empty()).map_err(unwritten)?;
         if made == "image" {
@@ -288,13 +289,8 @@ pub(super) struct Need {
 
 impl Need {
     fn of(tree: &Tree) -> Need {
-        let mut need = Need {
-            content: 0,
-            bytes: BLOCK,
-            files: 1,
-            is_public: true,
-            has_attributes: false,
-        };
+        let mut need =
+            Need { content: 0, bytes: BLOCK, files: 1, is_public: true, has_attributes: false };
         let mut shared = std::collections::BTreeSet::new();
         tree.each(&mut |_, node| need.add(node, &mut shared));
         need

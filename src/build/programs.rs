@@ -100,7 +100,9 @@ impl Programs<'_> {
         let start = match first_bytes(path) {
             Ok(start) => start,
             // It is left out, and said to be.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Needs::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(Needs::Nothing);
+            }
             Err(error) => return Err(words::unread(path, &error).stop(origin)),
         };
         if let Some(line) = start.strip_prefix(b"#!") {

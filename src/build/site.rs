@@ -69,10 +69,8 @@ pub(super) struct Work<'a> {
     locked: &'a Locked,
 }
 
-const OPEN_DIRECTORY: OFlag = OFlag::O_RDONLY
-    .union(OFlag::O_DIRECTORY)
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_CLOEXEC);
+const OPEN_DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 impl Site {
     pub(super) fn find(order: &Order) -> Result<Site, Stop> {
@@ -80,9 +78,8 @@ impl Site {
         let (Some(above), Some(name)) = (file.parent(), file.file_name()) else {
             return Err(words::outside(&file).stop(&file_path()));
         };
-        let cannot = |path: &Path, error: io::Error| {
-            words::no_folder_for(path, &error).stop(&file_path())
-        };
+        let cannot =
+            |path: &Path, error: io::Error| words::no_folder_for(path, &error).stop(&file_path());
         let home = order.folder.canonicalize().map_err(|error| cannot(order.folder, error))?;
         let real = above.canonicalize().map_err(|error| cannot(above, error))?;
         let Ok(within) = real.strip_prefix(&home) else {
@@ -237,14 +234,11 @@ impl Locked {
     pub(super) fn target_path(&self) -> PathBuf {
         self.path.with_file_name(&self.target)
     }
-
-    /// Lets the next build in. A directory with nothing to remember goes.
-    pub(super) fn release(self) {}
 }
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // It is not empty, then, if the image has a state.
+        // One with nothing to remember goes; one with a state is not empty.
         let _ = unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::RemoveDir);
     }
 }

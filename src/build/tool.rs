@@ -50,8 +50,7 @@ pub(super) struct Tool {
     pub fedora: &'static str,
 }
 
-pub(super) const MKFS_XFS: Tool =
-    Tool { name: "mkfs.xfs", debian: "xfsprogs", fedora: "xfsprogs" };
+pub(super) const MKFS_XFS: Tool = Tool { name: "mkfs.xfs", debian: "xfsprogs", fedora: "xfsprogs" };
 pub(super) const MKE2FS: Tool = Tool { name: "mke2fs", debian: "e2fsprogs", fedora: "e2fsprogs" };
 pub(super) const MKSQUASHFS: Tool =
     Tool { name: "mksquashfs", debian: "squashfs-tools", fedora: "squashfs-tools" };
@@ -150,7 +149,8 @@ impl Failed {
         let _ = said.rewind().and_then(|()| said.take(LONGEST_WORDS).read_to_end(&mut text));
         let text = String::from_utf8_lossy(&text).into_owned();
         let is_full = text.contains("No space left on device") || !has_room(&work.directory);
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let words = lines.last().copied().unwrap_or("it said nothing").to_owned();
         let words = words.trim_end_matches('.').to_owned();
         // What `mke2fs -d` says of an image, not of the disk.
@@ -170,7 +170,7 @@ pub(super) fn image_file(work: &Work, is_public: bool) -> Result<File, std::io::
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let mode = if is_public { 0o644 } else { 0o600 };
     let file = openat(&work.directory, "image", flags, Mode::from_bits_truncate(mode));
-    file.map(File::from).map_err(|found| std::io::Error::from(found))
+    file.map(File::from).map_err(std::io::Error::from)
 }
 
 /// The same file, after a tool that may have made it anew.

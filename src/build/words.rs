@@ -53,8 +53,11 @@ pub(super) fn unwritable(path: &Path, errno: Errno) -> Refusal {
         Errno::ELOOP | Errno::ENOTDIR => {
             refusal.help(format!("`rm {}`: it is no directory", path.display()))
         }
-        Errno::ENOSPC | Errno::EDQUOT => refusal.help(format!("`df -h {above}` shows what is left")),
-        _ => refusal.help(format!("make it a folder of your own: `ls -ld {above}` shows whose it is")),
+        Errno::ENOSPC | Errno::EDQUOT => {
+            refusal.help(format!("`df -h {above}` shows what is left"))
+        }
+        _ => refusal
+            .help(format!("make it a folder of your own: `ls -ld {above}` shows whose it is")),
     }
 }
 
@@ -195,9 +198,12 @@ pub(super) fn no_start(program: &Path, error: &io::Error) -> Refusal {
 }
 
 pub(super) fn no_user_namespace(error: &io::Error) -> Refusal {
-    Refusal::new("build::no_user_namespace", "an ext4 needs a user namespace to be made without root")
-        .why(format!("in it your files are root's, as they should be in the image; {error}"))
-        .help("build it through `sudo`, or write `filesystem: squashfs`")
+    Refusal::new(
+        "build::no_user_namespace",
+        "an ext4 needs a user namespace to be made without root",
+    )
+    .why(format!("in it your files are root's, as they should be in the image; {error}"))
+    .help("build it through `sudo`, or write `filesystem: squashfs`")
 }
 
 pub(super) fn tool_failed(name: &str, words: &str) -> Refusal {
@@ -233,7 +239,7 @@ pub(super) fn disk_full(path: &Path) -> Refusal {
 }
 
 pub(super) fn unwritten(path: &Path, errno: Errno) -> Refusal {
-    let message = format!("{} cannot be written into the image", path.display());
+    let message = format!("{} cannot be written", Path::new("/").join(path).display());
     Refusal::new("build::unwritten", message)
         .why(format!("{errno:?}: {}", errno.desc()))
         .help("`sudo dmesg | tail` may say more")

@@ -109,8 +109,7 @@ pub struct Copy {
 }
 
 /// A mistake that no type can tell: its path, the part, the code, and three sentences.
-pub(super) type Report<'a> =
-    dyn FnMut(yaml::Path, Part, &'static str, &str, &str, &str) + 'a;
+pub(super) type Report<'a> = dyn FnMut(yaml::Path, Part, &'static str, &str, &str, &str) + 'a;
 
 impl Image {
     /// What makes it, to be typed by whoever this host is planned for.

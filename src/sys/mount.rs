@@ -281,8 +281,7 @@ const FITRIM: libc::c_ulong = 0xC018_5879;
 pub fn trim(mount: impl AsFd) -> Result<(), Errno> {
     let mut range = TrimRange { start: 0, length: u64::MAX, least: 0 };
     // SAFETY: the structure outlives the call.
-    let trimmed =
-        unsafe { libc::ioctl(mount.as_fd().as_raw_fd(), FITRIM as _, &raw mut range) };
+    let trimmed = unsafe { libc::ioctl(mount.as_fd().as_raw_fd(), FITRIM as _, &raw mut range) };
     Errno::result(trimmed).map(drop)
 }
 

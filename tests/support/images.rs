@@ -127,7 +127,9 @@ pub fn names_of(desk: &Desk, kind: &str, name: &str) -> u64 {
     let image = desk.path("root");
     let text = match kind {
         "directory" => return fs::metadata(image.join(name)).expect("a file").nlink(),
-        "squashfs" => return fs::metadata(desk.path("unpacked").join(name)).expect("a file").nlink(),
+        "squashfs" => {
+            return fs::metadata(desk.path("unpacked").join(name)).expect("a file").nlink();
+        }
         "erofs" => run(tool("dump.erofs").arg(format!("--path=/{name}")).arg(&image)),
         _ => run(tool("debugfs").args(["-R", &format!("stat /{name}")]).arg(&image)),
     };
