@@ -29,8 +29,6 @@ fn furnished(who: Who) -> Desk {
     desk.write("stuff/a", "one\n");
     desk.write("stuff/below/b", "two\n");
     desk.write("stuff/set-user-id", "#!/bin/sh\n");
-    let mode = fs::Permissions::from_mode(0o4755);
-    fs::set_permissions(desk.path("stuff/set-user-id"), mode).expect("a mode");
     fs::hard_link(desk.path("stuff/a"), desk.path("stuff/again")).expect("a hard link");
     symlink("/nowhere/at/all", desk.path("stuff/link")).expect("a link");
     let sparse = desk.write("stuff/sparse", "");
@@ -43,6 +41,9 @@ fn furnished(who: Who) -> Desk {
         chown.arg("-hR").arg(who.uid().to_string()).arg(desk.path("stuff"));
         assert!(chown.status().expect("chown").success());
     }
+    // Last: `chown(2)` takes the bit away.
+    let mode = fs::Permissions::from_mode(0o4755);
+    fs::set_permissions(desk.path("stuff/set-user-id"), mode).expect("a mode");
     desk
 }
 
