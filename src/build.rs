@@ -96,6 +96,8 @@ pub enum Stop {
 pub enum Stage {
     /// Waiting for another build of the same image
     Waiting,
+    /// Looking at everything that goes in
+    Looking,
     /// Copying files; the numbers are bytes
     Copying,
     /// A tool is at work

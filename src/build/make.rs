@@ -65,13 +65,13 @@ impl Job<'_> {
         let need = Need::of(tree);
         let tool = self.check(&need)?;
         let work = self.locked.work()?;
-        let (made, unreadable) = match self.order.image.filesystem {
-            Filesystem::Directory => self.directory(tree, &need, &work, guard)?,
-            Filesystem::Xfs => {
+        let (made, unreadable) = match (self.order.image.filesystem, tool) {
+            (_, None) => self.directory(tree, &need, &work, guard)?,
+            (Filesystem::Xfs, Some(tool)) => {
                 let unreadable = xfs::make(self, tree, &need, &tool, &work, guard)?;
                 ("image", unreadable)
             }
-            _ => self.with_tool(tree, &need, &tool, &work, guard)?,
+            (_, Some(tool)) => self.with_tool(tree, &need, &tool, &work, guard)?,
         };
         guard.look_up()?;
         self.put_in_place(&work, made, inputs, before)?;
@@ -82,8 +82,8 @@ impl Job<'_> {
         Ok(Late { unreadable, warnings })
     }
 
-    /// What can be known before anything is made; the path of the tool, if it takes one.
-    fn check(&self, need: &Need) -> Result<PathBuf, Stop> {
+    /// What can be known before anything is made; the tool, which a directory takes none of.
+    fn check(&self, need: &Need) -> Result<Option<PathBuf>, Stop> {
         let image = self.order.image;
         let at = yaml::Path::root().key("image");
         let filesystem = at.key("filesystem");
@@ -93,14 +93,14 @@ impl Job<'_> {
         if image.filesystem == Filesystem::Directory {
             let is_possible = image.owner == Owner::Caller || self.order.has_root();
             return match is_possible {
-                true => Ok(PathBuf::new()),
+                true => Ok(None),
                 false => Err(words::owner_needs_root().stop(&at.key("owner"))),
             };
         }
         if let Some(size) = image.size.filter(|size| size.0 < need.bytes) {
             return Err(self.too_small(size.0, need));
         }
-        tool_for(image.filesystem).find(&self.order.search, &filesystem)
+        tool_for(image.filesystem).find(&self.order.search, &filesystem).map(Some)
     }
 
     pub(super) fn too_small(&self, size: u64, need: &Need) -> Stop {
@@ -267,7 +267,11 @@ impl Job<'_> {
         let state = State::new(inputs, seen, before);
         self.locked.write_state(work, &state.bytes()).map_err(unwritten)?;
         self.locked.publish(work, made, replaces).map_err(|errno| match errno {
-            Errno::EEXIST => words::not_ours(&self.locked.target_path()).stop(&file_path()),
+            // Somebody has put something there meanwhile, of which the state says nothing.
+            Errno::EEXIST => {
+                self.locked.forget_state();
+                words::not_ours(&self.locked.target_path()).stop(&file_path())
+            }
             errno => words::unplaced(&self.locked.target_path(), errno).stop(&file_path()),
         })
     }

@@ -209,6 +209,12 @@ impl Locked {
         fsync(&*self.directory)
     }
 
+    /// Takes the state away, so that nothing at the target is believed to be ours.
+    pub(super) fn forget_state(&self) {
+        // One that stays claims an image that is not there.
+        let _ = unlinkat(&*self.directory, STATE, UnlinkatFlags::NoRemoveDir);
+    }
+
     /// Puts what was made in its place, with one rename; what was there
     /// before is then in the work directory.
     pub(super) fn publish(&self, work: &Work, made: &str, replaces: bool) -> Result<(), Errno> {

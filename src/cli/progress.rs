@@ -46,6 +46,7 @@ impl Bar {
     fn line(&mut self, stage: Stage, done: u64, total: Option<u64>) -> String {
         let what = match stage {
             Stage::Waiting => "waiting for another build",
+            Stage::Looking => "looking at what goes in",
             Stage::Copying => "copying",
             Stage::Making => "making the image",
             Stage::Syncing => "writing to disk",
