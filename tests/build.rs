@@ -248,6 +248,7 @@ fn the_steps_of_the_hands_on_build_and_run() {
         for kind in ["squashfs", "erofs", "ext4"] {
             desk.run(&["build", &format!("step4-{kind}.yaml")]).succeeds();
         }
+        images::open_up(&desk);
     }
     if machine::own_uid() != 0 {
         return;
