@@ -110,7 +110,7 @@ impl Observer<'_> {
                 Ok(Some(Look { text: self.text(&report, &sheet, pen), sheet }))
             }
             // Whom somebody has seen already is not missing, but gone.
-            Err(_) if self.has_ended() => Ok(None),
+            Err(refusal) if self.target.is_some() && refusal.code() == "observe::gone" => Ok(None),
             Err(refusal) => Err(Trouble(refusal)),
         })?;
         match end {
@@ -140,10 +140,6 @@ impl Observer<'_> {
         };
         let view = observe::look(self.target.insert(target))?;
         Ok(Report::One(Box::new(view)))
-    }
-
-    fn has_ended(&self) -> bool {
-        self.target.as_ref().is_some_and(Target::has_ended)
     }
 
     fn complain(&self, census: &Census) {

@@ -46,7 +46,9 @@ pub(super) fn gone(pid: i32) -> Refusal {
 /// Why a process may not be looked at (`ptrace(2)`, "access mode checking").
 pub(super) fn unreadable(pid: i32, error: &io::Error) -> Refusal {
     match error.raw_os_error() {
-        Some(libc::ENOENT | libc::ESRCH) => gone(pid),
+        // Who is about to end has no mounts, and its namespaces are not there.
+        Some(libc::ENOENT | libc::ESRCH | libc::EINVAL) => gone(pid),
+        None if error.kind() == io::ErrorKind::NotFound => gone(pid),
         Some(libc::EACCES | libc::EPERM) => forbidden(pid, error),
         _ => unknown_cause(pid, error),
     }
@@ -57,7 +59,7 @@ fn forbidden(pid: i32, error: &io::Error) -> Refusal {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     let uid = uid.and_then(|ids| ids.split_whitespace().nth(1)?.parse::<u32>().ok());
-    let owner = fs::metadata(format!("/proc/{pid}")).ok().map(|found| found.uid());
+    let owner = fs::metadata(format!("/proc/{pid}/status")).ok().map(|found| found.uid());
     match (uid, owner) {
         // The files of a process that hides itself are root's (`PR_SET_DUMPABLE`).
         (Some(uid), Some(owner)) if uid == own && owner != own => {
