@@ -336,7 +336,8 @@ fn a_directory_full_of_garbage_is_no_trouble() {
 #[test]
 fn a_place_that_is_not_the_users_alone_is_not_used_and_stops_nothing() {
     let elsewhere = tempfile::tempdir().expect("a directory");
-    let aims: [(&str, &dyn Fn(&Path)); 4] = [
+    type Aim<'a> = (&'a str, &'a dyn Fn(&Path));
+    let aims: [Aim; 4] = [
         ("no directory", &|at| symlink(elsewhere.path(), at).expect("a link")),
         ("no directory", &|at| fs::write(at, "").expect("a file")),
         ("others may use it", &|at| {

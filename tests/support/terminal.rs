@@ -1,5 +1,5 @@
 //! A terminal with a shell in it, as a person has one: typed into and looked at through tmux.
-#![allow(missing_docs)]
+#![allow(dead_code, missing_docs)]
 
 use std::{
     cell::Cell,
