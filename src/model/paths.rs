@@ -172,6 +172,15 @@ impl Model {
         Ok(Found { at, thing })
     }
 
+    /// Whether the process may make this directory its own (`chdir(2)`); `None`:
+    /// not known.
+    pub fn may_enter(&self, directory: &Found) -> Option<bool> {
+        match directory.thing {
+            Thing::Directory(Some(owner)) => Some(self.permits(owner, SEARCH)),
+            _ => None,
+        }
+    }
+
     /// Whether the process may search a directory.
     fn enter(&self, directory: &Found) -> Result<(), Errno> {
         match &directory.thing {

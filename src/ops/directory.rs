@@ -82,6 +82,9 @@ impl MakeDirectory {
     fn walk(&self, model: &Model) -> Result<(Found, Vec<Position>), Answer> {
         let open = |errno| Answer::No(Call::OpenTarget.gave(errno));
         let start = self.start(model).map_err(open)?;
+        if start.thing.is_directory() == Some(false) {
+            return Err(open(Errno::ENOTDIR));
+        }
         let root = match self.base {
             None => model.mounts.root_position(),
             Some(_) => start.at.clone(),

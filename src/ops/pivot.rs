@@ -51,6 +51,9 @@ impl PivotRoot {
     fn check(&self, model: &Model) -> Result<(), Answer> {
         let new = self.find_new(model)?;
         let old = self.find_old(model, &new)?;
+        if model.may_enter(&new) == Some(false) {
+            return Err(Answer::No(Call::Fchdir.gave(Errno::EACCES)));
+        }
         if !model.may_mount() {
             return Err(Answer::No(Call::PivotRoot.gave(Errno::EPERM)));
         }
@@ -153,6 +156,11 @@ impl Operation for PivotRoot {
                 Refusal::new("pivot_root::not_a_directory", format!("{shown} is not a directory"))
                     .why("only a directory can become the root")
                     .help("name the place where an earlier layer has mounted the new root")
+            }
+            (Call::Fchdir, Errno::EACCES) => {
+                Refusal::new("pivot_root::hidden", format!("you may not enter {shown}"))
+                    .why("the directory does not let you in")
+                    .help("make the new root a directory of your own")
             }
             (Call::PivotRoot, Errno::EBUSY) => Refusal::new(
                 "pivot_root::is_root",
