@@ -24,14 +24,20 @@ use crate::{
 };
 
 mod apply;
+mod build;
 mod choice;
 mod completions;
+mod diff;
+mod ending;
+mod explain;
+mod export;
 mod host;
 mod man;
 mod mend;
 mod observe;
 mod pause;
 mod plan;
+mod progress;
 mod report;
 mod schema;
 mod validate;
@@ -97,7 +103,11 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Build(build::Build),
+    Export(export::Export),
     Observe(observe::Observe),
+    Diff(diff::Diff),
+    Explain(explain::Explain),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -124,7 +134,11 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Build(command) => command.run(&output),
+        Command::Export(command) => command.run(&output),
         Command::Observe(command) => command.run(&output),
+        Command::Diff(command) => command.run(&output),
+        Command::Explain(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -165,16 +179,23 @@ impl Output {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
+    /// How to show what goes to standard error.
     fn style(&self) -> Style {
         let format = match (self.json, self.plain) {
             (true, _) => Format::Json,
             (_, true) => Format::Plain,
             _ => Format::Fancy,
         };
-        Style { format, color: self.has_color(), unicode: has_unicode(), width: width() }
+        let color = self.has_color(&io::stderr());
+        Style { format, color, unicode: has_unicode(), width: width() }
     }
 
-    fn has_color(&self) -> bool {
+    /// How to show what goes to standard output.
+    fn style_of_results(&self) -> Style {
+        Style { color: self.has_color(&io::stdout()), ..self.style() }
+    }
+
+    fn has_color(&self, stream: &impl IsTerminal) -> bool {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self.color {
             Color::Always => true,
@@ -183,7 +204,7 @@ impl Output {
             Color::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => {
                 true
             }
-            Color::Auto => io::stderr().is_terminal() && !is_dumb(),
+            Color::Auto => stream.is_terminal() && !is_dumb(),
         }
     }
 }
@@ -206,8 +227,12 @@ fn has_unicode() -> bool {
 
 /// How wide the terminal is; `COLUMNS` wins.
 fn width() -> usize {
-    let wished = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    wished.or_else(|| sys::terminal::width().map(usize::from)).unwrap_or(100)
+    wished_width().or_else(|| sys::terminal::width().map(usize::from)).unwrap_or(100)
+}
+
+/// The width that `COLUMNS` asks for.
+fn wished_width() -> Option<usize> {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok())
 }
 
 /// Where a recipe comes from.
@@ -298,7 +323,12 @@ fn located(document: &Document, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic>
 
 /// Writes a result to standard output; a reader that went away is no problem.
 fn print(text: &str) -> u8 {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for a result with paths in it, which need not be text.
+fn print_bytes(bytes: &[u8]) -> u8 {
+    match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {

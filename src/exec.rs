@@ -18,7 +18,7 @@ use crate::{
         descriptor::{self, Walk},
         mount,
         namespace::{self, Side},
-        process::Change,
+        process::{self, Change},
         signal, socket,
     },
 };
@@ -137,6 +137,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                 runs_through: Cell::new(false),
             }
             .run();
+            end_programs(plan, &slots);
             let _ = signal::release(&before);
             Ok(outcome)
         }
@@ -145,14 +146,30 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
 
 /// The host's procfs, for the plans that write to it; a fake one is none.
 fn open_proc(plan: &Plan) -> Option<OwnedFd> {
-    let is_needed = plan
-        .steps
-        .iter()
-        .any(|step| matches!(step.op, Op::DenySetgroups(_) | Op::WriteMap(_) | Op::MountImage(_)));
+    let is_needed = plan.steps.iter().any(|step| needs_proc(&step.op));
     if !is_needed {
         return None;
     }
     descriptor::open_directory(None, c"/proc", Walk::Free).ok().filter(|proc| mount::is_proc(proc))
+}
+
+fn needs_proc(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::DenySetgroups(_)
+            | Op::WriteMap(_)
+            | Op::MountImage(_)
+            | Op::ServeImage(_)
+            | Op::UnpackImage(_)
+    )
+}
+
+/// Ends the programs that the supervisor has started for the sandbox.
+fn end_programs(plan: &Plan, slots: &[OnceCell<OwnedFd>]) {
+    let kept = plan.steps.iter().filter_map(|step| step.op.keeps_running());
+    for program in kept.filter_map(|slot| slots.get(slot)?.get()) {
+        process::end(program.as_fd());
+    }
 }
 
 /// Whether this step is this actor's.

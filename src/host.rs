@@ -16,11 +16,13 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod images;
 pub mod mountinfo;
 mod names;
 mod probe;
 mod program;
 
+pub use images::{FuseDevice, ImageTools, Tool};
 pub use names::Names;
 
 /// A machine and the process that asks, as far as known.
@@ -57,6 +59,8 @@ pub struct Host {
     pub paths: BTreeMap<PathBuf, PathFact>,
     /// The caller's lines of `/etc/subuid` and `/etc/subgid`.
     pub subordinate: Option<SubordinateIds>,
+    /// What images can be read with.
+    pub images: Option<ImageTools>,
 }
 
 /// The process that asks.
@@ -79,6 +83,9 @@ pub struct Caller {
     pub directory: Option<PathBuf>,
     /// `$SHELL`
     pub shell: Option<PathBuf>,
+    /// Where what can be made again is kept: `$XDG_CACHE_HOME`, or `~/.cache`;
+    /// through `sudo`, that of the user behind it
+    pub cache: Option<PathBuf>,
 }
 
 /// The user behind `sudo`.
@@ -285,6 +292,11 @@ impl Host {
     pub fn subordinate_ids(&self) -> SubordinateIds {
         let ask = || probe::subordinate_ids(&self.caller, self.invoker.as_ref());
         self.subordinate.clone().unwrap_or_else(ask)
+    }
+
+    /// What images can be read with, asking the machine if it is not known.
+    pub fn image_tools(&self) -> ImageTools {
+        self.images.clone().unwrap_or_else(|| images::probe(self.invoker.as_ref()))
     }
 
     /// Whether the caller is root.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     diagnostic::Refusal,
     host::Names,
-    registry::{Owner, Process, Running},
+    registry::{Owner, Running},
 };
 
 mod changes;
@@ -32,7 +32,7 @@ pub use ids::{Ids, MapLine};
 pub use mounts::{Mount, Mounts};
 pub use namespaces::Namespace;
 pub use processes::{Process as ProcessView, User};
-pub use target::{Target, find};
+pub use target::{Target, find, find_again};
 pub use words::distrusted;
 
 /// A sandbox as its supervisor registered it.
@@ -109,7 +109,6 @@ pub enum Report {
 /// When it has ended, or may not be looked at.
 pub fn look(target: &Target) -> Result<View, Refusal> {
     let pid = target.pid();
-    let process = Process::with_pid(pid).ok_or_else(|| words::gone(pid))?;
     let namespaces = namespaces::of(pid).map_err(|error| words::unreadable(pid, &error))?;
     let is_own = |kind| namespaces.iter().any(|found| found.kind == kind && found.own);
     let outside = Names::of_host();
@@ -131,7 +130,7 @@ pub fn look(target: &Target) -> Result<View, Refusal> {
         mounts,
     };
     // What was read after the process ended was perhaps read of another.
-    if process.is_running() { Ok(view) } else { Err(words::gone(pid)) }
+    if target.has_ended() { Err(words::gone(pid)) } else { Ok(view) }
 }
 
 /// Sandboxes that run, as a list shows them.

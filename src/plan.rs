@@ -85,6 +85,8 @@ pub struct Plan {
     pub slots: usize,
     /// Where the run waits for whoever watches, in order
     pub pauses: Vec<Pause>,
+    /// What the recipe itself can have made
+    pub made: Option<MadeByRecipe>,
 }
 
 /// A wait between two layers.
@@ -108,6 +110,25 @@ impl Pause {
     }
 }
 
+/// A file that `isorecipe build` makes, and the command that does.
+#[derive(Clone, Debug)]
+pub struct MadeByRecipe {
+    /// The image, or the directory
+    pub file: PathBuf,
+    /// What to type
+    pub command: String,
+}
+
+/// Where what is missing can be made, says how.
+fn tell_how_to_make(refusal: Refusal, made: Option<&MadeByRecipe>) -> Refusal {
+    match made {
+        Some(made) if refusal.lacked_file() == Some(made.file.as_path()) => {
+            refusal.help(format!("`{}` makes it", made.command))
+        }
+        _ => refusal,
+    }
+}
+
 impl Plan {
     /// The state before a step.
     pub fn before(&self, step: usize) -> Model {
@@ -123,6 +144,7 @@ impl Plan {
         let origin = self.steps.get(step)?;
         let before = self.before(step);
         let refusal = origin.op.operation().explain(fault, &before, seen);
+        let refusal = tell_how_to_make(refusal, self.made.as_ref());
         Some(observed(refusal, step, fault).at(origin.origin.clone()))
     }
 

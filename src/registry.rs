@@ -7,7 +7,7 @@
 //! **Invariant:** what is not held by the supervisor that the file names does
 //! not run, whatever the file says; a crash leaves a file that nobody believes.
 
-use std::{ffi::CString, os::fd::OwnedFd, path::PathBuf};
+use std::{collections::BTreeSet, ffi::CString, os::fd::OwnedFd, path::PathBuf};
 
 use nix::errno::Errno;
 
@@ -68,7 +68,7 @@ impl Registration {
         let find = |pid| Process::with_pid(pid).ok_or(gone(Errno::ESRCH));
         let (supervisor, command) = (find(sys::process::own_pid())?, find(command)?);
         let wish = legible(&subject.name);
-        let mut entry = Entry::new(free_name(&place, &wish), supervisor, command);
+        let mut entry = Entry::new(free_name(&place, &owner, &wish), supervisor, command);
         entry.recipe = subject.recipe.clone();
         describe(&mut entry);
         let file = FileName { name: entry.name.clone(), supervisor, generation: 0 };
@@ -225,13 +225,19 @@ fn write(place: &Place, entry: &Entry, file: &FileName) -> Result<OwnedFd, Errno
     written.map(|()| held)
 }
 
-/// The name itself, or with the first number that makes it free.
-fn free_name(place: &Place, wish: &str) -> String {
-    let files = files(place);
-    let is_taken = |name: &str| files.iter().any(|file| file.name == name && is_held(place, file));
-    let numbered = (2..1000).map(|number| format!("{wish}-{number}"));
+/// The name itself, or with the first number that makes it free in all of the owner's places.
+fn free_name(place: &Place, owner: &Owner, wish: &str) -> String {
+    let others = homes(owner).into_iter().filter(|home| *home != place.path);
+    let others: Vec<Place> =
+        others.filter_map(|home| Place::to_read(&home, owner.uid).ok().flatten()).collect();
+    let mut taken = BTreeSet::new();
+    for place in std::iter::once(place).chain(&others) {
+        let alike = files(place).into_iter().filter(|file| file.name.starts_with(wish));
+        taken.extend(alike.filter(|file| is_held(place, file)).map(|file| file.name));
+    }
+    let numbered = (2..).map(|number: u64| format!("{wish}-{number}"));
     let mut names = std::iter::once(wish.to_owned()).chain(numbered);
-    names.find(|name| !is_taken(name)).unwrap_or_else(|| wish.to_owned())
+    names.find(|name| !taken.contains(name)).unwrap_or_default()
 }
 
 fn files(place: &Place) -> Vec<FileName> {

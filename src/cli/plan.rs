@@ -158,7 +158,7 @@ pub(super) fn problems(document: &Document, plan: &plan::Plan) -> Vec<Diagnostic
 }
 
 /// A machine that was recorded; relative paths in it start in the recipe's folder.
-fn recorded(file: &PathBuf, recipe: &Recipe) -> Result<Host, Box<Diagnostic>> {
+pub(super) fn recorded(file: &PathBuf, recipe: &Recipe) -> Result<Host, Box<Diagnostic>> {
     let refuse = |why: String| {
         let message = format!("{} is not a recorded host", file.display());
         let help = "`isorecipe host > host.json` records one";

@@ -56,6 +56,7 @@ struct Progress {
     is_broken: bool,
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
+    killed: Option<i32>,
     abandoned: Option<Option<i32>>,
     change: Option<Change>,
 }
@@ -98,7 +99,7 @@ impl Supervisor<'_> {
             None if progress.is_broken && change == Change::Exited(GAVE_UP) => {
                 Outcome::Lost(change)
             }
-            None if progress.is_ready => Outcome::Ended(change),
+            None if progress.is_ready => Outcome::Ended(progress.end_of_command(change)),
             None => Outcome::Lost(change),
         }
     }
@@ -125,6 +126,7 @@ impl Supervisor<'_> {
                 }
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
+            Message::Killed(signal) => progress.killed = Some(signal),
             Message::Stopped(_) | Message::Mount(..) => {}
             Message::End => progress.is_silent = true,
             Message::Broken => {
@@ -266,6 +268,16 @@ impl Supervisor<'_> {
 }
 
 impl Progress {
+    /// How the command ended, if another process of ours waited for it.
+    fn end_of_command(&self, change: Change) -> Change {
+        match (self.killed, change) {
+            (Some(signal), Change::Exited(status)) if status == 128 + signal => {
+                Change::Killed(signal)
+            }
+            _ => change,
+        }
+    }
+
     fn note(&mut self, halt: Halt) {
         match halt {
             Halt::Fault(step, fault, evidence) => {

@@ -11,7 +11,7 @@ use crate::sys::{self, Namespace};
 
 use super::{
     Caller, Host, HostMount, Ids, ImageKind, Invoker, NamespaceLimits, OwnedNamespaces, Owner,
-    PathFact, SubordinateIds, mountinfo, names::Names, program,
+    PathFact, SubordinateIds, images, mountinfo, names::Names, program,
 };
 
 /// Ids 524288 and up are customary for containers, and systemd leaves them alone.
@@ -21,6 +21,7 @@ const BLOCK: u32 = 65_536;
 
 pub(super) fn at_hand() -> Host {
     let uid = nix::unistd::geteuid().as_raw();
+    let invoker = (uid == 0).then(invoker).flatten();
     let is_initial = if uid == 0 { is_initial_user_namespace() } else { None };
     Host {
         caller: Caller {
@@ -32,8 +33,9 @@ pub(super) fn at_hand() -> Host {
             home: std::env::var_os("HOME").map(PathBuf::from),
             directory: std::env::current_dir().ok(),
             shell: std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).map(PathBuf::from),
+            cache: cache(invoker.as_ref()),
         },
-        invoker: (uid == 0).then(invoker).flatten(),
+        invoker,
         // Root may be root of a sandbox only, and then nothing of it is the host's.
         initial_user_namespace: is_initial,
         owned: is_initial.and_then(|is_initial| owned_namespaces(Some(is_initial))),
@@ -59,7 +61,21 @@ pub(super) fn everything() -> Host {
     host.chrooted =
         host.mounts.as_ref().map(|mounts| !mounts.iter().any(|m| m.at == Path::new("/")));
     host.subordinate = Some(subordinate_ids(&host.caller, host.invoker.as_ref()));
+    host.images = Some(images::probe(host.invoker.as_ref()));
     host
+}
+
+/// `$XDG_CACHE_HOME`, which is only heeded when it is absolute, or `~/.cache`
+/// (XDG Base Directory Specification). `sudo` keeps root's home in `HOME`.
+fn cache(invoker: Option<&Invoker>) -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || match invoker {
+        Some(invoker) => home_of(invoker.uid),
+        None => std::env::var_os("HOME").map(PathBuf::from),
+    };
+    named
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(home().filter(|home| home.is_absolute())?.join(".cache")))
 }
 
 pub(super) fn look_at(path: &Path) -> PathFact {
@@ -188,6 +204,16 @@ fn groups_of(name: &str) -> Vec<u32> {
 
 fn name_of(uid: u32) -> Option<String> {
     Names::of_host().users.remove(&uid)
+}
+
+/// The home directory in the user's line of `/etc/passwd` (`passwd(5)`).
+fn home_of(uid: u32) -> Option<PathBuf> {
+    let text = read("/etc/passwd")?;
+    text.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let is_own = fields.get(2)?.parse() == Ok(uid);
+        is_own.then(|| fields.get(5).map(PathBuf::from))?
+    })
 }
 
 fn namespace_limits() -> Option<NamespaceLimits> {

@@ -14,6 +14,7 @@ use super::{Filesystem, FilesystemId, Model, Objection, Position, capability, mo
 
 /// Symbolic links that one walk follows (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
+const READ: u32 = 4;
 const WRITE: u32 = 2;
 const SEARCH: u32 = 1;
 
@@ -257,6 +258,11 @@ impl Model {
     /// Whether the process may enter a directory of this owner.
     pub fn may_search(&self, owner: Owner) -> bool {
         self.permits(owner, SEARCH)
+    }
+
+    /// Whether the process may read a file of this owner.
+    pub fn may_read(&self, owner: Owner) -> bool {
+        self.permits(owner, READ)
     }
 
     /// Whether the process may write in a directory of this owner.

@@ -14,6 +14,8 @@ pub struct Mounts {
     pub added: Vec<Mount>,
     /// The host has it and the sandbox does not
     pub gone: Vec<Mount>,
+    /// How many both have
+    pub common: usize,
 }
 
 /// One mount.
@@ -41,7 +43,8 @@ pub struct Mount {
 pub(super) fn of(pid: i32) -> io::Result<Mounts> {
     let host = mountinfo::parse(&fs::read("/proc/self/mountinfo")?);
     let sandbox = mountinfo::parse(&fs::read(format!("/proc/{pid}/mountinfo"))?);
-    Ok(Mounts { added: without(&sandbox, &host), gone: without(&host, &sandbox) })
+    let gone = without(&host, &sandbox);
+    Ok(Mounts { added: without(&sandbox, &host), common: host.len() - gone.len(), gone })
 }
 
 /// The mounts that the others do not have, or not as often.
@@ -72,14 +75,12 @@ fn looks(line: &Line) -> impl PartialEq {
 impl From<&Line> for Mount {
     fn from(line: &Line) -> Self {
         let is_overlay = line.filesystem == "overlay";
-        let value = |name: &str| {
-            let values = line.superblock.iter().filter(|_| is_overlay);
-            values.filter_map(|option| option.strip_prefix(name)).next().map(unescaped)
+        let values = |name: &'static str| {
+            let options = line.superblock.iter().filter(|_| is_overlay);
+            options.filter_map(move |option| option.strip_prefix(name))
         };
-        let one_by_one = line.superblock.iter().filter(|_| is_overlay);
-        let one_by_one = one_by_one.filter_map(|option| option.strip_prefix("lowerdir+="));
-        let mut lower: Vec<String> = one_by_one.map(unescaped).collect();
-        lower.extend(value("lowerdir=").map(|list| in_list(&list)).unwrap_or_default());
+        let mut lower: Vec<String> = values("lowerdir+=").map(str::to_owned).collect();
+        lower.extend(values("lowerdir=").flat_map(in_list));
         Self {
             at: line.at.to_string_lossy().into_owned(),
             filesystem: line.filesystem.clone(),
@@ -87,7 +88,7 @@ impl From<&Line> for Mount {
             root: line.root.to_string_lossy().into_owned(),
             options: line.options.clone(),
             lower,
-            upper: value("upperdir="),
+            upper: values("upperdir=").next().map(str::to_owned),
         }
     }
 }
@@ -107,11 +108,6 @@ fn in_list(list: &str) -> Vec<String> {
     }
     paths.retain(|path| !path.is_empty());
     paths
-}
-
-/// A comma of a path has a backslash before it; a list keeps those before its colons.
-fn unescaped(value: &str) -> String {
-    value.replace("\\,", ",")
 }
 
 #[cfg(test)]
@@ -148,7 +144,7 @@ mod tests {
     #[test]
     fn an_overlay_tells_its_layers() {
         let overlay = lines(
-            "1 0 0:9 / / rw - overlay overlay rw,lowerdir=/a\\134:b:/c,upperdir=/u\\134,p,workdir=/w",
+            "1 0 0:9 / / rw - overlay overlay rw,lowerdir=/a\\134:b:/c,upperdir=/u\\054p,workdir=/w",
         );
         let found = without(&overlay, &[]);
         let found = found.first().expect("a mount");

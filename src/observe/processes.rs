@@ -9,10 +9,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{
-    host::Names,
-    registry::{Process as Identity, Stat},
-};
+use crate::{host::Names, registry::Stat};
 
 use super::{ids::Ids, namespaces::pid_namespace};
 
@@ -187,11 +184,6 @@ pub(super) fn live_together(pid: i32, other: i32) -> bool {
 
 fn own() -> i32 {
     crate::sys::process::own_pid()
-}
-
-/// Whether there is a process with this PID.
-pub(super) fn is_there(pid: i32) -> bool {
-    Identity::with_pid(pid).is_some_and(Identity::is_running)
 }
 
 #[cfg(test)]

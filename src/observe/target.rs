@@ -2,7 +2,7 @@
 
 use crate::{
     diagnostic::Refusal,
-    registry::{Running, is_within},
+    registry::{Process, Running, is_within},
 };
 
 use super::{processes, words};
@@ -13,7 +13,7 @@ pub enum Target {
     /// A registered sandbox
     Sandbox(Box<Running>),
     /// A process that isorecipe does not know
-    Process(i32),
+    Process(Process),
 }
 
 impl Target {
@@ -21,7 +21,7 @@ impl Target {
     pub fn pid(&self) -> i32 {
         match self {
             Target::Sandbox(running) => running.entry.command.pid,
-            Target::Process(pid) => *pid,
+            Target::Process(process) => process.pid,
         }
     }
 
@@ -33,11 +33,19 @@ impl Target {
         }
     }
 
+    /// Whether there is nothing more of it to see.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Target::Sandbox(running) => !running.entry.command.is_running(),
+            Target::Process(process) => !process.is_running(),
+        }
+    }
+
     /// How people call it.
     pub fn name(&self) -> String {
         match self {
             Target::Sandbox(running) => running.entry.name.clone(),
-            Target::Process(pid) => format!("process {pid}"),
+            Target::Process(process) => format!("process {}", process.pid),
         }
     }
 }
@@ -57,10 +65,20 @@ pub fn find(word: &str, running: &[Running]) -> Result<Target, Refusal> {
     }
 }
 
+/// Finds somebody whom an earlier look has found, with what is registered now.
+///
+/// # Errors
+/// When it has ended.
+pub fn find_again(known: &Target, running: &[Running]) -> Result<Target, Refusal> {
+    let Target::Sandbox(before) = known else { return Ok(known.clone()) };
+    let same = running.iter().find(|now| now.entry.supervisor == before.entry.supervisor);
+    let same = same.map(|now| Target::Sandbox(Box::new(now.clone())));
+    same.ok_or_else(|| words::gone(known.pid()))
+}
+
 fn with_pid(pid: i32, running: &[Running]) -> Result<Target, Refusal> {
-    if !processes::is_there(pid) {
-        return Err(words::gone(pid));
-    }
+    let process = Process::with_pid(pid).filter(|process| process.is_running());
+    let process = process.ok_or_else(|| words::gone(pid))?;
     let has = |found: &&Running| {
         is_within(pid, found.entry.supervisor.pid)
             || processes::live_together(pid, found.entry.command.pid)
@@ -69,6 +87,6 @@ fn with_pid(pid: i32, running: &[Running]) -> Result<Target, Refusal> {
     let innermost = running.iter().filter(has).max_by_key(|found| found.entry.supervisor.started);
     Ok(match innermost {
         Some(found) => Target::Sandbox(Box::new(found.clone())),
-        None => Target::Process(pid),
+        None => Target::Process(process),
     })
 }

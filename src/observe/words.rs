@@ -47,14 +47,12 @@ pub(super) fn gone(pid: i32) -> Refusal {
 pub(super) fn unreadable(pid: i32, error: &io::Error) -> Refusal {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH) => gone(pid),
-        Some(libc::EACCES | libc::EPERM) => forbidden(pid),
-        _ => Refusal::new("observe::unreadable", format!("process {pid} cannot be looked at"))
-            .why(error.to_string())
-            .help(format!("`ls -l /proc/{pid}/ns`")),
+        Some(libc::EACCES | libc::EPERM) => forbidden(pid, error),
+        _ => unknown_cause(pid, error),
     }
 }
 
-fn forbidden(pid: i32) -> Refusal {
+fn forbidden(pid: i32, error: &io::Error) -> Refusal {
     let own = nix::unistd::geteuid().as_raw();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
@@ -74,10 +72,15 @@ fn forbidden(pid: i32) -> Refusal {
                 .why("only its user and root may read its namespaces")
                 .help(format!("`sudo isorecipe observe {pid}`"))
         }
-        _ => Refusal::new("observe::forbidden", format!("process {pid} may not be looked at"))
-            .why("it has rights that you do not have")
-            .help(format!("`sudo isorecipe observe {pid}`")),
+        _ => unknown_cause(pid, error),
     }
+}
+
+/// It may have rights that the observer does not have, or a security module says no.
+fn unknown_cause(pid: i32, error: &io::Error) -> Refusal {
+    Refusal::new("observe::unreadable", format!("process {pid} may not be looked at"))
+        .why(format!("/proc/{pid}/ns: {error}"))
+        .help(format!("`sudo isorecipe observe {pid}`"))
 }
 
 /// A place where sandboxes would have registered, and why it was not asked.

@@ -28,10 +28,13 @@ const PARENT_MODE: u32 = 0o755;
 
 /// A directory with all that is missing above it; one that is there stays as it is.
 pub struct MakeDirectory {
-    base: Option<KernelPath>,
-    path: PathBuf,
+    /// The tree that the process may not be led out of
+    pub base: Option<KernelPath>,
+    /// Which directory; in `base`, if there is one
+    pub path: PathBuf,
     names: Vec<CString>,
-    mode: u32,
+    /// Permission bits of the directory itself
+    pub mode: u32,
     named: bool,
 }
 

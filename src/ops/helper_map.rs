@@ -17,8 +17,10 @@ use super::{
 /// A map with subordinate ids, written by the set-user-ID helper
 /// (`newuidmap(1)`, `newgidmap(1)`).
 pub struct HelperMap {
-    ids: Ids,
-    lines: Vec<Line>,
+    /// Which of the two maps
+    pub ids: Ids,
+    /// What is in it
+    pub lines: Vec<Line>,
 }
 
 impl HelperMap {

@@ -19,7 +19,8 @@ pub enum Ids {
 }
 
 impl Ids {
-    pub(super) fn file(self) -> &'static str {
+    /// The file in `/proc/PID/`.
+    pub fn file(self) -> &'static str {
         match self {
             Ids::User => "uid_map",
             Ids::Group => "gid_map",
@@ -33,7 +34,8 @@ impl Ids {
         }
     }
 
-    pub(super) fn helper(self) -> &'static str {
+    /// The set-user-ID program that writes it.
+    pub fn helper(self) -> &'static str {
         match self {
             Ids::User => "newuidmap",
             Ids::Group => "newgidmap",

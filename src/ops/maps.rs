@@ -80,6 +80,21 @@ impl WriteMap {
         Self { ids, lines, by, text }
     }
 
+    /// Which of the two maps.
+    pub fn ids(&self) -> Ids {
+        self.ids
+    }
+
+    /// What is in it.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Who writes it.
+    pub fn writer(&self) -> Writer {
+        self.by
+    }
+
     fn check(&self, model: &Model) -> Result<(), Answer> {
         let no = |errno| Err(Answer::No(self.ids.call().gave(errno)));
         let namespace = model.own_user();

@@ -32,8 +32,10 @@ pub enum MountKind {
 
 /// A new filesystem on a place.
 pub struct MountNew {
-    kind: MountKind,
-    at: KernelPath,
+    /// What
+    pub kind: MountKind,
+    /// Where
+    pub at: KernelPath,
     options: Vec<(std::ffi::CString, std::ffi::CString)>,
 }
 
@@ -56,6 +58,11 @@ impl MountNew {
     /// Whether it is a fresh procfs, and no tmpfs.
     pub fn is_proc(&self) -> bool {
         matches!(self.kind, MountKind::Proc)
+    }
+
+    /// The filesystem's own settings, as `fsconfig(2)` takes them.
+    pub fn options(&self) -> &[(std::ffi::CString, std::ffi::CString)] {
+        &self.options
     }
 
     fn name(&self) -> &'static std::ffi::CStr {

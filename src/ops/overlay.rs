@@ -41,11 +41,16 @@ pub struct Overlay {
 
 /// An overlay on a place.
 pub struct MountOverlay {
-    lower: Vec<KernelPath>,
-    upper: KernelPath,
-    work: KernelPath,
-    at: KernelPath,
-    user_xattr: bool,
+    /// Read-only trees, the topmost first
+    pub lower: Vec<KernelPath>,
+    /// Where changes go
+    pub upper: KernelPath,
+    /// Scratch space on the same mount as `upper`
+    pub work: KernelPath,
+    /// Where it is mounted
+    pub at: KernelPath,
+    /// Whether its marks are user xattrs
+    pub user_xattr: bool,
     lower_in_one: CString,
 }
 
@@ -339,7 +344,8 @@ pub fn no_layer(path: &Path) -> Refusal {
     let shown = path.display();
     Refusal::new("overlay::no_layer", format!("there is no {shown}"))
         .why("every layer of an overlay has to be there before")
-        .help(format!("make {shown} and fill it: the README shows how, step 4"))
+        .help(format!("make {shown} and fill it; the recipe's `image` can say how"))
+        .lacks(path)
 }
 
 fn new_overlay() -> Result<Configuration, Fault> {

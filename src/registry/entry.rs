@@ -73,7 +73,7 @@ impl Entry {
         let is_right = entry.registry == FORMAT
             && entry.name == file.name
             && entry.supervisor == file.supervisor
-            && legible(&entry.name) == entry.name;
+            && is_legible(&entry.name);
         is_right.then_some(entry)
     }
 }
@@ -108,8 +108,7 @@ impl FileName {
 
 /// A name that can be typed, and that a file can have; never a number, which is a PID.
 pub(super) fn legible(name: &str) -> String {
-    let is_plain = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
-    let plain = name.chars().map(|c| if is_plain(&c) { c } else { '-' }).take(LONGEST_NAME);
+    let plain = name.chars().map(|c| if is_plain(c) { c } else { '-' }).take(LONGEST_NAME);
     let plain: String = plain.collect();
     let trimmed = plain.trim_start_matches(['-', '.']).trim_end_matches('-');
     match trimmed {
@@ -117,6 +116,18 @@ pub(super) fn legible(name: &str) -> String {
         number if number.chars().all(|c| c.is_ascii_digit()) => format!("sandbox-{number}"),
         name => name.to_owned(),
     }
+}
+
+/// Whether it can have come from [`legible`], or from that with a number behind it.
+fn is_legible(name: &str) -> bool {
+    name.chars().all(is_plain)
+        && name.chars().any(|c| !c.is_ascii_digit())
+        && !name.starts_with(['-', '.'])
+        && name.len() <= LONGEST_NAME + 24
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._-".contains(c)
 }
 
 /// A path as JSON: a text, or its bytes where it is none.
@@ -199,10 +210,17 @@ mod tests {
         assert_eq!(legible("step3"), "step3");
         assert_eq!(legible("my box/1"), "my-box-1");
         assert_eq!(legible("../../etc"), "etc");
-        assert_eq!(legible("\u{1b}[31m"), "31m".trim_start_matches('-'));
+        assert_eq!(legible("\u{1b}[31m"), "31m");
         assert_eq!(legible("42"), "sandbox-42");
         assert_eq!(legible("箱"), "sandbox");
         assert!(legible(&"x".repeat(500)).len() <= LONGEST_NAME);
+        for name in ["step3", "\u{1b}[31m", "42", "箱", &"x".repeat(500)] {
+            let name = legible(name);
+            assert!(is_legible(&name) && is_legible(&format!("{name}-{}", u64::MAX)), "{name}");
+        }
+        for wrong in ["", "-x", ".x", "42", "a b", "a/b", "\u{1b}", &"x".repeat(500)] {
+            assert!(!is_legible(wrong), "{wrong}");
+        }
     }
 
     #[test]

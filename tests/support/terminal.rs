@@ -7,6 +7,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Command, Output},
+    rc::Rc,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -26,7 +27,9 @@ const HEIGHT: u32 = 300;
 
 /// An interactive bash, whose prompt is `outer>`, in the folder of its desk.
 pub struct Terminal {
-    pub desk: Desk,
+    pub desk: Rc<Desk>,
+    /// Where the terminal's own tmux listens, in the folder of the desk.
+    socket: &'static str,
     /// The lines before this one were looked at already.
     seen: Cell<usize>,
 }
@@ -38,7 +41,16 @@ impl Terminal {
             "init.yaml",
             "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n",
         );
-        let terminal = Self { desk, seen: Cell::new(0) };
+        Self::at(Rc::new(desk), "tmux")
+    }
+
+    /// A second one at the same desk.
+    pub fn beside(&self) -> Self {
+        Self::at(Rc::clone(&self.desk), "tmux2")
+    }
+
+    fn at(desk: Rc<Desk>, socket: &'static str) -> Self {
+        let terminal = Self { desk, socket, seen: Cell::new(0) };
         let height = HEIGHT.to_string();
         let size = ["-x", "100", "-y", &height];
         let shell = ["env", "PS1=outer> ", "bash", "--norc", "--noprofile"];
@@ -51,7 +63,7 @@ impl Terminal {
         let mut command = Command::new("tmux");
         command
             .arg("-S")
-            .arg(self.desk.path("tmux"))
+            .arg(self.desk.path(self.socket))
             .args(["-f", "/dev/null"])
             .args(words)
             .current_dir(self.desk.folder())
@@ -95,6 +107,11 @@ impl Terminal {
     pub fn screen(&self) -> String {
         let shown = self.tmux(&["capture-pane", "-p"]);
         String::from_utf8_lossy(&shown.stdout).trim_end().to_owned()
+    }
+
+    /// From here on, all of the screen is looked at again.
+    pub fn look_anew(&self) {
+        self.seen.set(0);
     }
 
     /// Waits for a line that ends like this, below those that were waited for before.
