@@ -19,6 +19,7 @@ use crate::{
     sys::{Call, Errno, Fault, Namespace},
 };
 
+mod copies;
 mod filesystems;
 mod limits;
 mod mounts;

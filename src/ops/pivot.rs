@@ -110,8 +110,10 @@ impl Operation for PivotRoot {
     /// tree of which nothing is known.
     fn intend(&self, model: &mut Model) {
         let new = match self.find_new(model) {
-            Ok(found) => model.mounts.clone_tree(&found.at),
-            Err(_) => {
+            Ok(found) if model.may_enter(&found) != Some(false) => {
+                model.mounts.clone_tree(&found.at)
+            }
+            _ => {
                 let user = model.process.user;
                 let unknown = model.mounts.instance(Filesystem::Unknown, user);
                 model.mounts.insert_detached(unknown)
