@@ -1,6 +1,7 @@
 //! The mount table: `mount_namespaces(7)`.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf, StripPrefixError},
 };
@@ -65,6 +66,18 @@ pub struct Mount {
     pub own: bool,
 }
 
+/// What stands topmost over the root of a mount, as far as it was asked: who
+/// walks through a hundred mounts on one place does so once.
+#[derive(Clone, Debug, Default)]
+struct Topmost(RefCell<BTreeMap<MountId, MountId>>);
+
+impl PartialEq for Topmost {
+    /// What was asked makes no difference.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// A mount namespace and the root of the process in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mounts {
@@ -77,6 +90,7 @@ pub struct Mounts {
     table: BTreeMap<MountId, Mount>,
     /// The mounts that stand on each
     standing: BTreeMap<MountId, BTreeSet<MountId>>,
+    topmost: Topmost,
     /// The next peer group that is made
     pub(super) next_group: u32,
     pub(super) filesystems: BTreeMap<FilesystemId, Instance>,
@@ -92,6 +106,7 @@ impl Mounts {
             root: MountId(0),
             table: BTreeMap::new(),
             standing: BTreeMap::new(),
+            topmost: Topmost::default(),
             next_group: 0,
             filesystems: BTreeMap::new(),
         };
@@ -200,10 +215,11 @@ impl Mounts {
     /// Puts a mount on another, or on nothing.
     pub(super) fn place(&mut self, id: MountId, on: Option<Position>) {
         let Some(mount) = self.table.get_mut(&id) else { return };
-        if let Some(before) = &mount.on
-            && let Some(standing) = self.standing.get_mut(&before.mount)
-        {
-            standing.remove(&id);
+        if let Some(before) = &mount.on {
+            self.topmost.0.borrow_mut().clear();
+            if let Some(standing) = self.standing.get_mut(&before.mount) {
+                standing.remove(&id);
+            }
         }
         if let Some(on) = &on {
             self.standing.entry(on.mount).or_default().insert(id);
@@ -237,11 +253,15 @@ impl Mounts {
     }
 
     /// The root of the topmost mount that covers a position, or the position.
-    pub fn follow(&self, mut at: Position) -> Position {
-        while let Some(over) = self.child_at(&at) {
-            at = Position::root_of(over);
+    pub fn follow(&self, at: Position) -> Position {
+        let Some(first) = self.child_at(&at) else { return at };
+        let mut topmost = self.topmost.0.borrow_mut();
+        let mut top = topmost.get(&first).copied().unwrap_or(first);
+        while let Some(over) = self.child_at(&Position::root_of(top)) {
+            top = topmost.get(&over).copied().unwrap_or(over);
         }
-        at
+        topmost.insert(first, top);
+        Position::root_of(top)
     }
 
     pub(super) fn child_at(&self, at: &Position) -> Option<MountId> {

@@ -30,4 +30,6 @@ pub const FOUND: &[&str] = &[
     "pivot_root: {new: file, old: out}",
     "user: {map: root} + user: {map: {uid: [{inside: 1, outside: OWN}], gid: [{inside: 4294967294, outside: 54322}]}}",
     "user: {map: self} + user: {map: {uid: [{inside: 1000, outside: 54322, count: 0}]}}",
+    "@drop 1 + overlay: {lower: alien, at: source/out}",
+    "@inside mount + tmpfs: TARGET + pivot_root: TARGET + pivot_root: {new: TARGET}",
 ];
