@@ -191,6 +191,12 @@ impl Model {
         }
     }
 
+    /// Whether it is a part of a procfs, in which a name that is not there is
+    /// looked up in vain even by who wants to make it (`proc_lookup_de()`).
+    pub fn is_proc(&self, found: &Found) -> bool {
+        self.mounts.shows_proc(found.at.mount, &self.host)
+    }
+
     /// Whether the process may make or remove something in a directory.
     ///
     /// The kernel asks for a writable mount, then for ids that the filesystem
