@@ -1,6 +1,10 @@
 //! One registration: what the supervisor of a sandbox says of it.
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +24,7 @@ pub struct Entry {
     /// What it is called, by nobody else at the moment
     pub name: String,
     /// The recipe's file
-    #[serde(default, with = "path_or_bytes::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "optional_path", skip_serializing_if = "Option::is_none")]
     pub recipe: Option<PathBuf>,
     /// Who stays on the host
     pub supervisor: Process,
@@ -41,13 +45,13 @@ pub struct Entry {
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
     /// Where the sandbox sees it
-    #[serde(with = "path_or_bytes")]
+    #[serde(with = "path")]
     pub at: PathBuf,
     /// Where changes go; nothing if that is memory of the sandbox's own
-    #[serde(default, with = "path_or_bytes::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "optional_path", skip_serializing_if = "Option::is_none")]
     pub upper: Option<PathBuf>,
     /// Directories and image files, the topmost first; what only the sandbox can see is left out
-    #[serde(default, with = "path_or_bytes::list")]
+    #[serde(default, with = "paths")]
     pub lower: Vec<PathBuf>,
 }
 
@@ -131,77 +135,81 @@ fn is_plain(c: char) -> bool {
 }
 
 /// A path as JSON: a text, or its bytes where it is none.
-mod path_or_bytes {
-    use std::{
-        ffi::OsString,
-        os::unix::ffi::{OsStrExt, OsStringExt},
-        path::{Path, PathBuf},
-    };
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<&Path> for Written {
+    fn from(path: &Path) -> Self {
+        let bytes = || Self::Bytes(path.as_os_str().as_bytes().to_owned());
+        path.to_str().map_or_else(bytes, |text| Self::Text(text.to_owned()))
+    }
+}
+
+impl From<Written> for PathBuf {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Text(text) => text.into(),
+            Written::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        }
+    }
+}
+
+mod path {
+    use std::path::{Path, PathBuf};
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    pub enum Written {
-        Text(String),
-        Bytes(Vec<u8>),
-    }
-
-    impl From<&PathBuf> for Written {
-        fn from(path: &PathBuf) -> Self {
-            let bytes = || Self::Bytes(path.as_os_str().as_bytes().to_owned());
-            path.to_str().map_or_else(bytes, |text| Self::Text(text.to_owned()))
-        }
-    }
-
-    impl From<Written> for PathBuf {
-        fn from(written: Written) -> Self {
-            match written {
-                Written::Text(text) => text.into(),
-                Written::Bytes(bytes) => OsString::from_vec(bytes).into(),
-            }
-        }
-    }
+    use super::Written;
 
     pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
-        Written::from(&path.to_owned()).serialize(to)
+        Written::from(path).serialize(to)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
         Written::deserialize(from).map(PathBuf::from)
     }
+}
 
-    pub mod optional {
-        use super::{Deserialize, Deserializer, PathBuf, Serialize, Serializer, Written};
+mod optional_path {
+    use std::path::PathBuf;
 
-        pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
-            path.as_ref().map(Written::from).serialize(to)
-        }
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<PathBuf>, D::Error> {
-            Option::<Written>::deserialize(from).map(|written| written.map(PathBuf::from))
-        }
+    use super::Written;
+
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        path.as_deref().map(Written::from).serialize(to)
     }
 
-    pub mod list {
-        use super::{Deserialize, Deserializer, PathBuf, Serializer, Written};
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        Option::<Written>::deserialize(from).map(|written| written.map(PathBuf::from))
+    }
+}
 
-        pub fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
-            to.collect_seq(paths.iter().map(Written::from))
-        }
+mod paths {
+    use std::path::PathBuf;
 
-        pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
-            let written = Vec::<Written>::deserialize(from)?;
-            Ok(written.into_iter().map(PathBuf::from).collect())
-        }
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Written;
+
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(paths.iter().map(|path| Written::from(path.as_path())))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+        let written = Vec::<Written>::deserialize(from)?;
+        Ok(written.into_iter().map(PathBuf::from).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    use std::ffi::OsStr;
 
     use super::*;
 
