@@ -247,3 +247,69 @@ fn another_root_is_the_same_by_hand() {
         }
     }
 }
+
+/// Layers of every kind, to be put together at random.
+const POOL: [&str; 24] = [
+    "user: {map: root}",
+    "user: {map: self}",
+    "uts: {hostname: a}",
+    "uts: {domainname: b}",
+    "hostname: x-y.z",
+    "domainname: -y",
+    "pid: {init: false}",
+    "pid: {init: false, proc: true}",
+    "pid: {}",
+    "mount: {}",
+    "mount: {propagation: slave}",
+    "tmpfs: /mnt",
+    "tmpfs: {at: sub, mode: 0700}",
+    "dir: /mnt/a/b",
+    "bind: {from: sub, to: /mnt}",
+    "bind: {from: link, to: /mnt, read_only: true}",
+    "bind: {from: /dev/null, to: /dev/null, write: true}",
+    "bind: {from: /bin, to: /mnt, read_only: true}",
+    "overlay: {lower: rootfs, at: merged, create: true}",
+    "overlay: {lower: rootfs, upper: upper, work: work, at: merged, create: true}",
+    "proc: /proc",
+    "proc: merged/proc",
+    "pivot_root: merged",
+    "pivot_root: {new: merged, old: .old}",
+];
+
+/// Beginnings from which something may come of the rest.
+const BEGINNINGS: [&[&str]; 3] = [
+    &["user: {map: root}"],
+    &["user: {map: root}", "pid: {init: false}", "mount: {}"],
+    &[
+        "user: {map: root}",
+        "pid: {init: false}",
+        "mount: {}",
+        "overlay: {lower: rootfs, at: merged, create: true}",
+    ],
+];
+
+#[test]
+fn what_is_put_together_at_random_is_the_same_by_hand() {
+    let desk = Desk::of(Who::ordinary());
+    desk.make_rootfs("rootfs", &PROGRAMS);
+    desk.make_dir("sub");
+    std::os::unix::fs::symlink("sub", desk.path("link")).expect("a link");
+    let mut random = 20_261_123_u64;
+    let mut below = |end: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) as usize % end
+    };
+    let mut said = 0;
+    for _ in 0..60 {
+        let mut layers = BEGINNINGS[below(BEGINNINGS.len())].to_vec();
+        layers.extend((0..=below(3)).map(|_| POOL[below(POOL.len())]));
+        let layers: String = layers.iter().map(|layer| format!("  - {layer}\n")).collect();
+        desk.write("recipe.yaml", &format!("isorecipe: 1\nlayers:\n{layers}"));
+        // What will not work, or cannot be said, is tested elsewhere.
+        if desk.run(&["export", "--to", "sh", "recipe.yaml", "--", "bash"]).code() == 0 {
+            check_recipe(&desk, "recipe.yaml", &layers);
+            said += 1;
+        }
+    }
+    assert!(said >= 15, "enough of it can be said: {said}");
+}

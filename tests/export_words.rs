@@ -8,7 +8,9 @@ mod machine;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs,
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -247,6 +249,36 @@ fn words_and_variables_arrive_as_they_are() {
     }
 }
 
+#[test]
+fn random_bytes_arrive_as_they_are() {
+    let desk = Desk::of(Who::ordinary());
+    let mut random = 1_u64;
+    let mut below = |end: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % end
+    };
+    // Half of them mean something to a shell; none is NUL.
+    let special = b"\\\\''\"\"$$``{}()!#~*?[]&|;<>=-\n\t ";
+    let mut byte = || match below(2) {
+        0 => special[below(special.len() as u64) as usize],
+        _ => below(255) as u8 + 1,
+    };
+    let words: Vec<OsString> =
+        (0..200_usize).map(|n| OsString::from_vec((0..n % 23).map(|_| byte()).collect())).collect();
+    for layers in ["[]", "[{user: {map: root}}, uts, {hostname: a}, uts, {hostname: b}]"] {
+        desk.write("recipe.yaml", &format!("isorecipe: 1\nlayers: {layers}\n"));
+        let run = |words_before: &[&str]| {
+            let mut command = desk.command(words_before);
+            command.args(["recipe.yaml", "--", "printf", "<%s>"]).args(&words);
+            command.output().expect("isorecipe").stdout
+        };
+        fs::write(desk.path("script.sh"), run(&["export", "--to", "sh"])).expect("a file");
+        let ran = desk.shell(&["script.sh"]).output().expect("sh");
+        assert!(ran.status.success() && ran.stdout == run(&["apply"]), "{layers}: {ran:?}");
+        assert!(ran.stdout.len() > 2000, "something was printed");
+    }
+}
+
 /// The printed words, and the environment but for what every shell sets itself.
 fn variables(out: &str) -> BTreeMap<&str, &str> {
     let own = ["PWD", "OLDPWD", "SHLVL", "_"];
@@ -324,7 +356,7 @@ exec nsenter --preserve-credentials --user=\"/proc/$holder/ns/user\" sh -ec '
 fn odd_names_of_commands_are_no_options_and_no_variables() {
     let desk = Desk::of(Who::ordinary());
     for name in ["a=b", "-x", "env"] {
-        let path = desk.write(name, "#!/bin/sh\necho \"$0 $*\" \"$V\"\n");
+        let path = desk.write(name, "#!/bin/sh\necho \"${0##*/} $*\" \"$V\"\n");
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .expect("a mode");
     }

@@ -121,7 +121,7 @@ impl<'a> Writer<'a> {
         self.mount_images();
         self.to_come = order::order(self.plan).into();
         while let Some(&index) = self.to_come.front() {
-            let Some(step) = self.plan.steps.get(index) else { continue };
+            let Some(step) = self.plan.steps.get(index) else { break };
             if !self.taken.contains(&index) {
                 self.say(step);
             }
