@@ -48,9 +48,8 @@ impl Way {
                 help: ops::install(&tool),
             })
         };
-        let other = |why: &str, help: &str| {
-            Some(Obstacle { why: why.to_owned(), help: help.to_owned() })
-        };
+        let other =
+            |why: &str, help: &str| Some(Obstacle { why: why.to_owned(), help: help.to_owned() });
         match self {
             Way::Kernel if may_mount(to) => None,
             Way::Kernel => other("only root can mount it", "run it through `sudo`"),
