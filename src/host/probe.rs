@@ -15,6 +15,8 @@ use crate::sys;
 
 use super::{
     Caller, Host, HostMount, ImageKind, Invoker, NamespaceLimits, Owner, PathFact, SubordinateIds,
+    confinement, control_groups, helpers, id_maps,
+    kernel::{self, switch},
 };
 
 /// Ids 524288 and up are customary for containers, and systemd leaves them alone.
@@ -44,7 +46,7 @@ pub(super) fn at_hand() -> Host {
 
 pub(super) fn everything() -> Host {
     let mut host = at_hand();
-    host.kernel = read("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned());
+    host.kernel = kernel_release();
     host.caller.name = name_of(host.caller.uid);
     host.initial_user_namespace = is_initial_user_namespace();
     host.namespace_limits = namespace_limits();
@@ -55,8 +57,27 @@ pub(super) fn everything() -> Host {
     // As mountinfo shows it, the root of the namespace is the mount at `/`.
     host.chrooted =
         host.mounts.as_ref().map(|mounts| !mounts.iter().any(|m| m.at == Path::new("/")));
-    host.subordinate = Some(subordinate_ids(&host.caller, host.invoker.as_ref()));
+    if host.chrooted.is_none() {
+        // Without a procfs: a directory that is no mount cannot be the root of all.
+        host.chrooted = sys::file::is_mount_root(c"/").and_then(|is_root| (!is_root).then_some(true));
+    }
+    let subordinate = subordinate_ids(&host.caller, host.invoker.as_ref());
+    host.helpers = Some(helpers::probe(
+        subordinate.newuidmap.as_deref(),
+        subordinate.newgidmap.as_deref(),
+    ));
+    host.subordinate = Some(subordinate);
+    host.confinement = Some(confinement::probe());
+    host.id_maps = id_maps::probe();
+    host.kernel_settings = Some(kernel::probe());
+    host.control_groups = control_groups::probe(host.mounts.as_deref());
     host
+}
+
+fn kernel_release() -> Option<String> {
+    let release = sys::uts::kernel_release().ok()?;
+    let end = release.iter().position(|&byte| byte == 0)?;
+    Some(String::from_utf8_lossy(release.get(..end)?).into_owned())
 }
 
 pub(super) fn look_at(path: &Path) -> PathFact {
@@ -165,11 +186,11 @@ fn namespace_limits() -> Option<NamespaceLimits> {
         mount: limit("mnt")?,
         uts: limit("uts")?,
         pid: limit("pid")?,
+        cgroup: limit("cgroup"),
+        ipc: limit("ipc"),
+        network: limit("net"),
+        time: limit("time"),
     })
-}
-
-fn switch(path: &str) -> Option<bool> {
-    read(path).map(|text| text.trim() != "0")
 }
 
 fn read(path: impl AsRef<Path>) -> Option<String> {

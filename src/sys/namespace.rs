@@ -2,6 +2,8 @@
 
 use nix::errno::Errno;
 
+const CLONE_NEWTIME: libc::c_int = 0x80;
+
 /// The kinds of namespace a recipe can ask for, in the order `clone3` makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Namespace {
@@ -47,13 +49,32 @@ pub fn unshare(kind: Namespace) -> Result<(), Errno> {
     Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
 }
 
-/// Asks for nothing, which the kernel grants to everybody: a no is a filter's.
+/// The kinds of namespace that no layer makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// `cgroup_namespaces(7)`
+    Cgroup,
+    /// `ipc_namespaces(7)`
+    Ipc,
+    /// `network_namespaces(7)`
+    Network,
+    /// `time_namespaces(7)`
+    Time,
+}
+
+/// Moves the caller into a new namespace of this kind (`Time`: its next child).
 ///
 /// # Errors
-/// What a seccomp filter answers to `unshare(2)`.
-pub fn unshare_nothing() -> Result<(), Errno> {
+/// As `unshare(2)`.
+pub fn unshare_other(kind: Other) -> Result<(), Errno> {
+    let flag = match kind {
+        Other::Cgroup => libc::CLONE_NEWCGROUP,
+        Other::Ipc => libc::CLONE_NEWIPC,
+        Other::Network => libc::CLONE_NEWNET,
+        Other::Time => CLONE_NEWTIME,
+    };
     // SAFETY: `unshare` takes a number.
-    Errno::result(unsafe { libc::unshare(0) }).map(drop)
+    Errno::result(unsafe { libc::unshare(flag) }).map(drop)
 }
 
 /// `struct clone_args`, the first published size (Linux 5.3).

@@ -75,6 +75,21 @@ pub fn no_new_privs() -> Result<(), Errno> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
 }
 
+/// Whether no `execve` gives more than the process has (`PR_GET_NO_NEW_PRIVS`).
+pub fn has_no_new_privs() -> Option<bool> {
+    asks(libc::PR_GET_NO_NEW_PRIVS).map(|answer| answer == 1)
+}
+
+/// Whether others of the same user may look into the process (`PR_GET_DUMPABLE`).
+pub fn is_dumpable() -> Option<bool> {
+    asks(libc::PR_GET_DUMPABLE).map(|answer| answer == 1)
+}
+
+fn asks(option: libc::c_int) -> Option<libc::c_int> {
+    // SAFETY: the options used here take no argument and give a number.
+    Errno::result(unsafe { libc::prctl(option, 0, 0, 0, 0) }).ok()
+}
+
 fn prctl(option: libc::c_int, value: libc::c_ulong) -> Result<(), Errno> {
     // SAFETY: the options used here take numbers.
     Errno::result(unsafe { libc::prctl(option, value, 0, 0, 0) }).map(drop)
@@ -98,6 +113,25 @@ pub enum Change {
     Stopped(i32),
     /// Nothing to report just now.
     None,
+}
+
+/// Waits for a child, until it has ended.
+///
+/// # Errors
+/// As `waitpid(2)`.
+pub fn wait_for(pid: i32) -> Result<Change, Errno> {
+    loop {
+        let mut status = 0;
+        // SAFETY: the status outlives the call.
+        match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, 0) }) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) if libc::WIFEXITED(status) => {
+                return Ok(Change::Exited(libc::WEXITSTATUS(status)));
+            }
+            Ok(_) => return Ok(Change::Killed(libc::WTERMSIG(status))),
+        }
+    }
 }
 
 /// The next change of a child, without waiting; an ended child is reaped.
