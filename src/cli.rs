@@ -24,6 +24,7 @@ use crate::{
 mod apply;
 mod choice;
 mod completions;
+mod doctor;
 mod host;
 mod man;
 mod pause;
@@ -92,6 +93,7 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Doctor(doctor::Doctor),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -118,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Doctor(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),

@@ -270,6 +270,14 @@ impl Diagnostic {
         refusal.at(mistake.path).locate(source, Some(mistake.span), also_span)
     }
 
+    /// The same words at another place, about the step of this number.
+    pub fn elsewhere(mut self, path: Path, step: usize) -> Diagnostic {
+        if let Some(observed) = &mut self.refusal.observed {
+            observed.step = step;
+        }
+        self.refusal.at(path)
+    }
+
     /// Whether isorecipe stops or goes on.
     pub fn severity(&self) -> Severity {
         self.severity

@@ -278,6 +278,18 @@ impl Host {
         }
     }
 
+    /// Whether the caller's files in `/proc` can be opened to be written, as far
+    /// as its mounts tell.
+    pub fn proc_for_writing(&self) -> Option<Result<(), Errno>> {
+        let mount = self.mounts.as_ref()?.iter().rfind(|mount| mount.at == Path::new("/proc"));
+        Some(match mount {
+            None => Err(Errno::ENOENT),
+            Some(mount) if mount.filesystem != "proc" => Err(Errno::ENOENT),
+            Some(mount) if mount.read_only => Err(Errno::EROFS),
+            Some(_) => Ok(()),
+        })
+    }
+
     /// The errno by which something answers this call in the kernel's place.
     pub fn denies(&self, call: Call) -> Option<Errno> {
         self.confinement.as_ref()?.denies(call)

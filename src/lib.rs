@@ -69,6 +69,7 @@
 //! ```
 pub mod cli;
 pub mod diagnostic;
+pub mod doctor;
 pub mod exec;
 pub mod host;
 pub mod layers;

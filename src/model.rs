@@ -194,11 +194,12 @@ impl Model {
             capabilities: caller.capabilities,
             chrooted: host.chrooted,
             directory: caller.directory.clone(),
-            no_new_privs: false,
+            no_new_privs: (host.confinement.as_ref())
+                .is_some_and(|known| known.no_new_privs == Some(true)),
         };
         let of_host = Owned { owner: UserId::HOST, own: false };
         Self {
-            users: vec![UserNamespace::host()],
+            users: vec![UserNamespace::of(&host)],
             process,
             uts: of_host,
             hostname: None,

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
     model::{Answer, Model},
-    ops::{Evidence, Need, Op},
+    ops::{self, Evidence, Need, Op},
     sys::{Fault, Namespace},
     yaml,
 };
@@ -106,7 +106,7 @@ impl Plan {
     pub fn explain(&self, step: usize, fault: Fault, seen: &Evidence) -> Option<Diagnostic> {
         let origin = self.steps.get(step)?;
         let before = self.before(step);
-        let refusal = origin.op.operation().explain(fault, &before, seen);
+        let refusal = ops::explain(origin.op.operation(), fault, &before, seen);
         Some(observed(refusal, step, fault).at(origin.origin.clone()))
     }
 

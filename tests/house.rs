@@ -12,7 +12,7 @@ use regex::Regex;
 const FLOORS: [&[&str]; 10] = [
     &["main", "lib"],
     &["cli"],
-    &["build", "exec", "explain", "export", "observe"],
+    &["build", "doctor", "exec", "explain", "export", "observe"],
     &["recipe"],
     &["layers"],
     &["plan"],

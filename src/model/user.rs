@@ -1,6 +1,9 @@
 //! User namespaces: `user_namespaces(7)`.
 
-use crate::sys::{Errno, Namespace};
+use crate::{
+    host::{Host, IdLine},
+    sys::{Errno, Namespace},
+};
 
 use super::{ALL_CAPABILITIES, DEEPEST, Model, capability};
 
@@ -82,17 +85,25 @@ pub struct UserNamespace {
 }
 
 impl UserNamespace {
-    /// The host's: every id is itself.
-    pub fn host() -> Self {
-        let everyone = IdMap(vec![Extent { inside: 0, host: 0, count: u32::MAX }]);
+    /// The one isorecipe is started in: every id that it has is itself.
+    pub fn of(host: &Host) -> Self {
+        let known = host.id_maps.as_ref();
+        let ids = |lines: Option<&Vec<IdLine>>| match lines {
+            None => IdMap(vec![Extent { inside: 0, host: 0, count: u32::MAX }]),
+            Some(lines) => IdMap(
+                (lines.iter())
+                    .map(|&(first, _, count)| Extent { inside: first, host: first, count })
+                    .collect(),
+            ),
+        };
         Self {
             parent: None,
             owner: 0,
             group: 0,
             level: 0,
-            uids: everyone.clone(),
-            gids: everyone,
-            setgroups: true,
+            uids: ids(known.map(|maps| &maps.uid)),
+            gids: ids(known.map(|maps| &maps.gid)),
+            setgroups: known.and_then(|maps| maps.setgroups) != Some(false),
             parent_could_setfcap: true,
             is_presumed: false,
         }
@@ -106,6 +117,10 @@ impl Model {
         let process = &self.process;
         if self.host.unprivileged_userns_clone == Some(false) && !self.process_is_root() {
             return Err(Errno::EPERM);
+        }
+        let settings = self.host.kernel_settings.as_ref();
+        if settings.and_then(|known| known.selinux_denies_userns) == Some(true) {
+            return Err(Errno::EACCES);
         }
         if current.level > DEEPEST || self.limit(Namespace::User) == Some(0) {
             return Err(Errno::ENOSPC);
@@ -134,7 +149,16 @@ impl Model {
         };
         self.users.push(made);
         self.process.user = UserId(self.users.len() - 1);
-        self.process.capabilities = ALL_CAPABILITIES;
+        let is_stripped = self.host.is_restricted_by_apparmor() == Some(true);
+        self.process.capabilities = if is_stripped { 0 } else { ALL_CAPABILITIES };
+    }
+
+    /// Whether AppArmor has taken every right from the process in its own user
+    /// namespace (the profile `unprivileged_userns`).
+    pub fn is_stripped_by_apparmor(&self) -> bool {
+        self.process.user != UserId::HOST
+            && self.process.capabilities == 0
+            && self.host.is_restricted_by_apparmor() == Some(true)
     }
 
     /// The user namespace the process is in, to be changed.
