@@ -11,7 +11,9 @@ use crate::{
     recipe::Run,
 };
 
-use super::{Output, PROBLEM_FOUND, RecipePath, environment, located, plan::problems, print, width};
+use super::{
+    Output, PROBLEM_FOUND, RecipePath, environment, located, plan::problems, print, width,
+};
 
 /// Try what this machine can do, and say what does not work, why, and what mends it
 ///
@@ -77,7 +79,8 @@ impl Checked {
         let mut problems = problems(&document, &plan);
         let lacking = doctor::lacking(&plan, findings);
         // What the plan says too it says better: it knows the recipe.
-        let is_new = |found: &Diagnostic| !problems.iter().any(|known| known.code() == found.code());
+        let is_new =
+            |found: &Diagnostic| !problems.iter().any(|known| known.code() == found.code());
         let lacking = lacking.into_iter().filter(is_new).collect();
         problems.splice(0..0, located(&document, lacking));
         let can_run = problems.iter().all(|problem| problem.severity() == Severity::Warning);

@@ -48,20 +48,18 @@ fn module(fault: Fault, host: &Host) -> Refusal {
         Some(modules) => format!("these are on: {}", modules.join(", ")),
         None => "which ones are on is not known here".to_owned(),
     };
-    let refusal = Refusal::new(
-        "lsm::denies",
-        format!("a security module denies `{}`, or a sandbox around this one", fault.call),
-    )
-    .why(format!("the rights are there and no seccomp filter answers; {which}"));
-    let refusal = refusal.observed(Observed::new(1, fault.call.name(), fault.errno as i32));
-    match fault.call {
-        Call::Unshare => refusal.help(
-            "start it outside any chroot; then see who denies: `sudo dmesg | grep -iE 'apparmor|avc:'`",
-        ),
-        _ => refusal.help(
-            "start it outside any Landlock sandbox; then see who denies: `sudo dmesg | grep -iE 'apparmor|avc:|landlock'`",
-        ),
-    }
+    let refusal = match fault.call {
+        Call::Unshare => Refusal::new("user::denied", "no user namespace can be made here")
+            .why(format!(
+                "no limit, switch or filter forbids it: isorecipe runs in a chroot that is a \
+                 mount of its own, or a security module denies it; {which}"
+            ))
+            .help("start it outside any chroot; then see who denies: `sudo dmesg | grep -iE 'apparmor|avc:'`"),
+        call => Refusal::new("lsm::denies", format!("a security module denies `{call}`"))
+            .why(format!("the rights are there and no seccomp filter answers; {which}"))
+            .help("start it outside any Landlock sandbox; then see who denies: `sudo dmesg | grep -iE 'apparmor|avc:|landlock'`"),
+    };
+    refusal.observed(Observed::new(1, fault.call.name(), fault.errno as i32))
 }
 
 /// What a call has said that no step of a plan makes.

@@ -74,11 +74,14 @@ fn capabilities(host: &Host, confinement: &Confinement) -> String {
 }
 
 fn seccomp(confinement: &Confinement) -> String {
-    let denied: Vec<_> = confinement.denied.iter().flatten().map(|(call, _)| call.clone()).collect();
+    let denied: Vec<_> =
+        confinement.denied.iter().flatten().map(|(call, _)| call.clone()).collect();
     match (confinement.seccomp, denied.is_empty()) {
         (Some(Seccomp::Off), _) => "off: every call goes to the kernel".to_owned(),
         (Some(Seccomp::Strict), _) => "strict".to_owned(),
-        (Some(Seccomp::Filter), true) => "a filter, which lets namespaces and mounts through".to_owned(),
+        (Some(Seccomp::Filter), true) => {
+            "a filter, which lets namespaces and mounts through".to_owned()
+        }
         (None, true) => UNKNOWN.to_owned(),
         (_, false) => format!("a filter, which denies {}", denied.join(", ")),
     }

@@ -153,11 +153,9 @@ impl Thing {
             Self::Proc => &[Self::PidNamespace, Self::PrivateMounts],
             Self::Tmpfs | Self::Bind => &[Self::PrivateMounts],
             Self::Overlay | Self::PivotRoot => &[Self::Tmpfs],
-            Self::UserNamespace
-            | Self::NoNewPrivs
-            | Self::Openat2
-            | Self::Clone3
-            | Self::Image => &[],
+            Self::UserNamespace | Self::NoNewPrivs | Self::Openat2 | Self::Clone3 | Self::Image => {
+                &[]
+            }
         }
     }
 

@@ -14,8 +14,7 @@ use crate::{
     sys::{
         Call, Errno, Fault, capability,
         descriptor::{self, Walk},
-        filter,
-        loop_device,
+        filter, loop_device,
         mount::{self, Configuration},
         namespace::{self, Other, Side},
         process, socket,

@@ -59,13 +59,12 @@ pub(super) fn everything() -> Host {
         host.mounts.as_ref().map(|mounts| !mounts.iter().any(|m| m.at == Path::new("/")));
     if host.chrooted.is_none() {
         // Without a procfs: a directory that is no mount cannot be the root of all.
-        host.chrooted = sys::file::is_mount_root(c"/").and_then(|is_root| (!is_root).then_some(true));
+        host.chrooted =
+            sys::file::is_mount_root(c"/").and_then(|is_root| (!is_root).then_some(true));
     }
     let subordinate = subordinate_ids(&host.caller, host.invoker.as_ref());
-    host.helpers = Some(helpers::probe(
-        subordinate.newuidmap.as_deref(),
-        subordinate.newgidmap.as_deref(),
-    ));
+    host.helpers =
+        Some(helpers::probe(subordinate.newuidmap.as_deref(), subordinate.newgidmap.as_deref()));
     host.subordinate = Some(subordinate);
     host.confinement = Some(confinement::probe());
     host.id_maps = id_maps::probe();

@@ -160,16 +160,15 @@ impl Operation for MountNew {
             .why("the `pid` layer stands before the `user` layer")
             .help("put the `pid` layer after `user`")
             .wants("user"),
-            (MountKind::Proc, Call::Fsmount, Errno::EPERM) if before.has_proc() => Refusal::new(
-                "proc::masked",
-                "the kernel gives no fresh /proc beside a masked one",
-            )
-            .why(covered(&before.host.masks_of_proc()))
-            .help(
-                "start the outer container with an unmasked /proc (docker: `--security-opt \
+            (MountKind::Proc, Call::Fsmount, Errno::EPERM) if before.has_proc() => {
+                Refusal::new("proc::masked", "the kernel gives no fresh /proc beside a masked one")
+                    .why(covered(&before.host.masks_of_proc()))
+                    .help(
+                        "start the outer container with an unmasked /proc (docker: `--security-opt \
                  systempaths=unconfined`, podman: `--security-opt unmask=ALL`), or bind the one \
                  there is: `bind: {from: /proc, to: /proc, read_only: true}`",
-            ),
+                    )
+            }
             (MountKind::Proc, Call::Fsmount, Errno::EPERM) => Refusal::new(
                 "proc::none_left",
                 "the kernel gives a fresh /proc only beside another",

@@ -32,7 +32,10 @@ pub fn denies(call: Call) -> Option<Errno> {
 /// Whether the kernel looks for a capability before it looks at the arguments,
 /// so that an EPERM to nonsense may be its own.
 pub fn asks_capability_first(call: Call) -> bool {
-    matches!(call, Call::Fsmount | Call::Fsopen | Call::MoveMount | Call::PivotRoot | Call::Sethostname)
+    matches!(
+        call,
+        Call::Fsmount | Call::Fsopen | Call::MoveMount | Call::PivotRoot | Call::Sethostname
+    )
 }
 
 /// The first Linux that has the call, where that is later than 5.0.
@@ -51,9 +54,11 @@ fn nonsense(call: Call) -> Option<Nonsense> {
     let here = libc::c_long::from(libc::AT_FDCWD);
     let (number, arguments, kernel) = match call {
         // A bit that no kind of namespace has, beside one that filters look for.
-        Call::Unshare => {
-            (libc::SYS_unshare, [libc::c_long::from(libc::CLONE_NEWUSER) | 1, 0, 0, 0, 0], Errno::EINVAL)
-        }
+        Call::Unshare => (
+            libc::SYS_unshare,
+            [libc::c_long::from(libc::CLONE_NEWUSER) | 1, 0, 0, 0, 0],
+            Errno::EINVAL,
+        ),
         Call::Clone => (libc::SYS_clone3, [NOWHERE, 0, 0, 0, 0], Errno::EINVAL),
         Call::Mount => (libc::SYS_mount, [NOWHERE, NOWHERE, NOWHERE, 0, 0], Errno::EFAULT),
         Call::Umount => (libc::SYS_umount2, [NOWHERE, 0, 0, 0, 0], Errno::EFAULT),
