@@ -55,13 +55,19 @@ pub struct Finding {
 pub fn examine(host: &Host) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for thing in Thing::ALL {
-        let fails = |on: &&Thing| {
-            findings.iter().any(|found| found.thing == **on && !found.verdict.works())
+        let works = |thing: Thing| {
+            findings.iter().any(|found| found.thing == thing && found.verdict.works())
         };
+        // Other ids than one's own do as well.
+        let ids = match works(Thing::OwnIds) || !works(Thing::SubordinateIds) {
+            true => "root",
+            false => "auto",
+        };
+        let fails = |on: &&Thing| !works(**on) && (**on != Thing::OwnIds || ids == "root");
         let verdict = match (thing.excused(host), thing.stands_on().iter().find(fails)) {
             (Some(why), _) => Verdict::Untried(why),
             (None, Some(&on)) => Verdict::StandsOn(first_cause(&findings, on)),
-            (None, None) => try_out(thing, host),
+            (None, None) => try_out(thing, ids, host),
         };
         findings.push(Finding { thing, verdict });
     }
@@ -103,8 +109,8 @@ fn first_cause(findings: &[Finding], thing: Thing) -> Thing {
     }
 }
 
-fn try_out(thing: Thing, host: &Host) -> Verdict {
-    let Some(recipe) = recipe(thing) else { return Verdict::Untried("it has no recipe") };
+fn try_out(thing: Thing, ids: &str, host: &Host) -> Verdict {
+    let Some(recipe) = recipe(thing, ids) else { return Verdict::Untried("it has no recipe") };
     let mut plan = recipe.plan_knowing(host.clone(), &Run { is_live: true, ..Run::default() });
     plan.unmerge();
     if let Some(prohibition) = plan.prohibitions.first() {
@@ -125,13 +131,13 @@ fn try_out(thing: Thing, host: &Host) -> Verdict {
 }
 
 /// The recipe that tries a thing.
-fn recipe(thing: Thing) -> Option<Recipe> {
+fn recipe(thing: Thing, ids: &str) -> Option<Recipe> {
     let is_directory =
         |place: &str| matches!(Host::look_at(Path::new(place)), PathFact::Directory(_));
     let place = PLACES.into_iter().find(|place| is_directory(place)).unwrap_or("/");
     let text = format!(
         "isorecipe: 1\nlayers: [{}]\nno_new_privs: {}\n",
-        thing.layers(place),
+        thing.layers(ids, place),
         thing == Thing::NoNewPrivs
     );
     Recipe::read(text.as_bytes(), "doctor", Path::new("/")).0

@@ -44,7 +44,7 @@ fn who(host: &Host) -> String {
         (_, Some(invoker)) => format!("root, through sudo for uid {}", invoker.uid),
     };
     match host.initial_user_namespace {
-        Some(false) => format!("{who}, in a user namespace of somebody's"),
+        Some(false) => format!("{who}, in a user namespace of somebody else's making"),
         _ => who,
     }
 }
@@ -59,10 +59,9 @@ fn capabilities(host: &Host, confinement: &Confinement) -> String {
     let (missing, unreachable) = (lacks(own), bounding.map(lacks).unwrap_or_default());
     let bounded = match unreachable.len() {
         0 => String::new(),
-        count if count == missing.len() || count > 4 => {
-            format!("; {count} can never be had (bounding set)")
-        }
-        _ => format!("; never to be had (bounding set): {}", unreachable.join(", ")),
+        _ if unreachable == missing => " (nor ever: bounding set)".to_owned(),
+        1..=4 => format!("; never to be had (bounding set): {}", unreachable.join(", ")),
+        count => format!("; {count} can never be had (bounding set)"),
     };
     let has = match missing.len() {
         0 => "all".to_owned(),

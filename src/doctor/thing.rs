@@ -159,12 +159,14 @@ impl Thing {
         }
     }
 
-    /// The layers of the recipe that tries it, over a directory that is there.
-    pub(super) fn layers(self, place: &str) -> String {
-        let ids = "user: {map: root}";
+    /// The layers of the recipe that tries it, with ids that work and over a
+    /// directory that is there.
+    pub(super) fn layers(self, ids: &str, place: &str) -> String {
+        let ids = format!("user: {{map: {ids}}}");
         match self {
             Self::UserNamespace => "user: {map: none}".to_owned(),
-            Self::OwnIds | Self::Other(_) => ids.to_owned(),
+            Self::OwnIds => "user: {map: root}".to_owned(),
+            Self::Other(_) => ids,
             Self::SubordinateIds => "user: {map: auto}".to_owned(),
             Self::UtsNamespace => format!("{ids}, uts: {{}}"),
             Self::Hostname => format!("{ids}, uts: {{}}, hostname: doctor"),

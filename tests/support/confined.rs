@@ -147,5 +147,6 @@ pub fn doctor_after(desk: &Desk, who: As, script: &str) -> Report {
         format!("set -e\nprogram='./isorecipe --json doctor'\n{script}\nexec $prefix $program");
     command.args(["--mount", "--propagation", "private", "bash", "-c", &script]);
     command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    Report::of(command.env("prefix", prefix).env("HOME", "/").current_dir(desk.folder()))
+    command.env("prefix", prefix).env("uid", uid.to_string());
+    Report::of(command.env("HOME", "/").current_dir(desk.folder()))
 }
