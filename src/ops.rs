@@ -177,11 +177,10 @@ pub fn explain(
         && !(filter::asks_capability_first(fault.call)
             && matches!(operation.answer(before), Answer::No(_)));
     if !is_recorded && !is_seen {
-        return match fault.errno {
-            Errno::EPERM | Errno::EACCES if before.is_stripped_by_apparmor() => {
-                restricted_by_apparmor()
-            }
-            _ => operation.explain(fault, before, seen),
+        let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
+        return match is_permission && before.is_stripped_by_apparmor() {
+            true => explain_stripped(operation, fault, before, seen),
+            false => operation.explain(fault, before, seen),
         };
     }
     answered_by_filter(fault, host)
@@ -194,6 +193,21 @@ pub fn answered_by_filter(fault: Fault, host: &Host) -> Refusal {
             too_old(fault.call, since, version)
         }
         _ => filtered(fault.call),
+    }
+}
+
+/// What would be refused with every right too is a mistake of its own.
+fn explain_stripped(
+    operation: &dyn Operation,
+    fault: Fault,
+    before: &Model,
+    seen: &Evidence,
+) -> Refusal {
+    let mut with_rights = before.clone();
+    with_rights.process.capabilities = u64::MAX;
+    match operation.answer(&with_rights) {
+        Answer::No(_) => operation.explain(fault, &with_rights, seen),
+        _ => restricted_by_apparmor(),
     }
 }
 

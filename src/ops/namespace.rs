@@ -52,6 +52,7 @@ impl Operation for NewNamespace {
             (Namespace::User, Errno::ENOSPC) if before.own_user().level > DEEPEST => too_deep(),
             (kind, Errno::ENOSPC) => limit_reached(kind),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
+            (kind, Errno::EINVAL) if before.pid_for_children.is_none() => not_built_in(kind),
             _ => unexplained(self, fault),
         }
     }
@@ -102,6 +103,12 @@ fn denied_by_selinux() -> Refusal {
     Refusal::new("user::denied_by_selinux", "SELinux gives no user namespace to this program")
         .why("its boolean deny_userns is on")
         .help("`sudo setsebool deny_userns off`")
+}
+
+fn not_built_in(kind: Namespace) -> Refusal {
+    Refusal::new("host::not_built_in", format!("this kernel makes no {} namespace", noun(kind)))
+        .why("it was built without that kind")
+        .help("run it on a kernel that a distribution ships")
 }
 
 fn too_deep() -> Refusal {
