@@ -6,7 +6,9 @@ mod confined;
 #[path = "support/machine.rs"]
 mod machine;
 
-use confined::{As, Report, doctor, doctor_after, in_landlock_domain, under_filter};
+use confined::{
+    As, Denied, Report, doctor, doctor_after, in_landlock_domain, under_filter, under_filter_of,
+};
 use machine::{Desk, Who};
 
 const EPERM: i32 = libc::EPERM;
@@ -138,6 +140,35 @@ fn a_filter_that_denies_clone3_is_no_reason_to_give_up() {
         let report = Report::of(under_filter(&mut command, &[(libc::SYS_clone3, errno)]));
         assert_eq!(report.code, 0, "isorecipe makes namespaces one by one");
         report.check(&[("clone3", "seccomp::denies"), ("fresh /proc", "yes")]);
+    }
+}
+
+#[test]
+fn a_kind_of_namespace_that_the_kernel_lacks_is_told_from_one_that_is_denied() {
+    let desk = Desk::of(Who::ordinary());
+    for (errno, code) in [(libc::EINVAL, "host::not_built_in"), (EPERM, "seccomp::denies")] {
+        // As a kernel without them answers, and as systemd's RestrictNamespaces= does.
+        for (bits, thing) in
+            [(libc::CLONE_NEWIPC, "IPC namespace"), (libc::CLONE_NEWUSER, "user namespace")]
+        {
+            let mut command = doctor(&desk);
+            let denied = Denied { call: libc::SYS_unshare, bits: Some(bits as u32), errno };
+            let report = Report::of(under_filter_of(&mut command, &[denied]));
+            report.check(&[(thing, code), ("no_new_privs", "yes")]);
+        }
+    }
+}
+
+#[test]
+fn loop_devices_that_may_not_be_opened_are_told_from_none() {
+    let desk = Desk::of(Who::all()[0]);
+    let image =
+        |script: &str| doctor_after(&desk, As::Root, script).says("image, as root").to_owned();
+    let none = image("mount -t tmpfs none /dev");
+    let denied = image("mount --rbind /dev /dev; mount -o remount,bind,nodev /dev");
+    match machine::own_uid() {
+        0 => assert_eq!([none, denied], ["image::no_loop", "image::loop_denied"]),
+        _ => assert_eq!([none, denied], ["untried", "untried"]),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
         descriptor::{self, Walk},
         filter, loop_device,
         mount::{self, Configuration},
-        namespace::{self, Other, Side},
+        namespace::{self, Namespace, Other, Side},
         process, socket,
     },
 };
@@ -105,11 +105,15 @@ fn play(plan: &Plan, bare: Option<Bare>, stage: &Stage, end: BorrowedFd) -> ! {
             }
         };
         if let Err(fault) = taken {
-            report(end, index, fault, stage);
+            report(end, index, fault, step.op.namespace().map(Namespace::flag), stage);
         }
     }
     if let Some(Err(fault)) = bare.map(call) {
-        report(end, BARE, fault, stage);
+        let namespace = match bare {
+            Some(Bare::Unshare(kind)) => Some(kind.flag()),
+            _ => None,
+        };
+        report(end, BARE, fault, namespace, stage);
     }
     let _ = socket::send(end, &head(DONE, 0, 0, 0, 0), None);
     process::exit(0)
@@ -124,8 +128,12 @@ fn hand_over(step: usize, end: BorrowedFd) {
     }
 }
 
-fn report(end: BorrowedFd, step: usize, fault: Fault, stage: &Stage) -> ! {
-    let is_filtered = filter::denies(fault.call).is_some();
+fn report(end: BorrowedFd, step: usize, fault: Fault, namespace: Option<u64>, stage: &Stage) -> ! {
+    let denied = match (fault.call, namespace) {
+        (Call::Unshare, Some(flag)) => filter::denies_namespace(flag),
+        (call, _) => filter::denies(call),
+    };
+    let is_filtered = denied.is_some();
     let is_admin = capability::effective().is_ok_and(|set| set & 1 << SYS_ADMIN != 0);
     let flags = u8::from(is_filtered) | u8::from(is_admin) << 1;
     let mut message = [0; HEAD + LOG_LENGTH];
@@ -214,7 +222,7 @@ fn call(bare: Bare) -> Result<(), Fault> {
             namespace::unshare_other(kind).map_err(|errno| Call::Unshare.gave(errno))
         }
         Bare::Clone3 => {
-            let flags = namespace::Namespace::User.flag();
+            let flags = Namespace::User.flag();
             match namespace::fork_into(flags).map_err(|errno| Call::Clone.gave(errno))? {
                 Side::Child => process::exit(0),
                 Side::Parent(pid) => {

@@ -65,7 +65,7 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
                     child.pass_turn(index, &stage);
                 }
                 if let Err(fault) = child.take(step, &stage) {
-                    let filtered = filter::denies(fault.call).is_some();
+                    let filtered = is_filtered(step, fault.call);
                     turn::fail(end.as_fd(), index, fault, filtered, &stage);
                     process::exit(GAVE_UP);
                 }
@@ -182,5 +182,13 @@ impl Turnings for Child<'_> {
             Some(pid) => init::stay(pid, self.end, libc::SIGTSTP),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether something answers this call in the kernel's place.
+fn is_filtered(step: &Step, call: Call) -> bool {
+    match (call, step.op.namespace()) {
+        (Call::Unshare, Some(kind)) => filter::denies_namespace(kind.flag()).is_some(),
+        _ => filter::denies(call).is_some(),
     }
 }

@@ -6,27 +6,22 @@
 
 use nix::errno::Errno;
 
-use super::Call;
+use super::{Call, Namespace};
 
 /// An address at which no process has anything.
 const NOWHERE: libc::c_long = 1;
-
-/// What a call does with nonsense.
-struct Nonsense {
-    number: libc::c_long,
-    arguments: [libc::c_long; 5],
-    /// What the kernel says to it
-    kernel: Errno,
-}
 
 /// The errno by which something other than the kernel's own check of the
 /// arguments has answered, if it was so; nothing for a call that has no such
 /// check.
 pub fn denies(call: Call) -> Option<Errno> {
-    let nonsense = nonsense(call)?;
-    // SAFETY: the addresses are nowhere, so the kernel reads and writes nothing.
-    let answer = unsafe { super::call(nonsense.number, nonsense.arguments) };
-    answer.err().filter(|&errno| errno != nonsense.kernel)
+    nonsense(call)?.answered_otherwise()
+}
+
+/// The same for `unshare(2)` of this kind of namespace: a filter may let the
+/// others through.
+pub fn denies_namespace(flag: u64) -> Option<Errno> {
+    unshare(flag).answered_otherwise()
 }
 
 /// Whether the kernel looks for a capability before it looks at the arguments,
@@ -50,15 +45,32 @@ pub fn since(call: Call) -> Option<(u32, u32)> {
     })
 }
 
+/// A call with nonsense in its arguments.
+struct Nonsense {
+    number: libc::c_long,
+    arguments: [libc::c_long; 5],
+    /// What the kernel says to it
+    kernel: Errno,
+}
+
+impl Nonsense {
+    fn answered_otherwise(&self) -> Option<Errno> {
+        // SAFETY: the addresses are nowhere, so the kernel reads and writes nothing.
+        let answer = unsafe { super::call(self.number, self.arguments) };
+        answer.err().filter(|&errno| errno != self.kernel)
+    }
+}
+
+/// A bit that no kind of namespace has, beside the one that filters look for.
+fn unshare(flag: u64) -> Nonsense {
+    let arguments = [flag as libc::c_long | 1, 0, 0, 0, 0];
+    Nonsense { number: libc::SYS_unshare, arguments, kernel: Errno::EINVAL }
+}
+
 fn nonsense(call: Call) -> Option<Nonsense> {
     let here = libc::c_long::from(libc::AT_FDCWD);
     let (number, arguments, kernel) = match call {
-        // A bit that no kind of namespace has, beside one that filters look for.
-        Call::Unshare => (
-            libc::SYS_unshare,
-            [libc::c_long::from(libc::CLONE_NEWUSER) | 1, 0, 0, 0, 0],
-            Errno::EINVAL,
-        ),
+        Call::Unshare => return Some(unshare(Namespace::User.flag())),
         Call::Clone => (libc::SYS_clone3, [NOWHERE, 0, 0, 0, 0], Errno::EINVAL),
         Call::Mount => (libc::SYS_mount, [NOWHERE, NOWHERE, NOWHERE, 0, 0], Errno::EFAULT),
         Call::Umount => (libc::SYS_umount2, [NOWHERE, 0, 0, 0, 0], Errno::EFAULT),

@@ -62,19 +62,26 @@ pub enum Other {
     Time,
 }
 
+impl Other {
+    /// The `CLONE_NEW*` bit.
+    pub fn flag(self) -> u64 {
+        let flag = match self {
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+            Self::Ipc => libc::CLONE_NEWIPC,
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Time => CLONE_NEWTIME,
+        };
+        flag as u32 as u64
+    }
+}
+
 /// Moves the caller into a new namespace of this kind (`Time`: its next child).
 ///
 /// # Errors
 /// As `unshare(2)`.
 pub fn unshare_other(kind: Other) -> Result<(), Errno> {
-    let flag = match kind {
-        Other::Cgroup => libc::CLONE_NEWCGROUP,
-        Other::Ipc => libc::CLONE_NEWIPC,
-        Other::Network => libc::CLONE_NEWNET,
-        Other::Time => CLONE_NEWTIME,
-    };
     // SAFETY: `unshare` takes a number.
-    Errno::result(unsafe { libc::unshare(flag) }).map(drop)
+    Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
 }
 
 /// `struct clone_args`, the first published size (Linux 5.3).

@@ -11,20 +11,42 @@ use serde_json::Value;
 
 use crate::machine::{self, Desk};
 
+/// A call that a filter answers in the kernel's place.
+#[derive(Clone, Copy)]
+pub struct Denied {
+    pub call: libc::c_long,
+    /// Only with these bits in its first argument
+    pub bits: Option<u32>,
+    pub errno: i32,
+}
+
 /// Starts the command under a filter that answers these calls with these errnos.
 pub fn under_filter<'a>(
     command: &'a mut Command,
     rules: &[(libc::c_long, i32)],
 ) -> &'a mut Command {
+    let denied = |&(call, errno): &(libc::c_long, i32)| Denied { call, bits: None, errno };
+    under_filter_of(command, &rules.iter().map(denied).collect::<Vec<_>>())
+}
+
+/// The same for calls with certain arguments.
+pub fn under_filter_of<'a>(command: &'a mut Command, rules: &[Denied]) -> &'a mut Command {
     let statement =
         |code: u32, value: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value };
-    // The number of the call is the first word of `struct seccomp_data`.
-    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for &(call, errno) in rules {
-        let mut test = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32);
-        test.jf = 1;
-        let answer = libc::SECCOMP_RET_ERRNO | errno as u32;
-        program.extend([test, statement(libc::BPF_RET | libc::BPF_K, answer)]);
+    // `struct seccomp_data`: the number of the call, and the low half of its first argument.
+    let load = |at: u32| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at);
+    let mut program = Vec::new();
+    for rule in rules {
+        let mut is_call = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, rule.call as u32);
+        is_call.jf = if rule.bits.is_some() { 3 } else { 1 };
+        program.extend([load(0), is_call]);
+        if let Some(bits) = rule.bits {
+            let mut has_bits = statement(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, bits);
+            has_bits.jf = 1;
+            program.extend([load(16), has_bits]);
+        }
+        let answer = libc::SECCOMP_RET_ERRNO | rule.errno as u32;
+        program.push(statement(libc::BPF_RET | libc::BPF_K, answer));
     }
     program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
     let install = move || {
