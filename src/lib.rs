@@ -24,6 +24,7 @@
 //! |---|---|
 //! | [`cli`] | the commands, one file each |
 //! | [`exec`] | a supervisor that stays on the host and a child that becomes the sandbox play one list of steps |
+//! | [`doctor`] | tries what the machine can do, in a child each |
 //! | [`recipe`] | a recipe file: read, located, planned |
 //! | [`layers`] | what an author can ask for: `user`, `uts`, `overlay`, one file each |
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |

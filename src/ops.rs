@@ -160,7 +160,12 @@ impl Op {
 fn unexplained(operation: &dyn Operation, fault: Fault) -> Refusal {
     Refusal::new("step::refused", format!("the kernel refused to {operation}"))
         .why(format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc()))
-        .help("`isorecipe plan` shows the state before each step")
+        .help(match fault.errno {
+            Errno::EPERM | Errno::EACCES | Errno::ENOSYS => {
+                "`isorecipe doctor` finds out who denies it"
+            }
+            _ => "`isorecipe plan` shows the state before each step",
+        })
 }
 
 /// A fault in words. What is not the kernel's answer is no operation's to explain.

@@ -21,6 +21,7 @@ use nix::{
 };
 
 use isorecipe::{
+    doctor::{self, Thing, Verdict},
     exec::{self, Nobody, Outcome},
     host::Host,
     plan::Plan,
@@ -110,6 +111,7 @@ fn main() {
         a_command_that_does_not_exist_is_told
         a_supervisor_that_takes_its_turn_lets_the_child_go_on_or_stop
         a_root_of_its_own_is_entered
+        everything_is_tried_by_doctor
     } {
         case();
         println!("test {name} ... ok");
@@ -267,4 +269,14 @@ fn assert_refused(outcome: Outcome, call: Call, errno: Errno) {
         Outcome::Refused { fault, .. } => assert_eq!((fault.call, fault.errno), (call, errno)),
         other => panic!("{other:?}"),
     }
+}
+
+fn everything_is_tried_by_doctor() {
+    for found in doctor::examine(&Host::probe()) {
+        // Who is caught ends without a word.
+        let is_lost = matches!(&found.verdict, Verdict::No(why) if why.code() == "sandbox::lost");
+        assert!(!is_lost, "{found:?}");
+        assert!(found.verdict.works() || !found.thing.is_basic(), "{found:?}");
+    }
+    assert_eq!(Thing::ALL.len(), 21);
 }

@@ -137,6 +137,7 @@ fn a_code_is_an_area_and_a_condition() {
         "hostname",
         "image",
         "layer",
+        "lsm",
         "map",
         "mode",
         "mount",

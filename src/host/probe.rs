@@ -301,6 +301,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_apply_knows_at_hand_is_not_looked_for() {
+        let host = at_hand();
+        assert_eq!((host.kernel, host.mounts, host.namespace_limits), (None, None, None));
+        assert_eq!((host.confinement, host.id_maps, host.helpers), (None, None, None));
+        assert_eq!((host.kernel_settings, host.control_groups), (None, None));
+    }
+
+    #[test]
     fn a_mountinfo_line_with_an_escaped_space_is_read() {
         let line =
             b"36 35 98:0 /mnt1 /my\\040dir rw,noatime shared:1 - ext3 /dev/root ro,errors=continue";

@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 12] = [
     ("fallocate", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
@@ -45,6 +45,8 @@ const TOOLS: [(&str, &str); 10] = [
     ("pgrep", "procps"),
     ("ps", "procps"),
     ("mkfs.xfs", "xfsprogs"),
+    ("bwrap", "bubblewrap"),
+    ("runc", "runc"),
 ];
 
 /// Set in the run that reads the page: its scratch folder.
