@@ -16,22 +16,33 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     diagnostic::{Diagnostic, Format, Severity, Style, render},
+    host::Host,
     recipe::{self, Document, Recipe},
+    registry::Owner,
     sys,
     yaml::FILE_LIMIT,
 };
 
 mod apply;
+mod build;
 mod choice;
 mod completions;
+mod diff;
 mod doctor;
+mod ending;
+mod explain;
+mod export;
 mod host;
 mod man;
+mod mend;
+mod observe;
 mod pause;
 mod plan;
+mod progress;
 mod report;
 mod schema;
 mod validate;
+mod watch;
 
 use choice::Choice;
 
@@ -94,6 +105,11 @@ enum Command {
     Plan(plan::Plan),
     Validate(validate::Validate),
     Doctor(doctor::Doctor),
+    Build(build::Build),
+    Export(export::Export),
+    Observe(observe::Observe),
+    Diff(diff::Diff),
+    Explain(explain::Explain),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -121,6 +137,11 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
         Command::Doctor(command) => command.run(&output),
+        Command::Build(command) => command.run(&output),
+        Command::Export(command) => command.run(&output),
+        Command::Observe(command) => command.run(&output),
+        Command::Diff(command) => command.run(&output),
+        Command::Explain(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -161,16 +182,23 @@ impl Output {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
+    /// How to show what goes to standard error.
     fn style(&self) -> Style {
         let format = match (self.json, self.plain) {
             (true, _) => Format::Json,
             (_, true) => Format::Plain,
             _ => Format::Fancy,
         };
-        Style { format, color: self.has_color(), unicode: has_unicode(), width: width() }
+        let color = self.has_color(&io::stderr());
+        Style { format, color, unicode: has_unicode(), width: width() }
     }
 
-    fn has_color(&self) -> bool {
+    /// How to show what goes to standard output.
+    fn style_of_results(&self) -> Style {
+        Style { color: self.has_color(&io::stdout()), ..self.style() }
+    }
+
+    fn has_color(&self, stream: &impl IsTerminal) -> bool {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self.color {
             Color::Always => true,
@@ -179,7 +207,7 @@ impl Output {
             Color::Auto if std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0") => {
                 true
             }
-            Color::Auto => io::stderr().is_terminal() && !is_dumb(),
+            Color::Auto => stream.is_terminal() && !is_dumb(),
         }
     }
 }
@@ -202,8 +230,12 @@ fn has_unicode() -> bool {
 
 /// How wide the terminal is; `COLUMNS` wins.
 fn width() -> usize {
-    let wished = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    wished.or_else(|| sys::terminal::width().map(usize::from)).unwrap_or(100)
+    wished_width().or_else(|| sys::terminal::width().map(usize::from)).unwrap_or(100)
+}
+
+/// The width that `COLUMNS` asks for.
+fn wished_width() -> Option<usize> {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok())
 }
 
 /// Where a recipe comes from.
@@ -241,6 +273,12 @@ impl RecipePath {
             }
             _ => std::env::current_dir(),
         }
+    }
+
+    /// The file, by a path that means the same everywhere.
+    fn file(&self, folder: &Path) -> Option<PathBuf> {
+        let name = self.0.file_name().filter(|name| *name != "-")?;
+        Some(folder.join(name))
     }
 
     /// Reads no more than a recipe may have, wherever it comes from.
@@ -288,7 +326,12 @@ fn located(document: &Document, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic>
 
 /// Writes a result to standard output; a reader that went away is no problem.
 fn print(text: &str) -> u8 {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for a result with paths in it, which need not be text.
+fn print_bytes(bytes: &[u8]) -> u8 {
+    match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
@@ -298,15 +341,16 @@ fn print(text: &str) -> u8 {
     }
 }
 
+/// Whose sandboxes are meant: the caller's, or those of the user behind `sudo`.
+fn owner(host: &Host) -> Owner {
+    let by_root = host.is_root();
+    match &host.invoker {
+        Some(invoker) => Owner { uid: invoker.uid, gid: invoker.gid, by_root },
+        None => Owner { uid: host.caller.uid, gid: host.caller.gid, by_root: false },
+    }
+}
+
 /// The caller's environment.
 fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
-}
-
-/// A path with the recipe's folder as `.`, so that a plan reads the same everywhere.
-fn within(folder: &Path, text: &str) -> String {
-    match folder.to_str() {
-        Some(folder) if folder != "/" => text.replace(folder, "."),
-        _ => text.to_owned(),
-    }
 }

@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use crate::{
-    diagnostic::{Diagnostic, Refusal},
+    diagnostic::{Diagnostic, Observed, Refusal},
     host::{Host, PathFact},
     plan::Plan,
     recipe::{Recipe, Run},
@@ -95,10 +95,20 @@ pub fn lacking(plan: &Plan, findings: &[Finding]) -> Vec<Diagnostic> {
         let found = findings.iter().find(|found| found.thing == thing);
         let Some(Verdict::No(why)) = found.map(|found| &found.verdict) else { continue };
         if !lacking.iter().any(|known| known.code() == why.code()) {
-            lacking.push(why.as_ref().clone().elsewhere(step.origin.clone(), index + 1));
+            lacking.push(again(why, index + 1).at(step.origin.clone()));
         }
     }
     lacking
+}
+
+/// The same words, about the step of this number.
+fn again(why: &Diagnostic, step: usize) -> Refusal {
+    let refusal = Refusal::new(why.code().to_owned(), why.message());
+    let refusal = refusal.why(why.why()).help(why.help());
+    match why.observed() {
+        Some(seen) => refusal.observed(Observed::new(step, seen.call(), seen.errno())),
+        None => refusal,
+    }
 }
 
 /// What keeps `thing` from working in the end.

@@ -12,13 +12,13 @@ use std::{
 
 use crate::{
     ops::{Evidence, Op},
-    plan::{Actor, Plan},
+    plan::{Actor, Pause, Plan},
     sys::{
         Call, Fault,
         descriptor::{self, Walk},
         mount,
         namespace::{self, Side},
-        process::Change,
+        process::{self, Change},
         signal, socket,
     },
 };
@@ -30,7 +30,7 @@ mod pause;
 mod supervisor;
 mod turn;
 
-pub use pause::{EndsWith, Nobody, Onlooker};
+pub use pause::EndsWith;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -54,10 +54,27 @@ pub enum Outcome {
     Abandoned(Option<i32>),
 }
 
+/// Who watches a run, from the side of the host.
+pub trait Onlooker {
+    /// The command runs: it is this process, as the host counts.
+    fn runs(&self, _command: i32) {}
+
+    /// The run waits here; the child has this PID, as the host counts.
+    fn pauses(&self, _pause: &Pause, _child: i32, _ends: EndsWith) {}
+
+    /// Nothing runs any more.
+    fn is_over(&self) {}
+}
+
+/// An onlooker who does not care.
+pub struct Nobody;
+
+impl Onlooker for Nobody {}
+
 /// Runs a plan to its end.
 ///
 /// The calling process must have one thread. Signals that arrive meanwhile
-/// are passed on to the command. At the plan's pauses the onlooker is asked.
+/// are passed on to the command.
 pub fn run(plan: &mut Plan, onlooker: &dyn Onlooker) -> Outcome {
     descriptor::fill_standard_streams();
     match attempt(plan, onlooker) {
@@ -120,6 +137,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                 runs_through: Cell::new(false),
             }
             .run();
+            end_programs(plan, &slots);
             let _ = signal::release(&before);
             Ok(outcome)
         }
@@ -128,14 +146,30 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
 
 /// The host's procfs, for the plans that write to it; a fake one is none.
 fn open_proc(plan: &Plan) -> Option<OwnedFd> {
-    let is_needed = plan
-        .steps
-        .iter()
-        .any(|step| matches!(step.op, Op::DenySetgroups(_) | Op::WriteMap(_) | Op::MountImage(_)));
+    let is_needed = plan.steps.iter().any(|step| needs_proc(&step.op));
     if !is_needed {
         return None;
     }
     descriptor::open_directory(None, c"/proc", Walk::Free).ok().filter(|proc| mount::is_proc(proc))
+}
+
+fn needs_proc(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::DenySetgroups(_)
+            | Op::WriteMap(_)
+            | Op::MountImage(_)
+            | Op::ServeImage(_)
+            | Op::UnpackImage(_)
+    )
+}
+
+/// Ends the programs that the supervisor has started for the sandbox.
+fn end_programs(plan: &Plan, slots: &[OnceCell<OwnedFd>]) {
+    let kept = plan.steps.iter().filter_map(|step| step.op.keeps_running());
+    for program in kept.filter_map(|slot| slots.get(slot)?.get()) {
+        process::end(program.as_fd());
+    }
 }
 
 /// Whether this step is this actor's.

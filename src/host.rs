@@ -21,15 +21,19 @@ use crate::sys::{Call, Errno};
 mod confinement;
 mod control_groups;
 mod helpers;
-mod id_maps;
+mod images;
 mod kernel;
+pub mod mountinfo;
+mod names;
 mod probe;
+mod program;
 
 pub use confinement::{Confinement, Seccomp};
 pub use control_groups::{ControlGroups, Layout};
 pub use helpers::{Helper, Helpers, Powerless};
-pub use id_maps::{IdLine, IdMaps};
+pub use images::{FuseDevice, ImageTools, Tool};
 pub use kernel::{Device, Kernel};
+pub use names::Names;
 
 /// A machine and the process that asks, as far as known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +47,12 @@ pub struct Host {
     pub invoker: Option<Invoker>,
     /// Whether this is the first user namespace of the machine.
     pub initial_user_namespace: Option<bool>,
+    /// Ids that exist in the caller's user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
+    /// Which of the caller's namespaces belong to its user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned: Option<OwnedNamespaces>,
     /// Whether the caller's root directory is not the root of its mounts
     /// (`chroot(2)`): the kernel then gives no user namespace.
     pub chrooted: Option<bool>,
@@ -63,12 +73,12 @@ pub struct Host {
     pub helpers: Option<Helpers>,
     /// What the caller itself is held back by.
     pub confinement: Option<Confinement>,
-    /// The ids of the caller's user namespace.
-    pub id_maps: Option<IdMaps>,
     /// What the kernel and its administrator allow everybody.
     pub kernel_settings: Option<Kernel>,
     /// How control groups are laid out.
     pub control_groups: Option<ControlGroups>,
+    /// What images can be read with.
+    pub images: Option<ImageTools>,
 }
 
 /// The process that asks.
@@ -91,6 +101,9 @@ pub struct Caller {
     pub directory: Option<PathBuf>,
     /// `$SHELL`
     pub shell: Option<PathBuf>,
+    /// Where what can be made again is kept: `$XDG_CACHE_HOME`, or `~/.cache`;
+    /// through `sudo`, that of the user behind it
+    pub cache: Option<PathBuf>,
 }
 
 /// The user behind `sudo`.
@@ -133,6 +146,32 @@ pub struct NamespaceLimits {
     pub time: Option<u64>,
 }
 
+/// Ids that exist in a user namespace, as it counts them: first id and count
+/// of each range of `/proc/self/uid_map` and `gid_map`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ids {
+    /// User ids
+    pub uid: Vec<(u32, u32)>,
+    /// Group ids
+    pub gid: Vec<(u32, u32)>,
+    /// Whether `setgroups(2)` is allowed (`/proc/self/setgroups`)
+    pub setgroups: bool,
+}
+
+/// Whether a namespace belongs to the caller's user namespace
+/// (`ioctl_nsfs(2)`, `NS_GET_USERNS`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnedNamespaces {
+    /// The mount namespace
+    pub mount: bool,
+    /// The UTS namespace
+    pub uts: bool,
+    /// The PID namespace
+    pub pid: bool,
+}
+
 /// One line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +195,18 @@ pub struct HostMount {
     /// May not be bound
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unbindable: bool,
+    /// Programs on it cannot be executed
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_exec: bool,
+    /// `major:minor` of the filesystem
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Number of its peer group
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<u32>,
+    /// Number of the peer group that it receives mounts from
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<u32>,
 }
 
 /// What stands at a path, not followed if it is a symbolic link.
@@ -170,10 +221,26 @@ pub enum PathFact {
     Directory(Owner),
     /// A regular file, and the filesystem it holds if it is an image of one
     File(Owner, Option<ImageKind>),
+    /// A regular file with an `x` bit, and what has to be there to run it
+    Program(Owner, Program),
     /// A symbolic link to this
     Symlink(PathBuf),
     /// A device, socket or pipe
     Special(Owner),
+}
+
+/// What the kernel runs a file with (`execve(2)`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// Itself: an ELF file that names no loader
+    Static,
+    /// The loader that the ELF file names
+    Loader(PathBuf),
+    /// The interpreter after `#!`
+    Interpreter(PathBuf),
+    /// Nobody told: it cannot be read, or it is something else
+    Unknown,
 }
 
 /// Whose it is, and what they may do.
@@ -246,10 +313,20 @@ impl Host {
         probe::look_at(path)
     }
 
+    /// The loader or interpreter that a program names.
+    pub fn loader_of(program: &Path) -> Option<PathBuf> {
+        program::loader(program)
+    }
+
     /// The caller's subordinate ids, asking the machine if they are not known.
     pub fn subordinate_ids(&self) -> SubordinateIds {
         let ask = || probe::subordinate_ids(&self.caller, self.invoker.as_ref());
         self.subordinate.clone().unwrap_or_else(ask)
+    }
+
+    /// What images can be read with, asking the machine if it is not known.
+    pub fn image_tools(&self) -> ImageTools {
+        self.images.clone().unwrap_or_else(|| images::probe(self.invoker.as_ref()))
     }
 
     /// Whether the caller is root.
@@ -276,18 +353,6 @@ impl Host {
             // Its profile may have the rule `userns`, or not.
             _ => None,
         }
-    }
-
-    /// Whether the caller's files in `/proc` can be opened to be written, as far
-    /// as its mounts tell.
-    pub fn proc_for_writing(&self) -> Option<Result<(), Errno>> {
-        let mount = self.mounts.as_ref()?.iter().rfind(|mount| mount.at == Path::new("/proc"));
-        Some(match mount {
-            None => Err(Errno::ENOENT),
-            Some(mount) if mount.filesystem != "proc" => Err(Errno::ENOENT),
-            Some(mount) if mount.read_only => Err(Errno::EROFS),
-            Some(_) => Ok(()),
-        })
     }
 
     /// The errno by which something answers this call in the kernel's place.

@@ -5,19 +5,25 @@
 //! the kernel would refuse, its intended effect is assumed and the fold goes
 //! on: every mistake is found, and no mistake is reported twice.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
-    model::{Answer, Model},
+    model::{Answer, Filesystem, FilesystemId, Model},
     ops::{self, Evidence, Need, Op},
+    registry::Overlay,
     sys::{Fault, Namespace},
     yaml,
 };
 
+mod authority;
 mod merge;
 mod planner;
 
+pub use authority::{Authority, Line};
 pub use planner::Planner;
 
 /// Who takes a step.
@@ -79,6 +85,8 @@ pub struct Plan {
     pub slots: usize,
     /// Where the run waits for whoever watches, in order
     pub pauses: Vec<Pause>,
+    /// What the recipe itself can have made
+    pub made: Option<MadeByRecipe>,
 }
 
 /// A wait between two layers.
@@ -90,6 +98,35 @@ pub struct Pause {
     pub done: Option<yaml::Path>,
     /// The layer that comes next; without one, the command
     pub next: Option<yaml::Path>,
+}
+
+impl Pause {
+    /// The name of the layer that is done.
+    pub fn done_layer(&self) -> Option<&str> {
+        match self.done.as_ref()?.segments().last()? {
+            yaml::Segment::Key(name) => Some(name),
+            yaml::Segment::Index(_) => None,
+        }
+    }
+}
+
+/// A file that `isorecipe build` makes, and the command that does.
+#[derive(Clone, Debug)]
+pub struct MadeByRecipe {
+    /// The image, or the directory
+    pub file: PathBuf,
+    /// What to type
+    pub command: String,
+}
+
+/// Where what is missing can be made, says how.
+fn tell_how_to_make(refusal: Refusal, made: Option<&MadeByRecipe>) -> Refusal {
+    match made {
+        Some(made) if refusal.lacked_file() == Some(made.file.as_path()) => {
+            refusal.help(format!("`{}` makes it", made.command))
+        }
+        _ => refusal,
+    }
 }
 
 impl Plan {
@@ -107,6 +144,7 @@ impl Plan {
         let origin = self.steps.get(step)?;
         let before = self.before(step);
         let refusal = ops::explain(origin.op.operation(), fault, &before, seen);
+        let refusal = tell_how_to_make(refusal, self.made.as_ref());
         Some(observed(refusal, step, fault).at(origin.origin.clone()))
     }
 
@@ -136,6 +174,30 @@ impl Plan {
         }
     }
 
+    /// The overlays that the sandbox sees at the end, by the host's paths.
+    pub fn overlays(&self) -> Vec<Overlay> {
+        let mounts = &self.end.mounts;
+        let on_host = |(filesystem, path): &(FilesystemId, PathBuf)| match &mounts
+            .filesystem(*filesystem)
+            .filesystem
+        {
+            Filesystem::Host(base) => Some(base.join(path)),
+            Filesystem::Image(file) => Some(file.clone()),
+            _ => None,
+        };
+        let visible = mounts.visible().into_iter().filter(|(_, mount)| mount.own);
+        visible
+            .filter_map(|(at, mount)| match &mounts.filesystem(mount.filesystem).filesystem {
+                Filesystem::Overlay { layers } => {
+                    let (upper, lower) = layers.split_first()?;
+                    let lower = lower.iter().filter_map(on_host).collect();
+                    Some(Overlay { at, upper: on_host(upper), lower })
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Paths whose facts would make the plan surer.
     pub fn take_asked(&self) -> BTreeSet<PathBuf> {
         self.start.take_asked()
@@ -144,4 +206,12 @@ impl Plan {
 
 fn observed(refusal: Refusal, step: usize, fault: Fault) -> Refusal {
     refusal.observed(Observed::new(step + 1, fault.call.name(), fault.errno as i32))
+}
+
+/// A text with the recipe's folder as `.`, so that a plan reads the same everywhere.
+pub fn within(folder: &Path, text: &str) -> String {
+    match folder.to_str() {
+        Some(folder) if folder != "/" => text.replace(folder, "."),
+        _ => text.to_owned(),
+    }
 }

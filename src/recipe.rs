@@ -16,17 +16,22 @@ use crate::{
     host::Host,
     layers::{Layer, Place, Word},
     ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
-    plan::{Plan, Planner},
+    plan::{MadeByRecipe, Plan, Planner},
     sys::KernelPath,
     yaml::{self, Mistake, Part, Tree},
 };
 
 mod course;
 mod document;
+mod image;
+mod order;
+mod rewrite;
 mod words;
 
 pub use course::{Course, Wishes};
 pub use document::Document;
+pub use image::{Copy, Filesystem, Image, LEAST_XFS, Owner};
+pub use order::{Move, Order};
 
 use words::{FORMAT, check_format, say_of_recipes};
 
@@ -54,6 +59,9 @@ pub struct Recipe {
     /// Layers of isolation, applied in this order.
     #[serde(default)]
     pub layers: Vec<Layer>,
+    /// How its lower image is made: `isorecipe build` makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// What to run, if the command line names nothing; your shell otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minItems" = 1))]
@@ -77,6 +85,9 @@ pub struct Recipe {
     /// The folder of the file: where relative paths start.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// How messages call the file, where there is one.
+    #[serde(skip)]
+    pub called: Option<String>,
 }
 
 fn on() -> bool {
@@ -104,9 +115,11 @@ impl Recipe {
         for mistake in &mut mistakes {
             say_of_recipes(mistake, source.text());
         }
-        let recipe = recipe
-            .filter(|_| mistakes.is_empty())
-            .map(|recipe| Recipe { folder: folder.to_owned(), ..recipe });
+        let recipe = recipe.filter(|_| mistakes.is_empty()).map(|recipe| Recipe {
+            folder: folder.to_owned(),
+            called: Some(name.to_owned()),
+            ..recipe
+        });
         let diagnostics =
             mistakes.into_iter().map(|mistake| Diagnostic::mistake(mistake, &source)).collect();
         (recipe, Document { source, tree }, diagnostics)
@@ -127,6 +140,9 @@ impl Recipe {
                 "the first word is the program",
                 "write `command: [bash]`, or leave `command` out for your shell",
             );
+        }
+        if let Some(image) = &self.image {
+            image.check(&mut mistake);
         }
         let names =
             self.env.keys().map(|name| (yaml::Path::root().key("env").key(name), Part::Key, name));
@@ -160,6 +176,11 @@ impl Recipe {
     pub fn plan(&self, host: Rc<Host>, run: &Run) -> Plan {
         let names = self.taken(&run.course).map(|(index, layer)| place(index, layer)).collect();
         let mut planner = Planner::new(host, self.folder.clone(), names, run.is_live);
+        if let Some(image) = &self.image {
+            let file = planner.source_path(image.file.as_path());
+            let command = image.build_command(self.called.as_deref(), planner.host());
+            planner.makes(MadeByRecipe { file, command });
+        }
         let mounts = |(_, layer): &(usize, &Layer)| layer.layer().mounts();
         let last_mount = self.taken(&run.course).rfind(mounts).map(|(index, _)| index);
         let mut done = None;
@@ -191,11 +212,17 @@ impl Recipe {
     }
 
     /// Plans with every fact of this machine that the recipe asks for.
-    pub fn plan_knowing(&self, mut host: Host, run: &Run) -> Plan {
+    pub fn plan_knowing(&self, host: Host, run: &Run) -> Plan {
+        self.plan_learning(host, run).0
+    }
+
+    /// The same, and the host with all that was asked for. A recorded host is
+    /// not asked.
+    pub fn plan_learning(&self, mut host: Host, run: &Run) -> (Plan, Host) {
         let mut plan = self.plan(Rc::new(host.clone()), run);
         for _ in 0..MAX_ROUNDS {
             let asked = plan.take_asked();
-            if asked.is_empty() {
+            if asked.is_empty() || !run.is_live {
                 break;
             }
             host.paths.extend(asked.into_iter().map(|path| {
@@ -204,7 +231,7 @@ impl Recipe {
             }));
             plan = self.plan(Rc::new(host.clone()), run);
         }
-        plan
+        (plan, host)
     }
 
     /// What the layers after a pivot, up to the next one, need of the old tree.

@@ -111,6 +111,8 @@ fn main() {
         a_command_that_does_not_exist_is_told
         a_supervisor_that_takes_its_turn_lets_the_child_go_on_or_stop
         a_root_of_its_own_is_entered
+        a_program_that_unpacks_is_started
+        a_program_that_serves_is_started_and_its_mount_fetched
         everything_is_tried_by_doctor
     } {
         case();
@@ -231,6 +233,37 @@ fn a_root_of_its_own_is_entered() {
     let command = ["/bin/sh", "-c", "test -d /merged -a ! -e /.old -a -e /proc/self && exit 7"];
     let mut plan = planned(layers, folder.path(), &command);
     assert_ends(exec::run(&mut plan, &Nobody), 7);
+}
+
+fn a_program_that_unpacks_is_started() {
+    assert_ends(with_image("unpack"), 7);
+}
+
+/// Where the device is root's alone, an ordinary user's program says so.
+fn a_program_that_serves_is_started_and_its_mount_fetched() {
+    match with_image("fuse") {
+        Outcome::Refused { fault, evidence, .. } if !Host::at_hand().is_root() => {
+            assert_eq!(fault, Call::Program.gave(Errno::EIO));
+            assert!(evidence.log.contains("fuse"), "{evidence:?}");
+        }
+        outcome => assert_ends(outcome, 7),
+    }
+}
+
+fn with_image(via: &str) -> Outcome {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = folder.path().join("image");
+    fs::create_dir_all(folder.path().join("tree/inside")).expect("a directory");
+    let mut make = std::process::Command::new("mksquashfs");
+    make.arg(folder.path().join("tree")).arg(&image).args(["-quiet", "-no-progress", "-all-root"]);
+    assert!(make.status().expect("mksquashfs, of the package squashfs-tools").success());
+    // SAFETY: this program has one thread.
+    unsafe { std::env::set_var("XDG_CACHE_HOME", folder.path()) };
+    let layers = format!(
+        "[user: {{map: root}}, mount, overlay: {{lower: {{image: image, via: [{via}]}}, at: merged, create: true}}]"
+    );
+    let script = format!("test -d {}/merged/inside && exit 7", folder.path().display());
+    exec::run(&mut planned(&layers, folder.path(), &["/bin/sh", "-c", &script]), &Nobody)
 }
 
 fn plan(layers: &str, script: &str) -> Plan {

@@ -5,17 +5,17 @@
 
 mod support;
 
-use std::{fs, path::Path, rc::Rc};
+use std::{path::Path, rc::Rc};
 
 use isorecipe::{
     diagnostic::Diagnostic,
-    host::Host,
+    host::{Host, Ids},
     ops::Evidence,
     plan::Plan,
     recipe::{Recipe, Run},
     sys::{Call, Errno, Fault},
 };
-use support::program::folder_of_tests;
+use support::recorded::{FOLDER, host};
 
 const IMAGE: &str = "[user: {map: root}, mount, \
                       overlay: {lower: {image: rootfs.dat, trusted: true}, at: a-directory}]";
@@ -126,18 +126,17 @@ fn a_capability_that_is_missing_is_no_filter() {
 
 #[test]
 fn the_ids_of_the_namespace_around_are_the_ones_there_are() {
-    let refused = |name: &str, lines: &[(u32, u32, u32)], layers: &str| -> Vec<String> {
+    let refused = |name: &str, ids: &[(u32, u32)], layers: &str| -> Vec<String> {
         let mut host = host(name);
-        let maps = host.id_maps.get_or_insert_default();
-        (maps.uid, maps.gid) = (lines.to_owned(), lines.to_owned());
+        host.ids = Some(Ids { uid: ids.to_owned(), gid: ids.to_owned(), setgroups: true });
         plan(host, layers).refusals.iter().map(|refusal| refusal.code().to_owned()).collect()
     };
     let none: [&str; 0] = [];
-    assert_eq!(refused("user", &[(1000, 1000, 1)], "[user: {map: root}]"), none);
-    assert_eq!(refused("user", &[(0, 1000, 1)], "[user: {map: root}]"), ["user::unmapped"]);
+    assert_eq!(refused("user", &[(1000, 1)], "[user: {map: root}]"), none);
+    assert_eq!(refused("user", &[(0, 1)], "[user: {map: root}]"), ["user::unmapped"]);
     let block = "[user: {map: {uid: [{inside: 0, outside: 5, count: 9}]}}]";
-    assert_eq!(refused("root", &[(0, 100_000, 14)], block), none);
-    assert_eq!(refused("root", &[(0, 100_000, 13)], block), ["map::outside_unmapped"]);
+    assert_eq!(refused("root", &[(0, 14)], block), none);
+    assert_eq!(refused("root", &[(0, 13)], block), ["map::outside_unmapped"]);
 }
 
 #[test]
@@ -208,19 +207,7 @@ fn explain_on(
 
 fn plan(host: Host, layers: &str) -> Plan {
     let text = format!("isorecipe: 1\nlayers: {layers}\n");
-    let (recipe, _, mistakes) = Recipe::read(text.as_bytes(), "test", Path::new("/home/ann"));
+    let (recipe, _, mistakes) = Recipe::read(text.as_bytes(), "test", Path::new(FOLDER));
     let recipe = recipe.unwrap_or_else(|| panic!("{mistakes:?}"));
     recipe.plan(Rc::new(host), &Run::default())
-}
-
-/// A recorded host, with the recipe's folder where `ann` lives.
-fn host(name: &str) -> Host {
-    let file = folder_of_tests().join(format!("hosts/{name}.json"));
-    let text = fs::read_to_string(file).expect("a recorded host");
-    let mut host: Host = serde_json::from_str(&text).expect("a host");
-    let folder = Path::new("/home/ann");
-    let paths = std::mem::take(&mut host.paths).into_iter();
-    host.paths =
-        paths.map(|(path, fact)| (folder.join(path).components().collect(), fact)).collect();
-    host
 }

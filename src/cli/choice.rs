@@ -25,8 +25,8 @@ pub(super) struct Pauses {
 }
 
 impl Choice {
-    pub(super) fn wishes(self) -> Wishes {
-        Wishes { skip: self.skip, until: self.until, ..Wishes::default() }
+    pub(super) fn wishes(&self) -> Wishes {
+        Wishes { skip: self.skip.clone(), until: self.until.clone(), ..Wishes::default() }
     }
 }
 

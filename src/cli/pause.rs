@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::{
-    exec::{EndsWith, Onlooker},
+    exec::EndsWith,
     model::Model,
     plan::{Pause, Plan},
     recipe::Document,
@@ -61,8 +61,9 @@ impl<'a> Prompt<'a> {
     }
 }
 
-impl Onlooker for Prompt<'_> {
-    fn pause(&self, pause: &Pause, child: i32, ends: EndsWith) {
+impl Prompt<'_> {
+    /// Says where the run waits, and for what.
+    pub(super) fn say(&self, pause: &Pause, child: i32, ends: EndsWith) {
         let Some(scene) = self.scenes.iter().find(|scene| scene.before == pause.before) else {
             return;
         };

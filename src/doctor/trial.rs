@@ -81,7 +81,7 @@ pub(super) fn run(plan: &Plan, bare: Option<Bare>) -> End {
             let end = listen(plan, &Stage::new(proc, pid, &slots, &Forks), ours.as_fd());
             // A child that waits for its turn sees the end of the conversation.
             drop(ours);
-            let _ = process::wait_for(pid);
+            process::reap(pid);
             end
         }
     }
@@ -204,7 +204,7 @@ impl Turnings for Forks {
         match namespace::fork()? {
             Side::Child => process::die_with_parent(),
             Side::Parent(pid) => {
-                let _ = process::wait_for(pid);
+                process::reap(pid);
                 process::exit(0)
             }
         }
@@ -226,7 +226,7 @@ fn call(bare: Bare) -> Result<(), Fault> {
             match namespace::fork_into(flags).map_err(|errno| Call::Clone.gave(errno))? {
                 Side::Child => process::exit(0),
                 Side::Parent(pid) => {
-                    let _ = process::wait_for(pid);
+                    process::reap(pid);
                     Ok(())
                 }
             }

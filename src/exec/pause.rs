@@ -16,21 +16,10 @@ use crate::{
     },
 };
 
+use super::Onlooker;
+
 /// The longest line that is an answer.
 const LONGEST_ANSWER: usize = 256;
-
-/// Who watches a run that waits between its layers.
-pub trait Onlooker {
-    /// The run waits here; the child has this PID, as the host counts.
-    fn pause(&self, pause: &Pause, child: i32, ends: EndsWith);
-}
-
-/// An onlooker who says nothing, for a plan without pauses.
-pub struct Nobody;
-
-impl Onlooker for Nobody {
-    fn pause(&self, _: &Pause, _: i32, _: EndsWith) {}
-}
 
 /// What ends a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +62,7 @@ impl<'a> Wait<'a> {
             None => EndsWith::Signal(process::own_pid()),
         };
         loop {
-            onlooker.pause(pause, asked_by, ends);
+            onlooker.pauses(pause, asked_by, ends);
             if let Some(ended) = self.answer() {
                 return ended;
             }

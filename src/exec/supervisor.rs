@@ -19,11 +19,11 @@ use crate::{
 };
 
 use super::{
-    Outcome,
+    Onlooker, Outcome,
     child::GAVE_UP,
     console::Console,
     init,
-    pause::{Ended, Onlooker, Wait},
+    pause::{Ended, Wait},
     turn::{self, Message},
 };
 
@@ -56,6 +56,7 @@ struct Progress {
     is_broken: bool,
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
+    killed: Option<i32>,
     abandoned: Option<Option<i32>>,
     change: Option<Change>,
 }
@@ -80,6 +81,7 @@ impl Supervisor<'_> {
             }
         };
         progress.is_over = true;
+        self.onlooker.is_over();
         // What was said last is still in the socket.
         while !progress.is_silent {
             self.listen(&mut progress);
@@ -97,7 +99,7 @@ impl Supervisor<'_> {
             None if progress.is_broken && change == Change::Exited(GAVE_UP) => {
                 Outcome::Lost(change)
             }
-            None if progress.is_ready => Outcome::Ended(change),
+            None if progress.is_ready => Outcome::Ended(progress.end_of_command(change)),
             None => Outcome::Lost(change),
         }
     }
@@ -119,8 +121,12 @@ impl Supervisor<'_> {
             Message::Ready(command) => {
                 progress.is_ready = true;
                 self.console.meet(command);
+                if !progress.is_over {
+                    self.onlooker.runs(command.unwrap_or(self.pid));
+                }
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
+            Message::Killed(signal) => progress.killed = Some(signal),
             Message::Stopped(_) | Message::Mount(..) => {}
             Message::End => progress.is_silent = true,
             Message::Broken => {
@@ -262,6 +268,16 @@ impl Supervisor<'_> {
 }
 
 impl Progress {
+    /// How the command ended, if another process of ours waited for it.
+    fn end_of_command(&self, change: Change) -> Change {
+        match (self.killed, change) {
+            (Some(signal), Change::Exited(status)) if status == 128 + signal => {
+                Change::Killed(signal)
+            }
+            _ => change,
+        }
+    }
+
     fn note(&mut self, halt: Halt) {
         match halt {
             Halt::Fault(step, fault, evidence) => {

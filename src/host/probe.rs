@@ -1,22 +1,21 @@
 //! Reading the facts: `/proc`, `/etc/subuid`, the environment.
 
 use std::{
-    ffi::OsString,
     fs,
     io::Read,
-    os::unix::{
-        ffi::OsStringExt,
-        fs::{FileExt, FileTypeExt, MetadataExt},
-    },
+    os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
-use crate::sys;
+use crate::sys::{self, Namespace};
 
 use super::{
-    Caller, Host, HostMount, ImageKind, Invoker, NamespaceLimits, Owner, PathFact, SubordinateIds,
-    confinement, control_groups, helpers, id_maps,
+    Caller, Host, HostMount, Ids, ImageKind, Invoker, NamespaceLimits, OwnedNamespaces, Owner,
+    PathFact, SubordinateIds, confinement, control_groups, helpers, images,
     kernel::{self, switch},
+    mountinfo,
+    names::Names,
+    program,
 };
 
 /// Ids 524288 and up are customary for containers, and systemd leaves them alone.
@@ -26,6 +25,8 @@ const BLOCK: u32 = 65_536;
 
 pub(super) fn at_hand() -> Host {
     let uid = nix::unistd::geteuid().as_raw();
+    let invoker = (uid == 0).then(invoker).flatten();
+    let is_initial = if uid == 0 { is_initial_user_namespace() } else { None };
     Host {
         caller: Caller {
             uid,
@@ -36,10 +37,12 @@ pub(super) fn at_hand() -> Host {
             home: std::env::var_os("HOME").map(PathBuf::from),
             directory: std::env::current_dir().ok(),
             shell: std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).map(PathBuf::from),
+            cache: cache(invoker.as_ref()),
         },
-        invoker: (uid == 0).then(invoker).flatten(),
+        invoker,
         // Root may be root of a sandbox only, and then nothing of it is the host's.
-        initial_user_namespace: if uid == 0 { is_initial_user_namespace() } else { None },
+        initial_user_namespace: is_initial,
+        owned: is_initial.and_then(|is_initial| owned_namespaces(Some(is_initial))),
         ..Host::default()
     }
 }
@@ -49,11 +52,15 @@ pub(super) fn everything() -> Host {
     host.kernel = kernel_release();
     host.caller.name = name_of(host.caller.uid);
     host.initial_user_namespace = is_initial_user_namespace();
+    host.ids = ids();
+    host.owned = owned_namespaces(host.initial_user_namespace);
     host.namespace_limits = namespace_limits();
     host.unprivileged_userns_clone = switch("/proc/sys/kernel/unprivileged_userns_clone");
     host.apparmor_restricts_userns =
         switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
-    host.mounts = fs::read("/proc/self/mountinfo").ok().map(|text| mounts(&text));
+    host.mounts = fs::read("/proc/self/mountinfo")
+        .ok()
+        .map(|text| mountinfo::parse(&text).into_iter().map(mount).collect());
     // As mountinfo shows it, the root of the namespace is the mount at `/`.
     host.chrooted =
         host.mounts.as_ref().map(|mounts| !mounts.iter().any(|m| m.at == Path::new("/")));
@@ -67,9 +74,9 @@ pub(super) fn everything() -> Host {
         Some(helpers::probe(subordinate.newuidmap.as_deref(), subordinate.newgidmap.as_deref()));
     host.subordinate = Some(subordinate);
     host.confinement = Some(confinement::probe());
-    host.id_maps = id_maps::probe();
     host.kernel_settings = Some(kernel::probe());
     host.control_groups = control_groups::probe(host.mounts.as_deref());
+    host.images = Some(images::probe(host.invoker.as_ref()));
     host
 }
 
@@ -77,6 +84,19 @@ fn kernel_release() -> Option<String> {
     let release = sys::uts::kernel_release().ok()?;
     let end = release.iter().position(|&byte| byte == 0)?;
     Some(String::from_utf8_lossy(release.get(..end)?).into_owned())
+}
+
+/// `$XDG_CACHE_HOME`, which is only heeded when it is absolute, or `~/.cache`
+/// (XDG Base Directory Specification). `sudo` keeps root's home in `HOME`.
+fn cache(invoker: Option<&Invoker>) -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || match invoker {
+        Some(invoker) => home_of(invoker.uid),
+        None => std::env::var_os("HOME").map(PathBuf::from),
+    };
+    named
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(home().filter(|home| home.is_absolute())?.join(".cache")))
 }
 
 pub(super) fn look_at(path: &Path) -> PathFact {
@@ -100,7 +120,10 @@ pub(super) fn look_at(path: &Path) -> PathFact {
     if kind.is_block_device() || kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
         return PathFact::Special(owner);
     }
-    PathFact::File(owner, image_kind(path))
+    match image_kind(path) {
+        None if owner.mode & 0o111 != 0 => PathFact::Program(owner, program::of(path)),
+        kind => PathFact::File(owner, kind),
+    }
 }
 
 /// Which filesystem a file holds, by the magic numbers of `file(1)`.
@@ -127,6 +150,38 @@ fn image_kind(path: &Path) -> Option<ImageKind> {
 fn groups() -> Option<Vec<u32>> {
     let groups = nix::unistd::getgroups().ok()?;
     Some(groups.into_iter().map(|group| group.as_raw()).collect())
+}
+
+/// The ids of the caller's user namespace.
+fn ids() -> Option<Ids> {
+    let ranges = |file: &str| -> Option<Vec<(u32, u32)>> {
+        read(file)?
+            .lines()
+            .map(|line| {
+                let mut numbers = line.split_whitespace().map(str::parse);
+                let (first, count) = (numbers.next()?.ok()?, numbers.nth(1)?.ok()?);
+                Some((first, count))
+            })
+            .collect()
+    };
+    Some(Ids {
+        uid: ranges("/proc/self/uid_map")?,
+        gid: ranges("/proc/self/gid_map")?,
+        setgroups: read("/proc/self/setgroups")?.trim() == "allow",
+    })
+}
+
+/// In the first user namespace there is nobody else whose they could be.
+fn owned_namespaces(is_initial: Option<bool>) -> Option<OwnedNamespaces> {
+    let is_own = |kind| match is_initial {
+        Some(true) => Some(true),
+        _ => sys::namespace::is_own(kind),
+    };
+    Some(OwnedNamespaces {
+        mount: is_own(Namespace::Mount)?,
+        uts: is_own(Namespace::Uts)?,
+        pid: is_own(Namespace::Pid)?,
+    })
 }
 
 /// In the first user namespace every id is itself (`user_namespaces(7)`).
@@ -169,11 +224,16 @@ fn groups_of(name: &str) -> Vec<u32> {
 }
 
 fn name_of(uid: u32) -> Option<String> {
+    Names::of_host().users.remove(&uid)
+}
+
+/// The home directory in the user's line of `/etc/passwd` (`passwd(5)`).
+fn home_of(uid: u32) -> Option<PathBuf> {
     let text = read("/etc/passwd")?;
     text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+        let fields: Vec<&str> = line.split(':').collect();
+        let is_own = fields.get(2)?.parse() == Ok(uid);
+        is_own.then(|| fields.get(5).map(PathBuf::from))?
     })
 }
 
@@ -196,58 +256,25 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// Parses `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`); a line that does
-/// not read as one is left out.
-fn mounts(text: &[u8]) -> Vec<HostMount> {
-    text.split(|&byte| byte == b'\n').filter_map(mount).collect()
-}
-
-fn mount(line: &[u8]) -> Option<HostMount> {
-    let mut fields = line.split(|&byte| byte == b' ');
-    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
-    let id = number(fields.next()?)?;
-    let parent = number(fields.next()?)?;
-    let root = unescape(fields.nth(1)?);
-    let at = unescape(fields.next()?);
-    let options = fields.next()?;
-    let optional: Vec<&[u8]> = fields.by_ref().take_while(|&field| field != b"-").collect();
-    let filesystem = String::from_utf8_lossy(fields.next()?).into_owned();
-    let superblock = fields.nth(1)?;
-    let read_only = |options: &[u8]| options.split(|&byte| byte == b',').any(|o| o == b"ro");
-    Some(HostMount {
-        id,
-        parent,
-        root,
-        at,
-        filesystem,
-        read_only: read_only(options) || read_only(superblock),
-        shared: optional.iter().any(|field| field.starts_with(b"shared:")),
-        unbindable: optional.contains(&&b"unbindable"[..]),
-    })
-}
-
-/// Reads `\040` and its kind back into bytes.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = (first == b'\\')
-            .then(|| after.get(..3))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match octal {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
+fn mount(line: mountinfo::Line) -> HostMount {
+    let is_read_only = |options: &[String]| options.iter().any(|option| option == "ro");
+    let group = |kind: &str| {
+        line.propagation.iter().find_map(|word| word.strip_prefix(kind)?.parse::<u32>().ok())
+    };
+    HostMount {
+        id: line.id,
+        parent: line.parent,
+        root: line.root,
+        at: line.at,
+        filesystem: line.filesystem,
+        read_only: is_read_only(&line.options) || is_read_only(&line.superblock),
+        shared: line.propagation.iter().any(|word| word.starts_with("shared:")),
+        no_exec: line.options.iter().any(|option| option == "noexec"),
+        peers: group("shared:"),
+        master: group("master:"),
+        device: Some(line.device),
+        unbindable: line.propagation.iter().any(|word| word == "unbindable"),
     }
-    OsString::from_vec(bytes).into()
 }
 
 pub(super) fn subordinate_ids(caller: &Caller, invoker: Option<&Invoker>) -> SubordinateIds {
@@ -296,35 +323,13 @@ fn subordinate(file: &str, uid: u32, name: Option<&str>) -> (Option<(u32, u32)>,
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStrExt;
-
     use super::*;
 
     #[test]
     fn what_apply_knows_at_hand_is_not_looked_for() {
         let host = at_hand();
         assert_eq!((host.kernel, host.mounts, host.namespace_limits), (None, None, None));
-        assert_eq!((host.confinement, host.id_maps, host.helpers), (None, None, None));
+        assert_eq!((host.confinement, host.helpers, host.ids), (None, None, None));
         assert_eq!((host.kernel_settings, host.control_groups), (None, None));
-    }
-
-    #[test]
-    fn a_mountinfo_line_with_an_escaped_space_is_read() {
-        let line =
-            b"36 35 98:0 /mnt1 /my\\040dir rw,noatime shared:1 - ext3 /dev/root ro,errors=continue";
-        let found = mount(line).expect("a mount");
-        assert_eq!(found.at, Path::new("/my dir"));
-        assert_eq!((found.id, found.parent), (36, 35));
-        assert!(found.read_only && found.shared && !found.unbindable);
-    }
-
-    #[test]
-    fn a_broken_mountinfo_line_is_left_out() {
-        assert_eq!(mounts(b"36 35\n\nx y z\n"), []);
-    }
-
-    #[test]
-    fn an_odd_escape_stays_as_it_is() {
-        assert_eq!(unescape(b"a\\9b\\04").as_os_str().as_bytes(), b"a\\9b\\04");
     }
 }

@@ -1,6 +1,10 @@
 //! Making namespaces: `namespaces(7)`, `clone3(2)`, `unshare(2)`.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use nix::errno::Errno;
+
+use super::descriptor::own;
 
 const CLONE_NEWTIME: libc::c_int = 0x80;
 
@@ -49,6 +53,15 @@ pub fn unshare(kind: Namespace) -> Result<(), Errno> {
     Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
 }
 
+/// Moves the caller into a namespace of another process, whatever its kind.
+///
+/// # Errors
+/// As `setns(2)`.
+pub fn enter(namespace: BorrowedFd) -> Result<(), Errno> {
+    // SAFETY: `setns` takes numbers.
+    Errno::result(unsafe { libc::setns(namespace.as_raw_fd(), 0) }).map(drop)
+}
+
 /// The kinds of namespace that no layer makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Other {
@@ -82,6 +95,27 @@ impl Other {
 pub fn unshare_other(kind: Other) -> Result<(), Errno> {
     // SAFETY: `unshare` takes a number.
     Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
+}
+
+/// `ioctl_nsfs(2)`
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
+
+/// Whether a namespace of the caller belongs to its own user namespace.
+/// `None`: the kernel does not say.
+pub fn is_own(kind: Namespace) -> Option<bool> {
+    let open = |link| std::fs::File::open(format!("/proc/self/ns/{link}"));
+    let namespace = open(kind.link()).ok()?;
+    // SAFETY: this request takes no argument.
+    match Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) }) {
+        Ok(owner) => {
+            let owner = nix::sys::stat::fstat(own(libc::c_long::from(owner))).ok()?;
+            let user = nix::sys::stat::fstat(open(Namespace::User.link()).ok()?).ok()?;
+            Some((owner.st_dev, owner.st_ino) == (user.st_dev, user.st_ino))
+        }
+        // It belongs to a user namespace around the caller's.
+        Err(Errno::EPERM) => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// `struct clone_args`, the first published size (Linux 5.3).

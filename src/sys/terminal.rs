@@ -4,12 +4,22 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::{
     errno::Errno,
-    sys::termios::{SetArg, Termios},
+    sys::termios::{LocalFlags, SetArg, Termios},
     unistd::Pid,
 };
 
 /// How a terminal treats what is typed and printed.
 pub struct Modes(Termios);
+
+impl Modes {
+    /// The same, with every key to be read at once and not shown; Ctrl-C and
+    /// Ctrl-Z still are signals.
+    pub fn key_by_key(&self) -> Modes {
+        let mut modes = self.0.clone();
+        modes.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        Modes(modes)
+    }
+}
 
 /// The controlling terminal of the session, if it has one (`tty(4)`).
 pub fn controlling() -> Option<OwnedFd> {
@@ -80,10 +90,17 @@ pub fn read(terminal: BorrowedFd, line: &mut [u8]) -> Result<usize, Errno> {
 
 /// How many columns the terminal on standard error (or output) has.
 pub fn width() -> Option<u16> {
-    [2, 1].into_iter().find_map(|fd| {
-        let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: the structure outlives the call.
-        let found = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ as _, &raw mut size) };
-        (found == 0 && size.ws_col > 0).then_some(size.ws_col)
-    })
+    [2, 1].into_iter().filter_map(size_of).map(|(columns, _)| columns).next()
+}
+
+/// How many columns and rows the terminal on standard output has.
+pub fn size() -> Option<(u16, u16)> {
+    size_of(1)
+}
+
+fn size_of(fd: i32) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the structure outlives the call.
+    let found = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ as _, &raw mut size) };
+    (found == 0 && size.ws_col > 0).then_some((size.ws_col, size.ws_row))
 }

@@ -1,6 +1,17 @@
 //! The machine's names: `sethostname(2)`, `setdomainname(2)`, `uname(2)`.
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 use nix::errno::Errno;
+
+use super::{
+    Call, Fault,
+    namespace::{self, Side},
+    process, socket,
+};
+
+/// As long as a hostname can be, and one byte more.
+const LONGEST: usize = 65;
 
 /// Sets the hostname of the UTS namespace.
 ///
@@ -32,4 +43,60 @@ pub fn kernel_release() -> Result<[u8; 65], Errno> {
         found
     };
     Ok(found.release.map(|byte| byte as u8))
+}
+
+/// The hostname in another UTS namespace: a child goes there and reads it.
+/// The caller must have one thread.
+///
+/// The right to enter comes from the user namespace that owns it: so the child
+/// goes to `user` first, if that is given, unless it may enter as it is.
+///
+/// # Errors
+/// What the child was refused, or why there is none.
+pub fn hostname_in(uts: BorrowedFd, user: Option<BorrowedFd>) -> Result<Vec<u8>, Fault> {
+    let (ours, theirs) = socket::pair().map_err(|errno| Call::Socketpair.gave(errno))?;
+    let pid = match namespace::fork().map_err(|errno| Call::Fork.gave(errno))? {
+        Side::Child => {
+            let mut answer = [0; LONGEST + 1];
+            let length = match visit(uts, user, &mut answer) {
+                Ok(length) => length,
+                Err(errno) => {
+                    // An errno is less than 134, and a name is never told without a 0 before it.
+                    answer = [0; LONGEST + 1];
+                    answer[0] = errno as i32 as u8;
+                    1
+                }
+            };
+            let _ = socket::send(theirs.as_fd(), answer.get(..length).unwrap_or_default(), None);
+            process::exit(0)
+        }
+        Side::Parent(pid) => pid,
+    };
+    drop(theirs);
+    let mut answer = [0; LONGEST + 1];
+    let received = socket::receive(ours.as_fd(), &mut answer);
+    process::reap(pid);
+    let length = received.map_err(|errno| Call::Recvmsg.gave(errno))?.length;
+    match answer.get(..length).and_then(<[u8]>::split_first) {
+        Some((0, name)) => Ok(name.to_owned()),
+        Some((&errno, _)) => Err(Call::Setns.gave(Errno::from_raw(i32::from(errno)))),
+        None => Err(Call::Recvmsg.gave(Errno::EPIPE)),
+    }
+}
+
+/// In the child: reads the name behind a first byte of 0, without allocating.
+fn visit(
+    uts: BorrowedFd,
+    user: Option<BorrowedFd>,
+    answer: &mut [u8; LONGEST + 1],
+) -> Result<usize, Errno> {
+    if let Err(refused) = namespace::enter(uts) {
+        namespace::enter(user.ok_or(refused)?)?;
+        namespace::enter(uts)?;
+    }
+    let name = answer.get_mut(1..).unwrap_or_default();
+    // SAFETY: the buffer has so many bytes and outlives the call.
+    Errno::result(unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) })?;
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    Ok(end + 1)
 }
