@@ -96,6 +96,8 @@ pub enum Stop {
 pub enum Stage {
     /// Waiting for another build of the same image
     Waiting,
+    /// Looking at everything that goes in
+    Looking,
     /// Copying files; the numbers are bytes
     Copying,
     /// A tool is at work
@@ -201,7 +203,7 @@ pub fn build(order: &Order, watch: &mut dyn Watch) -> Result<Built, Stop> {
         let digest = digest::of(&site.path, &mut guard)?;
         built.digest = Some(digest);
     }
-    locked.release();
+    drop(locked);
     built.warnings = warnings;
     Ok(built)
 }
@@ -218,9 +220,13 @@ fn survey(order: &Order, site: &Site, guard: &mut Guard) -> Result<Found, Stop> 
     survey.run(guard)
 }
 
+/// How many files there will be, those left out not counted.
 fn count(found: &Found) -> usize {
     let mut files = 0;
-    found.tree.each(&mut |_, _| files += 1);
+    found.tree.each(&mut |_, node| {
+        let is_read = node.source.as_ref().is_none_or(|source| source.is_readable);
+        files += usize::from(is_read || node.entries().is_some());
+    });
     files
 }
 

@@ -29,8 +29,6 @@ fn furnished(who: Who) -> Desk {
     desk.write("stuff/a", "one\n");
     desk.write("stuff/below/b", "two\n");
     desk.write("stuff/set-user-id", "#!/bin/sh\n");
-    let mode = fs::Permissions::from_mode(0o4755);
-    fs::set_permissions(desk.path("stuff/set-user-id"), mode).expect("a mode");
     fs::hard_link(desk.path("stuff/a"), desk.path("stuff/again")).expect("a hard link");
     symlink("/nowhere/at/all", desk.path("stuff/link")).expect("a link");
     let sparse = desk.write("stuff/sparse", "");
@@ -43,6 +41,9 @@ fn furnished(who: Who) -> Desk {
         chown.arg("-hR").arg(who.uid().to_string()).arg(desk.path("stuff"));
         assert!(chown.status().expect("chown").success());
     }
+    // Last: `chown(2)` takes the bit away.
+    let mode = fs::Permissions::from_mode(0o4755);
+    fs::set_permissions(desk.path("stuff/set-user-id"), mode).expect("a mode");
     desk
 }
 
@@ -247,6 +248,7 @@ fn the_steps_of_the_hands_on_build_and_run() {
         for kind in ["squashfs", "erofs", "ext4"] {
             desk.run(&["build", &format!("step4-{kind}.yaml")]).succeeds();
         }
+        images::open_up(&desk);
     }
     if machine::own_uid() != 0 {
         return;
@@ -258,6 +260,54 @@ fn the_steps_of_the_hands_on_build_and_run() {
         let said = sudo(&desk, &["apply", &recipe, "--", "bash", "-c", script]).succeeds().out();
         assert!(said.ends_with("1 0\n"), "{name}: {said}");
     }
+}
+
+#[test]
+fn a_plan_without_its_lower_says_how_it_is_made() {
+    let desk = Desk::of(Who::ordinary());
+    for (recipe, command) in [
+        ("step4-rootless.yaml", "isorecipe build step4-rootless.yaml"),
+        ("step4-squashfs.yaml", "isorecipe build step4-squashfs.yaml"),
+        ("step4.yaml", "sudo isorecipe build step4.yaml"),
+    ] {
+        for words in [&["plan", recipe][..], &["apply", recipe], &["apply", "--unchecked", recipe]]
+        {
+            let said = desk.run(words).err();
+            assert!(said.contains(&format!("help: `{command}` makes it")), "{words:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_build_that_takes_long_shows_it_on_a_terminal_and_nowhere_else() {
+    let desk = Desk::of(Who::ordinary());
+    desk.make_dir("bin");
+    let tool =
+        desk.write("bin/mksquashfs", "#!/bin/sh\nsleep 1\nexec /usr/bin/mksquashfs \"$@\"\n");
+    fs::set_permissions(tool, fs::Permissions::from_mode(0o755)).expect("a mode");
+    desk.write("r.yaml", &recipe("squashfs", "dirs: [/x]"));
+    let path = format!("{}:/usr/bin:/bin", desk.path("bin").display());
+    let run = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(words).current_dir(desk.folder()).env("PATH", &path).env("TERM", "xterm");
+        command.env("LANG", "C.UTF-8").env("COLUMNS", "100");
+        if machine::own_uid() == 0 {
+            command.uid(desk.who.uid()).gid(desk.who.gid());
+        }
+        machine::Ran(command.output().expect("a program"))
+    };
+    let build = "./isorecipe build --force r.yaml";
+    let shown = run("script", &["-qec", build, "/dev/null"]).succeeds().out();
+    assert!(shown.contains("making the image"), "{shown}");
+    // It is wiped away before the result.
+    assert!(shown.contains("\r\u{1b}[Kroot: built"), "{shown:?}");
+    for options in ["--plain", "--json"] {
+        let build = format!("./isorecipe {options} build --force r.yaml");
+        let shown = run("script", &["-qec", &build, "/dev/null"]).succeeds().out();
+        assert!(!shown.contains("making the image"), "{shown}");
+    }
+    let silent = run("sh", &["-c", build]).succeeds();
+    assert_eq!(silent.err(), "");
 }
 
 #[test]

@@ -217,5 +217,6 @@ fn a_folder_that_may_not_be_written_is_named() {
     desk.write("closed/r.yaml", &recipe("directory", "dirs: [/x]"));
     fs::set_permissions(desk.path("closed"), fs::Permissions::from_mode(0o555)).expect("a mode");
     let ran = desk.run(&["build", "closed/r.yaml"]);
+    images::open_up(&desk);
     says(&ran, "build::unwritable");
 }

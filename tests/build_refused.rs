@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
 };
 
-use images::{build, is_there, recipe, tool};
+use images::{build, is_there, recipe};
 use machine::{Desk, Ran, Who};
 
 /// A desk of an ordinary user, with a few files to copy.
@@ -65,7 +65,7 @@ fn a_program_that_could_not_run_is_refused() {
     let said = refuses(&desk, "programs: [./script]", "build::no_interpreter");
     assert!(said.contains("/no/such/interpreter"), "{said}");
     // As `true`, with another name for the library it needs.
-    let program = which::which("true").and_then(|path| Ok(fs::read(path).expect("true")));
+    let program = which::which("true").map(|path| fs::read(path).expect("true"));
     let mut program = program.expect("true");
     let name = b"libc.so.6\0";
     let at = program.windows(name.len()).position(|part| part == name).expect("a needed library");
@@ -207,7 +207,7 @@ fn what_may_not_be_read_is_listed_and_left_out() {
     desk.make_dir("stuff/closed-directory");
     for name in ["closed-1", "closed-2", "closed-directory"] {
         let path = desk.path("stuff").join(name);
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).expect("a mode");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("a mode");
     }
     for kind in ["directory", "squashfs", "erofs", "ext4"] {
         let ran = build(&desk, kind, "copy: [{from: stuff, to: /}]").succeeds();
@@ -226,6 +226,7 @@ fn what_may_not_be_read_is_listed_and_left_out() {
     let mode = fs::Permissions::from_mode(0o644);
     fs::set_permissions(desk.path("stuff/closed-1"), mode).expect("a mode");
     let said = desk.run(&["build", "r.yaml"]).succeeds().out();
+    images::open_up(&desk);
     assert!(said.contains("/stuff/closed-1 changed"), "{said}");
 }
 
@@ -272,5 +273,4 @@ fn a_tool_that_is_missing_is_named_with_its_package() {
     says(&ran, "build::tool_failed");
     assert!(ran.err().contains("it says: the moon is wrong"), "{}", ran.err());
     assert!(!is_there(&desk, "root"));
-    assert!(tool("mksquashfs").get_program().len() > 0);
 }

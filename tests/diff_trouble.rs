@@ -3,6 +3,8 @@
 
 #[path = "support/machine.rs"]
 mod machine;
+#[path = "support/observing.rs"]
+mod observing;
 #[path = "support/scene.rs"]
 mod scene;
 
@@ -81,6 +83,20 @@ fn a_recipe_with_mistakes_is_trouble() {
 fn a_name_that_nothing_has_is_not_running() {
     let desk = Desk::of(Who::ordinary());
     assert_trouble(&desk.run(&["diff", "nothing-like-it"]), "diff::not_running");
+}
+
+#[test]
+fn a_running_sandbox_is_looked_at_by_its_name() {
+    let scene = Scene::new(Who::ordinary(), "touch f", "");
+    let desk = &scene.desk;
+    let (first, second) = (desk.start("box.yaml", "rm m/f"), desk.start("bare.yaml", ""));
+    let name = observing::name_of(desk, &first);
+    let ran = desk.run(&["diff", &name]);
+    assert_eq!((ran.out().as_str(), ran.code()), ("D  f  (file, 0 B, 0644)\n", 1));
+    observing::name_of(desk, &second);
+    assert_trouble(&desk.run(&["diff"]), "diff::which");
+    first.finish();
+    second.finish();
 }
 
 #[test]

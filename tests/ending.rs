@@ -22,7 +22,9 @@ fn desk(who: Who) -> Desk {
 /// What a run says, and what its report says.
 fn run(desk: &Desk, recipe: &str, script: &str) -> (i32, String, Value) {
     let report = desk.path("reports/report.json").display().to_string();
-    let ran = desk.run(&["apply", "--report", &report, recipe, "--", "bash", "-c", script]);
+    // Whoever runs the tests in the background may have them ignore the keyboard's signals.
+    let command = ["env", "--default-signal", "bash", "-c", script];
+    let ran = desk.run(&[&["apply", "--report", &report, recipe, "--"], &command[..]].concat());
     let facts = serde_json::from_str(&desk.read("reports/report.json")).expect("a report");
     (ran.code(), ran.err(), facts)
 }

@@ -127,6 +127,7 @@ fn a_code_is_an_area_and_a_condition() {
         (codes().iter()).filter_map(|code| Some(code.split_once("::")?.0.to_owned())).collect();
     let known = [
         "bind",
+        "build",
         "command",
         "cwd",
         "diff",

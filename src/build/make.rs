@@ -33,6 +33,9 @@ use super::{
 const MIB: u64 = 1 << 20;
 /// What every filesystem here takes its space in.
 const BLOCK: u64 = 4096;
+/// What every kernel since 4.0 knows, and `fuse2fs` as well.
+const EXT4_FEATURES: &str = "ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,\
+     large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 /// More than an inode and a name take.
 const EACH_FILE: u64 = 512;
 
@@ -62,13 +65,13 @@ impl Job<'_> {
         let need = Need::of(tree);
         let tool = self.check(&need)?;
         let work = self.locked.work()?;
-        let (made, unreadable) = match self.order.image.filesystem {
-            Filesystem::Directory => self.directory(tree, &need, &work, guard)?,
-            Filesystem::Xfs => {
+        let (made, unreadable) = match (self.order.image.filesystem, tool) {
+            (_, None) => self.directory(tree, &need, &work, guard)?,
+            (Filesystem::Xfs, Some(tool)) => {
                 let unreadable = xfs::make(self, tree, &need, &tool, &work, guard)?;
                 ("image", unreadable)
             }
-            _ => self.with_tool(tree, &need, &tool, &work, guard)?,
+            (_, Some(tool)) => self.with_tool(tree, &need, &tool, &work, guard)?,
         };
         guard.look_up()?;
         self.put_in_place(&work, made, inputs, before)?;
@@ -79,8 +82,8 @@ impl Job<'_> {
         Ok(Late { unreadable, warnings })
     }
 
-    /// What can be known before anything is made; the path of the tool, if it takes one.
-    fn check(&self, need: &Need) -> Result<PathBuf, Stop> {
+    /// What can be known before anything is made; the tool, which a directory takes none of.
+    fn check(&self, need: &Need) -> Result<Option<PathBuf>, Stop> {
         let image = self.order.image;
         let at = yaml::Path::root().key("image");
         let filesystem = at.key("filesystem");
@@ -90,14 +93,14 @@ impl Job<'_> {
         if image.filesystem == Filesystem::Directory {
             let is_possible = image.owner == Owner::Caller || self.order.has_root();
             return match is_possible {
-                true => Ok(PathBuf::new()),
+                true => Ok(None),
                 false => Err(words::owner_needs_root().stop(&at.key("owner"))),
             };
         }
         if let Some(size) = image.size.filter(|size| size.0 < need.bytes) {
             return Err(self.too_small(size.0, need));
         }
-        tool_for(image.filesystem).find(&self.order.search, &filesystem)
+        tool_for(image.filesystem).find(&self.order.search, &filesystem).map(Some)
     }
 
     pub(super) fn too_small(&self, size: u64, need: &Need) -> Stop {
@@ -141,7 +144,7 @@ impl Job<'_> {
         work: &Work,
         guard: &mut Guard,
     ) -> Result<Vec<PathBuf>, Stop> {
-        let unwritten = |errno| self.unwritten(Path::new("tree"), errno, work);
+        let unwritten = |errno| self.unwritten(&self.locked.target_path(), errno, work);
         mkdirat(&work.directory, "tree", Mode::S_IRWXU).map_err(unwritten)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let root = openat(&work.directory, "tree", flags, Mode::empty()).map_err(unwritten)?;
@@ -172,7 +175,8 @@ impl Job<'_> {
         let unreadable = self.stage(tree, need, work, guard)?;
         guard.show(Stage::Syncing, 0, None);
         // One call for all the files there are.
-        syncfs(&work.directory).map_err(|errno| self.unwritten(Path::new("tree"), errno, work))?;
+        syncfs(&work.directory)
+            .map_err(|errno| self.unwritten(&self.locked.target_path(), errno, work))?;
         Ok(("tree", unreadable))
     }
 
@@ -185,7 +189,7 @@ impl Job<'_> {
         guard: &mut Guard,
     ) -> Result<(&'static str, Vec<PathBuf>), Stop> {
         let unreadable = self.stage(tree, need, work, guard)?;
-        let unwritten = |errno| self.unwritten(Path::new("image"), errno, work);
+        let unwritten = |errno| self.unwritten(&self.locked.target_path(), errno, work);
         let file = tool::image_file(work, need.is_public)
             .map_err(|error| unwritten(super::site::errno(&error)))?;
         drop(file);
@@ -229,13 +233,14 @@ impl Job<'_> {
                 let xattrs = if need.has_attributes { "" } else { "-x-1" };
                 format!("-T{time} -U{uuid} --all-root {xattrs} image tree")
             }
+            // The features are named one by one, because distributions differ in their own.
             // Nothing is ever written to it: no journal, no reserve, no room to grow.
             _ => {
                 let size = self.size(need) / 1024;
                 let files = (need.files + 64).max(self.size(need) / 65536);
                 format!(
-                    "-t ext4 -q -F -b {BLOCK} -I 256 -m 0 -N {files} -O ^has_journal,^resize_inode \
-                     -U {uuid} -E hash_seed={uuid},root_owner=0:0,lazy_itable_init=0,nodiscard \
+                    "-t ext4 -q -F -b {BLOCK} -I 256 -m 0 -N {files} -O none,{EXT4_FEATURES} -U {uuid} \
+                     -E hash_seed={uuid},root_owner=0:0,lazy_itable_init=0,nodiscard \
                      -d tree image {size}k"
                 )
             }
@@ -251,7 +256,7 @@ impl Job<'_> {
         inputs: Inputs,
         before: Option<Seen>,
     ) -> Result<(), Stop> {
-        let unwritten = |errno| self.unwritten(Path::new(made), errno, work);
+        let unwritten = |errno| self.unwritten(&self.locked.target_path(), errno, work);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(&work.directory, made, flags, Mode::empty()).map_err(unwritten)?;
         if made == "image" {
@@ -262,7 +267,11 @@ impl Job<'_> {
         let state = State::new(inputs, seen, before);
         self.locked.write_state(work, &state.bytes()).map_err(unwritten)?;
         self.locked.publish(work, made, replaces).map_err(|errno| match errno {
-            Errno::EEXIST => words::not_ours(&self.locked.target_path()).stop(&file_path()),
+            // Somebody has put something there meanwhile, of which the state says nothing.
+            Errno::EEXIST => {
+                self.locked.forget_state();
+                words::not_ours(&self.locked.target_path()).stop(&file_path())
+            }
             errno => words::unplaced(&self.locked.target_path(), errno).stop(&file_path()),
         })
     }

@@ -209,6 +209,12 @@ impl Locked {
         fsync(&*self.directory)
     }
 
+    /// Takes the state away, so that nothing at the target is believed to be ours.
+    pub(super) fn forget_state(&self) {
+        // One that stays claims an image that is not there.
+        let _ = unlinkat(&*self.directory, STATE, UnlinkatFlags::NoRemoveDir);
+    }
+
     /// Puts what was made in its place, with one rename; what was there
     /// before is then in the work directory.
     pub(super) fn publish(&self, work: &Work, made: &str, replaces: bool) -> Result<(), Errno> {
@@ -234,14 +240,11 @@ impl Locked {
     pub(super) fn target_path(&self) -> PathBuf {
         self.path.with_file_name(&self.target)
     }
-
-    /// Lets the next build in. A directory with nothing to remember goes.
-    pub(super) fn release(self) {}
 }
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // It is not empty, then, if the image has a state.
+        // One with nothing to remember goes; one with a state is not empty.
         let _ = unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::RemoveDir);
     }
 }

@@ -62,7 +62,7 @@ pub(super) struct State {
 pub(super) enum Verdict {
     UpToDate,
     Changed(Vec<String>),
-    NotOurs(Refusal),
+    NotOurs(Box<Refusal>),
 }
 
 impl Verdict {
@@ -234,7 +234,7 @@ pub(super) fn judge(
         return Verdict::Changed(vec!["it was not there".to_owned()]);
     };
     let Some(kept) = kept else {
-        return Verdict::NotOurs(words::not_ours(&site.path));
+        return Verdict::NotOurs(Box::new(words::not_ours(&site.path)));
     };
     if *now == kept.made {
         return match inputs.changes(&kept.inputs) {
@@ -247,7 +247,7 @@ pub(super) fn judge(
     }
     // An image is remade; files that somebody has put into a directory are theirs.
     match now.is_directory {
-        true => Verdict::NotOurs(words::changed_by_others(&site.path)),
+        true => Verdict::NotOurs(Box::new(words::changed_by_others(&site.path))),
         false => {
             let shown = site.path.file_name().unwrap_or_default().display().to_string();
             Verdict::Changed(vec![format!("{shown} was changed by somebody else")])

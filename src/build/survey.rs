@@ -23,7 +23,7 @@ use nix::{
 use crate::{recipe::Image, yaml};
 
 use super::{
-    Ends, Guard, Stop,
+    Ends, Guard, Stage, Stop,
     programs::Programs,
     tree::{Device, Kind, Node, Source, Tree, Trouble},
     words,
@@ -192,6 +192,7 @@ impl Survey<'_> {
         guard: &mut Guard,
     ) -> Result<Option<Node>, Stop> {
         guard.look_up()?;
+        guard.show(Stage::Looking, 0, None);
         let status = match fs::symlink_metadata(path) {
             Ok(status) => status,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

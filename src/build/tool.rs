@@ -170,7 +170,7 @@ pub(super) fn image_file(work: &Work, is_public: bool) -> Result<File, std::io::
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let mode = if is_public { 0o644 } else { 0o600 };
     let file = openat(&work.directory, "image", flags, Mode::from_bits_truncate(mode));
-    file.map(File::from).map_err(|found| std::io::Error::from(found))
+    file.map(File::from).map_err(std::io::Error::from)
 }
 
 /// The same file, after a tool that may have made it anew.

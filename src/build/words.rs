@@ -239,7 +239,7 @@ pub(super) fn disk_full(path: &Path) -> Refusal {
 }
 
 pub(super) fn unwritten(path: &Path, errno: Errno) -> Refusal {
-    let message = format!("{} cannot be written into the image", path.display());
+    let message = format!("{} cannot be written", Path::new("/").join(path).display());
     Refusal::new("build::unwritten", message)
         .why(format!("{errno:?}: {}", errno.desc()))
         .help("`sudo dmesg | tail` may say more")

@@ -25,7 +25,8 @@ use nix::{
         time::TimeSpec,
     },
     unistd::{
-        Gid, Uid, UnlinkatFlags, Whence, fchown, fchownat, linkat, lseek, symlinkat, unlinkat,
+        Gid, Uid, UnlinkatFlags, Whence, fchown, fchownat, ftruncate, linkat, lseek, symlinkat,
+        unlinkat,
     },
 };
 use xattr::FileExt as _;
@@ -184,19 +185,19 @@ impl<'a, 'g> Writer<'a, 'g> {
         let length = length as i64;
         let mut at = 0;
         while at < length {
-            let start = match lseek(from, at, Whence::SeekData) {
-                Ok(start) => start,
+            let (start, end) = match lseek(from, at, Whence::SeekData) {
+                Ok(start) => (start, lseek(from, start, Whence::SeekHole)?),
                 Err(Errno::ENXIO) => break,
-                Err(errno) => return Err(unread(errno.into())),
+                // A filesystem without holes (`lseek(2)`).
+                Err(_) => (at, length),
             };
-            let end = lseek(from, start, Whence::SeekHole).map_err(|errno| unread(errno.into()))?;
             at = self.range(from, to, start..end, source)?;
             if at < end {
                 // It has become shorter.
-                break;
+                return Ok(ftruncate(to, at)?);
             }
         }
-        Ok(nix::unistd::ftruncate(to, length)?)
+        Ok(ftruncate(to, length)?)
     }
 
     /// Copies a range, in the kernel where it can; gives where it ended.
@@ -216,6 +217,8 @@ impl<'a, 'g> Writer<'a, 'g> {
                 Err(Errno::EXDEV | Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
                     copy_by_hand(from, to, at, chunk, source)?
                 }
+                // Files of sysfs have a length that is not true.
+                Ok(0) => copy_by_hand(from, to, at, chunk, source)?,
                 other => other?,
             };
             if copied == 0 {

@@ -2,12 +2,7 @@
 //! mount namespace ever shows it, and written to through its descriptor.
 //! Mount and loop device go with the descriptors, whoever dies when.
 
-use std::{
-    ffi::CString,
-    fs::File,
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-};
+use std::{ffi::CString, fs::File, os::fd::AsFd, path::PathBuf};
 
 use nix::{
     errno::Errno,
@@ -43,11 +38,15 @@ pub(super) fn make(
     work: &Work,
     guard: &mut Guard,
 ) -> Result<Vec<PathBuf>, Stop> {
-    let unwritten = |errno| job.unwritten(Path::new("image"), errno, work);
+    let unwritten = |errno| job.unwritten(&job.locked.target_path(), errno, work);
     let size = job.size(need);
     let file = tool::image_file(work, need.is_public).map_err(|error| unwritten(errno(&error)))?;
     // A disk that is too small says so now, and not to the filesystem inside.
-    fallocate(&file, FallocateFlags::empty(), 0, size as i64).map_err(unwritten)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, size as i64) {
+        // A filesystem that cannot promise (`fallocate(2)`).
+        Err(Errno::EOPNOTSUPP) => file.set_len(size).map_err(|error| unwritten(errno(&error)))?,
+        other => other.map_err(unwritten)?,
+    }
     let arguments = ["-q", "-f", "image"].map(Into::into);
     tool::run(program, &arguments, job.epoch, false, work, guard)?
         .map_err(|failed| job.failed(failed, need, work))?;

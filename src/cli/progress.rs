@@ -24,6 +24,7 @@ pub(super) struct Bar {
     last: Option<Instant>,
     is_drawn: bool,
     is_wanted: bool,
+    is_json: bool,
     has_unicode: bool,
     turns: usize,
 }
@@ -36,6 +37,7 @@ impl Bar {
             last: None,
             is_drawn: false,
             is_wanted,
+            is_json: output.json,
             has_unicode: has_unicode(),
             turns: 0,
         }
@@ -44,6 +46,7 @@ impl Bar {
     fn line(&mut self, stage: Stage, done: u64, total: Option<u64>) -> String {
         let what = match stage {
             Stage::Waiting => "waiting for another build",
+            Stage::Looking => "looking at what goes in",
             Stage::Copying => "copying",
             Stage::Making => "making the image",
             Stage::Syncing => "writing to disk",
@@ -88,7 +91,7 @@ impl Bar {
 
 impl Watch for Bar {
     fn show(&mut self, stage: Stage, done: u64, total: Option<u64>) {
-        if stage == Stage::Waiting && !self.is_wanted {
+        if stage == Stage::Waiting && !self.is_wanted && !self.is_json {
             let _ = writeln!(
                 io::stderr(),
                 "isorecipe: another build of this image is at work; waiting"

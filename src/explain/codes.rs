@@ -10,6 +10,8 @@ use super::{Block, Section, sections};
 
 /// The texts that have pages of codes in them, beside those of the layers.
 const TEXTS: &[&str] = &[
+    include_str!("../cli/diff/source.md"),
+    include_str!("../cli/diff/trouble.md"),
     include_str!("../cli/ending.md"),
     include_str!("../cli/explain.md"),
     include_str!("../cli/plan.md"),

@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 18] = [
+const TOOLS: [(&str, &str); 19] = [
     ("fallocate", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
@@ -51,6 +51,7 @@ const TOOLS: [(&str, &str); 18] = [
     ("debugfs", "e2fsprogs"),
     ("fuse2fs", "fuse2fs"),
     ("perl", "perl-base"),
+    ("mke2fs", "e2fsprogs"),
     ("bwrap", "bubblewrap"),
     ("runc", "runc"),
 ];
