@@ -92,6 +92,9 @@ impl fmt::Display for HelperMap {
 impl Operation for HelperMap {
     fn answer(&self, model: &Model) -> Answer {
         let is_installed = self.is_installed(model);
+        if is_installed == Some(false) {
+            return Answer::No(Call::Helper.gave(Errno::ENOENT));
+        }
         if model.own_user().parent != Some(UserId::HOST) && is_installed == Some(true) {
             return Answer::No(Call::Helper.gave(Errno::EPERM));
         }
@@ -99,7 +102,6 @@ impl Operation for HelperMap {
             return Answer::No(Call::Helper.gave(Errno::EPERM));
         }
         match (is_installed, self.is_allowed(model)) {
-            (Some(false), _) => Answer::No(Call::Helper.gave(Errno::ENOENT)),
             (Some(true), Some(false)) => Answer::No(Call::Helper.gave(Errno::EPERM)),
             // It may have lost its set-user-ID bit, which only a try can tell.
             _ => Answer::KernelDecides,
