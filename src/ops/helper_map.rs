@@ -134,6 +134,9 @@ impl fmt::Display for HelperMap {
 impl Operation for HelperMap {
     fn answer(&self, model: &Model) -> Answer {
         let is_installed = self.is_installed(model);
+        if is_installed == Some(false) {
+            return Answer::No(Call::Helper.gave(Errno::ENOENT));
+        }
         if model.own_user().parent != Some(UserId::HOST) && is_installed == Some(true) {
             return Answer::No(Call::Helper.gave(Errno::EPERM));
         }
@@ -141,7 +144,6 @@ impl Operation for HelperMap {
             return Answer::No(Call::Helper.gave(Errno::EPERM));
         }
         match (is_installed, self.is_allowed(model)) {
-            (Some(false), _) => Answer::No(Call::Helper.gave(Errno::ENOENT)),
             (Some(true), Some(false)) => Answer::No(Call::Helper.gave(Errno::EPERM)),
             _ if self.powerless(model).is_some() => Answer::No(Call::Helper.gave(Errno::EPERM)),
             // It may lack a right that only a try can tell.
