@@ -46,7 +46,7 @@ pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
-pub use program::image_hidden;
+pub use program::{image_hidden, image_missing, install};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};

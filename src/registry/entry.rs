@@ -20,7 +20,7 @@ pub struct Entry {
     /// What it is called, by nobody else at the moment
     pub name: String,
     /// The recipe's file
-    #[serde(default, with = "path_or_bytes::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "maybe_path_or_bytes", skip_serializing_if = "Option::is_none")]
     pub recipe: Option<PathBuf>,
     /// Who stays on the host
     pub supervisor: Process,
@@ -44,10 +44,10 @@ pub struct Overlay {
     #[serde(with = "path_or_bytes")]
     pub at: PathBuf,
     /// Where changes go; nothing if that is memory of the sandbox's own
-    #[serde(default, with = "path_or_bytes::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "maybe_path_or_bytes", skip_serializing_if = "Option::is_none")]
     pub upper: Option<PathBuf>,
     /// Directories and image files, the topmost first; what only the sandbox can see is left out
-    #[serde(default, with = "path_or_bytes::list")]
+    #[serde(default, with = "paths_or_bytes")]
     pub lower: Vec<PathBuf>,
 }
 
@@ -170,32 +170,40 @@ mod path_or_bytes {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
         Written::deserialize(from).map(PathBuf::from)
     }
+}
 
-    pub mod optional {
-        use super::{Deserialize, Deserializer, PathBuf, Serialize, Serializer, Written};
+/// A path that may be missing.
+mod maybe_path_or_bytes {
+    use std::path::PathBuf;
 
-        pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
-            path.as_ref().map(Written::from).serialize(to)
-        }
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<PathBuf>, D::Error> {
-            Option::<Written>::deserialize(from).map(|written| written.map(PathBuf::from))
-        }
+    use super::path_or_bytes::Written;
+
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        path.as_ref().map(Written::from).serialize(to)
     }
 
-    pub mod list {
-        use super::{Deserialize, Deserializer, PathBuf, Serializer, Written};
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        Option::<Written>::deserialize(from).map(|written| written.map(PathBuf::from))
+    }
+}
 
-        pub fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
-            to.collect_seq(paths.iter().map(Written::from))
-        }
+/// Several paths.
+mod paths_or_bytes {
+    use std::path::PathBuf;
 
-        pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
-            let written = Vec::<Written>::deserialize(from)?;
-            Ok(written.into_iter().map(PathBuf::from).collect())
-        }
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::path_or_bytes::Written;
+
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(paths.iter().map(Written::from))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+        let written = Vec::<Written>::deserialize(from)?;
+        Ok(written.into_iter().map(PathBuf::from).collect())
     }
 }
 
