@@ -1,7 +1,9 @@
 //! What is known of this machine without a trial, in a few words each.
 
 use crate::{
-    host::{Confinement, ControlGroups, Device, Host, Kernel, Layout, Seccomp},
+    host::{
+        Confinement, ControlGroups, Device, FuseDevice, Host, ImageTools, Kernel, Layout, Seccomp,
+    },
     sys::capability,
 };
 
@@ -23,6 +25,7 @@ pub fn facts(host: &Host) -> Vec<(&'static str, String)> {
         ("Landlock", landlock(settings)),
         ("control groups", control_groups(host.control_groups.as_ref())),
         ("loop devices", device(settings.loop_control).to_owned()),
+        ("FUSE", fuse(host.images.as_ref())),
         ("kernel log", dmesg(settings)),
         ("terminal typing", tiocsti(settings)),
     ]
@@ -129,6 +132,27 @@ fn device(device: Option<Device>) -> &'static str {
         Some(Device::Missing) => "none: `sudo modprobe loop`",
         Some(Device::Denied) => "root's alone",
         Some(Device::Usable) => "usable",
+    }
+}
+
+fn fuse(tools: Option<&ImageTools>) -> String {
+    let Some(tools) = tools else { return UNKNOWN.to_owned() };
+    let device = match tools.fuse {
+        FuseDevice::Opens => "/dev/fuse opens",
+        FuseDevice::Missing => "/dev/fuse is not there: `sudo modprobe fuse`",
+        FuseDevice::Closed(_) => "/dev/fuse is root's alone: `sudo chmod a+rw /dev/fuse`",
+        FuseDevice::Broken(_) => "/dev/fuse does not open",
+    };
+    let servers = [
+        ("squashfuse", &tools.squashfuse),
+        ("erofsfuse", &tools.erofsfuse),
+        ("fuse2fs", &tools.fuse2fs),
+    ];
+    let names: Vec<_> =
+        servers.iter().filter(|(_, path)| path.is_some()).map(|(name, _)| *name).collect();
+    match names.is_empty() {
+        true => format!("{device}; no program to serve an image with"),
+        false => format!("{device}; {}", names.join(", ")),
     }
 }
 
