@@ -107,7 +107,7 @@ pub enum Report {
 ///
 /// # Errors
 /// When it has ended, or may not be looked at.
-pub fn look(target: &Target) -> Result<View, Refusal> {
+pub fn look(target: &Target) -> Result<View, Box<Refusal>> {
     let pid = target.pid();
     let namespaces = namespaces::of(pid).map_err(|error| words::unreadable(pid, &error))?;
     let is_own = |kind| namespaces.iter().any(|found| found.kind == kind && found.own);

@@ -54,17 +54,17 @@ impl Observe {
             false => observer.once(),
         };
         end.unwrap_or_else(|trouble| {
-            output.complain(&[at_no_place(trouble.0)]);
+            output.complain(&[at_no_place(*trouble.0)]);
             PROBLEM_FOUND
         })
     }
 }
 
 /// Why there is nothing to look at.
-struct Trouble(Refusal);
+struct Trouble(Box<Refusal>);
 
-impl From<Refusal> for Trouble {
-    fn from(refusal: Refusal) -> Self {
+impl From<Box<Refusal>> for Trouble {
+    fn from(refusal: Box<Refusal>) -> Self {
         Self(refusal)
     }
 }
@@ -73,7 +73,8 @@ impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         let message = "what changes cannot be shown here";
         let why = error.to_string();
-        Self(Refusal::new("observe::unwatchable", message).why(why).help("leave out `--watch`"))
+        let refusal = Refusal::new("observe::unwatchable", message);
+        Self(refusal.why(why).help("leave out `--watch`").into())
     }
 }
 
@@ -110,7 +111,7 @@ impl Observer<'_> {
                 Ok(Some(Look { text: self.text(&report, &sheet, pen), sheet }))
             }
             // Whom somebody has seen already is not missing, but gone.
-            Err(_) if self.has_ended() => Ok(None),
+            Err(refusal) if self.target.is_some() && refusal.code() == "observe::gone" => Ok(None),
             Err(refusal) => Err(Trouble(refusal)),
         })?;
         match end {
@@ -125,7 +126,7 @@ impl Observer<'_> {
     }
 
     /// What there is to see now.
-    fn look(&mut self) -> Result<Report, Refusal> {
+    fn look(&mut self) -> Result<Report, Box<Refusal>> {
         let census = observe::running(&owner(&Host::at_hand()));
         if self.now.is_none() {
             self.complain(&census);
@@ -140,10 +141,6 @@ impl Observer<'_> {
         };
         let view = observe::look(self.target.insert(target))?;
         Ok(Report::One(Box::new(view)))
-    }
-
-    fn has_ended(&self) -> bool {
-        self.target.as_ref().is_some_and(Target::has_ended)
     }
 
     fn complain(&self, census: &Census) {

@@ -7,7 +7,7 @@ use crate::{
     sys::{Errno, Namespace},
 };
 
-use super::{ALL_CAPABILITIES, DEEPEST, Model, Objection, capability};
+use super::{ALL_CAPABILITIES, DEEPEST, Model, Objection, SHALLOW, capability};
 
 /// A user namespace of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,10 @@ impl Model {
         }
         if current.level > DEEPEST {
             return no(Errno::ENOSPC);
+        }
+        // How deep it was at the start is known of the first user namespace only.
+        if current.level > SHALLOW && self.host.initial_user_namespace != Some(true) {
+            return Err(Objection::Unknown);
         }
         // Past a limit that may be reached, the rest is still as it is.
         let has_room = self.has_room_for(Namespace::User);

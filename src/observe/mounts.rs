@@ -32,10 +32,8 @@ pub struct Mount {
     /// Its options
     pub options: Vec<String>,
     /// Of an overlay: the read-only trees, the topmost first, as they were named when it was mounted
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lower: Vec<String>,
     /// Of an overlay: where changes go, as it was named when it was mounted
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub upper: Option<String>,
 }
 

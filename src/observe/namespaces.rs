@@ -40,6 +40,10 @@ pub(super) fn of(pid: i32) -> io::Result<Vec<Namespace>> {
     let other = Path::new(&other);
     let namespace = |(kind, children): (&'static str, Option<&str>)| {
         let (host, sandbox) = (number(&own.join(kind))?, number(&other.join(kind))?);
+        // Who is about to end has left its namespaces already.
+        if host.is_some() && sandbox.is_none() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let for_children = children.map(|link| number(&other.join(link))).transpose()?.flatten();
         Ok(Namespace {
             kind,

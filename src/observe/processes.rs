@@ -72,12 +72,12 @@ struct Found {
 pub(super) fn of(pid: i32, has_own: bool, people: &People) -> (Option<Process>, Vec<Process>) {
     let all: BTreeMap<i32, Found> =
         pids().into_iter().filter_map(|pid| Some((pid, Found::read(pid)?))).collect();
-    let home = pid_namespace(pid).filter(|_| has_own);
-    let mut inside: BTreeSet<i32> = BTreeSet::new();
-    if home.is_some() {
-        inside.extend(all.keys().filter(|&&other| pid_namespace(other) == home));
+    let first = if has_own { first_of_namespace(pid, &all) } else { pid };
+    let mut inside = descendants(first, &all);
+    if let Some(home) = pid_namespace(pid).filter(|_| has_own) {
+        // Who came from elsewhere (`nsenter(1)`) descends from nobody here.
+        inside.extend(all.keys().filter(|&&other| pid_namespace(other) == Some(home)));
     }
-    inside.extend(descendants(pid, &all));
     // How many namespaces are between the observer's and the sandbox's.
     let depth = all.get(&pid).map_or(0, |found| found.pids.len().saturating_sub(1));
     let views = in_order(&all, &inside)
@@ -92,6 +92,20 @@ pub(super) fn of(pid: i32, has_own: bool, people: &People) -> (Option<Process>, 
 fn pids() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// PID 1 of a process's namespace. It may hide, as isorecipe's init does, but
+/// how many namespaces deep a process is can always be read; and a parent that
+/// is as deep is in the same one, since nobody enters a namespace beside his own.
+fn first_of_namespace(pid: i32, all: &BTreeMap<i32, Found>) -> i32 {
+    let mut first = pid;
+    while let Some(found) = all.get(&first)
+        && let Some(parent) = all.get(&found.parent)
+        && parent.pids.len() == found.pids.len()
+    {
+        first = parent.pid;
+    }
+    first
 }
 
 fn descendants(pid: i32, all: &BTreeMap<i32, Found>) -> BTreeSet<i32> {

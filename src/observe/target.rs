@@ -55,7 +55,7 @@ impl Target {
 ///
 /// # Errors
 /// When nobody is called so, or more than one.
-pub fn find(word: &str, running: &[Running]) -> Result<Target, Refusal> {
+pub fn find(word: &str, running: &[Running]) -> Result<Target, Box<Refusal>> {
     let named: Vec<&Running> = running.iter().filter(|found| found.entry.name == word).collect();
     match (named.as_slice(), word.parse::<i32>()) {
         ([one], _) => Ok(Target::Sandbox(Box::new((*one).clone()))),
@@ -69,14 +69,14 @@ pub fn find(word: &str, running: &[Running]) -> Result<Target, Refusal> {
 ///
 /// # Errors
 /// When it has ended.
-pub fn find_again(known: &Target, running: &[Running]) -> Result<Target, Refusal> {
+pub fn find_again(known: &Target, running: &[Running]) -> Result<Target, Box<Refusal>> {
     let Target::Sandbox(before) = known else { return Ok(known.clone()) };
     let same = running.iter().find(|now| now.entry.supervisor == before.entry.supervisor);
     let same = same.map(|now| Target::Sandbox(Box::new(now.clone())));
     same.ok_or_else(|| words::gone(known.pid()))
 }
 
-fn with_pid(pid: i32, running: &[Running]) -> Result<Target, Refusal> {
+fn with_pid(pid: i32, running: &[Running]) -> Result<Target, Box<Refusal>> {
     let process = Process::with_pid(pid).filter(|process| process.is_running());
     let process = process.ok_or_else(|| words::gone(pid))?;
     let has = |found: &&Running| {

@@ -1,10 +1,6 @@
 //! One registration: what the supervisor of a sandbox says of it.
 
-use std::{
-    ffi::OsString,
-    os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +20,7 @@ pub struct Entry {
     /// What it is called, by nobody else at the moment
     pub name: String,
     /// The recipe's file
-    #[serde(default, with = "optional_path", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "maybe_path_or_bytes", skip_serializing_if = "Option::is_none")]
     pub recipe: Option<PathBuf>,
     /// Who stays on the host
     pub supervisor: Process,
@@ -45,13 +41,13 @@ pub struct Entry {
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
     /// Where the sandbox sees it
-    #[serde(with = "path")]
+    #[serde(with = "path_or_bytes")]
     pub at: PathBuf,
     /// Where changes go; nothing if that is memory of the sandbox's own
-    #[serde(default, with = "optional_path", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "maybe_path_or_bytes", skip_serializing_if = "Option::is_none")]
     pub upper: Option<PathBuf>,
     /// Directories and image files, the topmost first; what only the sandbox can see is left out
-    #[serde(default, with = "paths")]
+    #[serde(default, with = "paths_or_bytes")]
     pub lower: Vec<PathBuf>,
 }
 
@@ -135,38 +131,40 @@ fn is_plain(c: char) -> bool {
 }
 
 /// A path as JSON: a text, or its bytes where it is none.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl From<&Path> for Written {
-    fn from(path: &Path) -> Self {
-        let bytes = || Self::Bytes(path.as_os_str().as_bytes().to_owned());
-        path.to_str().map_or_else(bytes, |text| Self::Text(text.to_owned()))
-    }
-}
-
-impl From<Written> for PathBuf {
-    fn from(written: Written) -> Self {
-        match written {
-            Written::Text(text) => text.into(),
-            Written::Bytes(bytes) => OsString::from_vec(bytes).into(),
-        }
-    }
-}
-
-mod path {
-    use std::path::{Path, PathBuf};
+mod path_or_bytes {
+    use std::{
+        ffi::OsString,
+        os::unix::ffi::{OsStrExt, OsStringExt},
+        path::{Path, PathBuf},
+    };
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::Written;
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    pub enum Written {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    impl From<&PathBuf> for Written {
+        fn from(path: &PathBuf) -> Self {
+            let bytes = || Self::Bytes(path.as_os_str().as_bytes().to_owned());
+            path.to_str().map_or_else(bytes, |text| Self::Text(text.to_owned()))
+        }
+    }
+
+    impl From<Written> for PathBuf {
+        fn from(written: Written) -> Self {
+            match written {
+                Written::Text(text) => text.into(),
+                Written::Bytes(bytes) => OsString::from_vec(bytes).into(),
+            }
+        }
+    }
 
     pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
-        Written::from(path).serialize(to)
+        Written::from(&path.to_owned()).serialize(to)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
@@ -174,15 +172,16 @@ mod path {
     }
 }
 
-mod optional_path {
+/// A path that may be missing.
+mod maybe_path_or_bytes {
     use std::path::PathBuf;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::Written;
+    use super::path_or_bytes::Written;
 
     pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
-        path.as_deref().map(Written::from).serialize(to)
+        path.as_ref().map(Written::from).serialize(to)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
@@ -190,15 +189,16 @@ mod optional_path {
     }
 }
 
-mod paths {
+/// Several paths.
+mod paths_or_bytes {
     use std::path::PathBuf;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::Written;
+    use super::path_or_bytes::Written;
 
     pub fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(paths.iter().map(|path| Written::from(path.as_path())))
+        to.collect_seq(paths.iter().map(Written::from))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
@@ -209,7 +209,7 @@ mod paths {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! What `isorecipe observe` says, as a test asks for it.
 #![allow(dead_code, missing_docs)]
 
-use std::{os::unix::process::CommandExt, process::Command};
+use std::{cell::Cell, os::unix::process::CommandExt, process::Command};
 
 use serde_json::Value;
 
@@ -80,17 +80,16 @@ impl ByHand {
         self.0.id() as i32
     }
 
-    /// The last of its descendants, once it is this program.
-    pub fn last(&self, program: &str) -> i32 {
-        let last = || {
-            let mut pid = self.pid();
-            while let Some(&child) = machine::children(pid).first() {
-                pid = child;
-            }
-            pid
-        };
-        eventually(program, || proc_file(last(), "comm") == program);
-        last()
+    /// Itself, or its child, once one of them is this program.
+    pub fn is_now(&self, program: &str) -> i32 {
+        let found = Cell::new(0);
+        eventually(program, || {
+            let all = [&[self.pid()][..], &machine::children(self.pid())].concat();
+            let named = all.into_iter().find(|&pid| proc_file(pid, "comm") == program);
+            found.set(named.unwrap_or_default());
+            found.get() != 0
+        });
+        found.get()
     }
 }
 
