@@ -24,14 +24,26 @@ use crate::{
 };
 
 mod apply;
+mod build;
+mod choice;
 mod completions;
+mod diff;
+mod ending;
+mod explain;
+mod export;
 mod host;
 mod man;
+mod mend;
 mod observe;
+mod pause;
 mod plan;
+mod progress;
 mod report;
 mod schema;
 mod validate;
+mod watch;
+
+use choice::Choice;
 
 /// The command could not be started (`env(1)`, `timeout(1)`, `docker run` say the same).
 const COULD_NOT_START: u8 = 125;
@@ -91,7 +103,11 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Build(build::Build),
+    Export(export::Export),
     Observe(observe::Observe),
+    Diff(diff::Diff),
+    Explain(explain::Explain),
     Host(host::Host),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -118,7 +134,11 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Build(command) => command.run(&output),
+        Command::Export(command) => command.run(&output),
         Command::Observe(command) => command.run(&output),
+        Command::Diff(command) => command.run(&output),
+        Command::Explain(command) => command.run(&output),
         Command::Host(command) => command.run(&output),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -159,6 +179,7 @@ impl Output {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
+    /// How to show what goes to standard error.
     fn style(&self) -> Style {
         let format = match (self.json, self.plain) {
             (true, _) => Format::Json,
@@ -167,6 +188,11 @@ impl Output {
         };
         let color = self.has_color(&io::stderr());
         Style { format, color, unicode: has_unicode(), width: width() }
+    }
+
+    /// How to show what goes to standard output.
+    fn style_of_results(&self) -> Style {
+        Style { color: self.has_color(&io::stdout()), ..self.style() }
     }
 
     fn has_color(&self, stream: &impl IsTerminal) -> bool {
@@ -297,7 +323,12 @@ fn located(document: &Document, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic>
 
 /// Writes a result to standard output; a reader that went away is no problem.
 fn print(text: &str) -> u8 {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for a result with paths in it, which need not be text.
+fn print_bytes(bytes: &[u8]) -> u8 {
+    match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
@@ -319,12 +350,4 @@ fn owner(host: &Host) -> Owner {
 /// The caller's environment.
 fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
-}
-
-/// A path with the recipe's folder as `.`, so that a plan reads the same everywhere.
-fn within(folder: &Path, text: &str) -> String {
-    match folder.to_str() {
-        Some(folder) if folder != "/" => text.replace(folder, "."),
-        _ => text.to_owned(),
-    }
 }

@@ -18,6 +18,7 @@ use std::error::Error;
 use std::fmt;
 use std::hash::Hash;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use miette::LabeledSpan;
@@ -28,7 +29,7 @@ use serde::Serialize;
 use crate::yaml::{Mistake, Path};
 
 pub use json::{Other, Record, Where};
-pub use render::{Format, Style, render};
+pub use render::{Format, Style, paragraph, render};
 pub use source::{Position, Source};
 
 /// A no, in words, from an operation that knows no file.
@@ -44,7 +45,11 @@ pub use source::{Position, Source};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[must_use]
-pub struct Refusal {
+pub struct Refusal(Box<Words>);
+
+/// In a box: a result that is nearly never a refusal should not be as large as one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Words {
     code: Cow<'static, str>,
     message: String,
     why: String,
@@ -53,6 +58,7 @@ pub struct Refusal {
     observed: Option<Observed>,
     field: Option<&'static str>,
     wants: Option<&'static str>,
+    lacks: Option<PathBuf>,
     once: bool,
 }
 
@@ -66,7 +72,7 @@ struct Also {
 impl Refusal {
     /// `code` is `area::condition` and never changes; `message` says what is.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl AsRef<str>) -> Refusal {
-        Refusal {
+        Refusal(Box::new(Words {
             code: legible::code(code.into()),
             message: legible::words(message.as_ref()),
             why: String::new(),
@@ -75,75 +81,87 @@ impl Refusal {
             observed: None,
             field: None,
             wants: None,
+            lacks: None,
             once: false,
-        }
+        }))
     }
 
     /// `area::condition`
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// What is.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Says why, at the place.
     pub fn why(mut self, why: impl AsRef<str>) -> Refusal {
-        self.why = legible::words(why.as_ref());
+        self.0.why = legible::words(why.as_ref());
         self
     }
 
     /// Says what to type.
     pub fn help(mut self, help: impl AsRef<str>) -> Refusal {
-        self.help = legible::words(help.as_ref());
+        self.0.help = legible::words(help.as_ref());
         self
     }
 
     /// Says which field of the layer it is about.
     pub fn field(mut self, field: &'static str) -> Refusal {
-        self.field = Some(field);
+        self.0.field = Some(field);
         self
     }
 
     /// Says which layer is missing before it.
     pub fn wants(mut self, layer: &'static str) -> Refusal {
-        self.wants = Some(layer);
+        self.0.wants = Some(layer);
         self
+    }
+
+    /// Says which file is missing; the recipe may tell how it is made.
+    pub fn lacks(mut self, file: impl Into<PathBuf>) -> Refusal {
+        self.0.lacks = Some(file.into());
+        self
+    }
+
+    /// The file that is missing.
+    pub fn lacked_file(&self) -> Option<&std::path::Path> {
+        self.0.lacks.as_deref()
     }
 
     /// Whatever else has this code has the same cause.
     pub fn once(mut self) -> Refusal {
-        self.once = true;
+        self.0.once = true;
         self
     }
 
     /// Whether one of this code is all there is to say.
     pub fn is_once(&self) -> bool {
-        self.once
+        self.0.once
     }
 
     /// The layer that is missing before it.
     pub fn wanted_layer(&self) -> Option<&'static str> {
-        self.wants
+        self.0.wants
     }
 
     /// Marks the other place involved, and says what it has to do with this one.
     pub fn also(mut self, path: Path, why: impl AsRef<str>) -> Refusal {
-        self.also = Some(Also { path: Some(path), why: legible::words(why.as_ref()) });
+        self.0.also = Some(Also { path: Some(path), why: legible::words(why.as_ref()) });
         self
     }
 
     /// Says which call answered what, where the kernel was asked.
     pub fn observed(mut self, observed: Observed) -> Refusal {
-        self.observed = Some(observed);
+        self.0.observed = Some(observed);
         self
     }
 
     /// Puts the words at a place of the recipe.
     pub fn at(self, path: Path) -> Diagnostic {
-        let path = match self.field {
+        let path = match self.0.field {
             Some(field) => path.key(field),
             None => path,
         };
@@ -256,7 +274,7 @@ impl Diagnostic {
     ) -> Diagnostic {
         self.span = span.map(|span| source.fit(span));
         self.also_span =
-            also_span.filter(|_| self.refusal.also.is_some()).map(|span| source.fit(span));
+            also_span.filter(|_| self.refusal.0.also.is_some()).map(|span| source.fit(span));
         self.source = Some(Arc::clone(source));
         self
     }
@@ -266,8 +284,14 @@ impl Diagnostic {
         let (also_span, also_why) = mistake.also.unzip();
         let mut refusal =
             Refusal::new(mistake.code, mistake.message).why(mistake.why).help(mistake.help);
-        refusal.also = also_why.map(|why| Also { path: None, why: legible::words(&why) });
+        refusal.0.also = also_why.map(|why| Also { path: None, why: legible::words(&why) });
         refusal.at(mistake.path).locate(source, Some(mistake.span), also_span)
+    }
+
+    /// Marks the other place involved, once it is known, with the remedy that follows from it.
+    pub fn pointing(mut self, also: Path, why: &str, help: &str) -> Diagnostic {
+        self.refusal = self.refusal.also(also, why).help(help);
+        self
     }
 
     /// Whether isorecipe stops or goes on.
@@ -277,22 +301,22 @@ impl Diagnostic {
 
     /// `area::condition`, which has a page behind `isorecipe explain`.
     pub fn code(&self) -> &str {
-        &self.refusal.code
+        &self.refusal.0.code
     }
 
     /// What is.
     pub fn message(&self) -> &str {
-        &self.refusal.message
+        &self.refusal.0.message
     }
 
     /// Why, at the place; empty where nobody knows.
     pub fn why(&self) -> &str {
-        &self.refusal.why
+        &self.refusal.0.why
     }
 
     /// What to type; empty where nobody knows.
     pub fn help(&self) -> &str {
-        &self.refusal.help
+        &self.refusal.0.help
     }
 
     /// Where in the recipe.
@@ -302,7 +326,7 @@ impl Diagnostic {
 
     /// The other place involved, where it was named by a path.
     pub fn also(&self) -> Option<&Path> {
-        self.refusal.also.as_ref()?.path.as_ref()
+        self.refusal.0.also.as_ref()?.path.as_ref()
     }
 
     /// Where in the file, in bytes.
@@ -312,7 +336,14 @@ impl Diagnostic {
 
     /// Which call answered what.
     pub fn observed(&self) -> Option<&Observed> {
-        self.refusal.observed.as_ref()
+        self.refusal.0.observed.as_ref()
+    }
+
+    /// Whether both say that the same step met the same condition.
+    pub fn is_about_the_same(&self, other: &Diagnostic) -> bool {
+        self.code() == other.code()
+            && self.path == other.path
+            && self.observed() == other.observed()
     }
 
     /// What two diagnostics have in common when a reader would take them for one.
@@ -325,7 +356,7 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.refusal.message)
+        f.write_str(&self.refusal.0.message)
     }
 }
 
@@ -333,7 +364,7 @@ impl Error for Diagnostic {}
 
 impl miette::Diagnostic for Diagnostic {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        said(&self.refusal.code)
+        said(&self.refusal.0.code)
     }
 
     fn severity(&self) -> Option<miette::Severity> {
@@ -344,7 +375,7 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        said(&self.refusal.help)
+        said(&self.refusal.0.help)
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
@@ -353,10 +384,10 @@ impl miette::Diagnostic for Diagnostic {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.span.clone()?;
-        let why = Some(self.refusal.why.clone()).filter(|why| !why.is_empty());
+        let why = Some(self.refusal.0.why.clone()).filter(|why| !why.is_empty());
         let here = LabeledSpan::new_primary_with_span(why, span);
 
-        let also = self.refusal.also.as_ref().zip(self.also_span.clone());
+        let also = self.refusal.0.also.as_ref().zip(self.also_span.clone());
         let there =
             also.map(|(also, span)| LabeledSpan::new_with_span(Some(also.why.clone()), span));
         Some(Box::new([here].into_iter().chain(there)))

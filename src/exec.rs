@@ -6,20 +6,19 @@
 //! means stop, never "go on".
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     os::fd::{AsFd, OwnedFd},
 };
 
 use crate::{
     ops::{Evidence, Op},
-    plan::{Actor, Plan},
-    registry::Subject,
+    plan::{Actor, Pause, Plan},
     sys::{
         Call, Fault,
         descriptor::{self, Walk},
         mount,
         namespace::{self, Side},
-        process::Change,
+        process::{self, Change},
         signal, socket,
     },
 };
@@ -27,8 +26,11 @@ use crate::{
 mod child;
 mod console;
 mod init;
+mod pause;
 mod supervisor;
 mod turn;
+
+pub use pause::EndsWith;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -48,25 +50,44 @@ pub enum Outcome {
     Lost(Change),
     /// Not even a child could be made
     Stillborn(Fault),
+    /// Whoever watched it stopped it at a pause, by this signal if it was one
+    Abandoned(Option<i32>),
 }
 
-/// Runs a plan to its end, and lets others know of it if there is a subject.
+/// Who watches a run, from the side of the host.
+pub trait Onlooker {
+    /// The command runs: it is this process, as the host counts.
+    fn runs(&self, _command: i32) {}
+
+    /// The run waits here; the child has this PID, as the host counts.
+    fn pauses(&self, _pause: &Pause, _child: i32, _ends: EndsWith) {}
+
+    /// Nothing runs any more.
+    fn is_over(&self) {}
+}
+
+/// An onlooker who does not care.
+pub struct Nobody;
+
+impl Onlooker for Nobody {}
+
+/// Runs a plan to its end.
 ///
 /// The calling process must have one thread. Signals that arrive meanwhile
 /// are passed on to the command.
-pub fn run(plan: &mut Plan, subject: Option<&Subject>) -> Outcome {
+pub fn run(plan: &mut Plan, onlooker: &dyn Onlooker) -> Outcome {
     descriptor::fill_standard_streams();
-    match attempt(plan, subject) {
+    match attempt(plan, onlooker) {
         // What was to be made at once is made one by one, to see which fails.
         Err(_) if !plan.birth.is_empty() => {
             plan.unmerge();
-            attempt(plan, subject).unwrap_or_else(Outcome::Stillborn)
+            attempt(plan, onlooker).unwrap_or_else(Outcome::Stillborn)
         }
         other => other.unwrap_or_else(Outcome::Stillborn),
     }
 }
 
-fn attempt(plan: &Plan, subject: Option<&Subject>) -> Result<Outcome, Fault> {
+fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     let slots: Vec<OnceCell<OwnedFd>> = (0..plan.slots).map(|_| OnceCell::new()).collect();
     let proc = open_proc(plan);
     let proc = proc.as_ref().map(AsFd::as_fd);
@@ -106,15 +127,17 @@ fn attempt(plan: &Plan, subject: Option<&Subject>) -> Result<Outcome, Fault> {
             drop(theirs);
             let outcome = supervisor::Supervisor {
                 plan,
-                subject,
                 pid,
                 proc,
                 slots: &slots,
                 console: &console,
                 ours,
                 signals,
+                onlooker,
+                runs_through: Cell::new(false),
             }
             .run();
+            end_programs(plan, &slots);
             let _ = signal::release(&before);
             Ok(outcome)
         }
@@ -123,14 +146,30 @@ fn attempt(plan: &Plan, subject: Option<&Subject>) -> Result<Outcome, Fault> {
 
 /// The host's procfs, for the plans that write to it; a fake one is none.
 fn open_proc(plan: &Plan) -> Option<OwnedFd> {
-    let is_needed = plan
-        .steps
-        .iter()
-        .any(|step| matches!(step.op, Op::DenySetgroups(_) | Op::WriteMap(_) | Op::MountImage(_)));
+    let is_needed = plan.steps.iter().any(|step| needs_proc(&step.op));
     if !is_needed {
         return None;
     }
     descriptor::open_directory(None, c"/proc", Walk::Free).ok().filter(|proc| mount::is_proc(proc))
+}
+
+fn needs_proc(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::DenySetgroups(_)
+            | Op::WriteMap(_)
+            | Op::MountImage(_)
+            | Op::ServeImage(_)
+            | Op::UnpackImage(_)
+    )
+}
+
+/// Ends the programs that the supervisor has started for the sandbox.
+fn end_programs(plan: &Plan, slots: &[OnceCell<OwnedFd>]) {
+    let kept = plan.steps.iter().filter_map(|step| step.op.keeps_running());
+    for program in kept.filter_map(|slot| slots.get(slot)?.get()) {
+        process::end(program.as_fd());
+    }
 }
 
 /// Whether this step is this actor's.

@@ -16,10 +16,13 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod images;
 pub mod mountinfo;
 mod names;
 mod probe;
+mod program;
 
+pub use images::{FuseDevice, ImageTools, Tool};
 pub use names::Names;
 
 /// A machine and the process that asks, as far as known.
@@ -34,6 +37,12 @@ pub struct Host {
     pub invoker: Option<Invoker>,
     /// Whether this is the first user namespace of the machine.
     pub initial_user_namespace: Option<bool>,
+    /// Ids that exist in the caller's user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
+    /// Which of the caller's namespaces belong to its user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned: Option<OwnedNamespaces>,
     /// Whether the caller's root directory is not the root of its mounts
     /// (`chroot(2)`): the kernel then gives no user namespace.
     pub chrooted: Option<bool>,
@@ -50,6 +59,8 @@ pub struct Host {
     pub paths: BTreeMap<PathBuf, PathFact>,
     /// The caller's lines of `/etc/subuid` and `/etc/subgid`.
     pub subordinate: Option<SubordinateIds>,
+    /// What images can be read with.
+    pub images: Option<ImageTools>,
 }
 
 /// The process that asks.
@@ -72,6 +83,9 @@ pub struct Caller {
     pub directory: Option<PathBuf>,
     /// `$SHELL`
     pub shell: Option<PathBuf>,
+    /// Where what can be made again is kept: `$XDG_CACHE_HOME`, or `~/.cache`;
+    /// through `sudo`, that of the user behind it
+    pub cache: Option<PathBuf>,
 }
 
 /// The user behind `sudo`.
@@ -102,6 +116,32 @@ pub struct NamespaceLimits {
     pub pid: u64,
 }
 
+/// Ids that exist in a user namespace, as it counts them: first id and count
+/// of each range of `/proc/self/uid_map` and `gid_map`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ids {
+    /// User ids
+    pub uid: Vec<(u32, u32)>,
+    /// Group ids
+    pub gid: Vec<(u32, u32)>,
+    /// Whether `setgroups(2)` is allowed (`/proc/self/setgroups`)
+    pub setgroups: bool,
+}
+
+/// Whether a namespace belongs to the caller's user namespace
+/// (`ioctl_nsfs(2)`, `NS_GET_USERNS`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnedNamespaces {
+    /// The mount namespace
+    pub mount: bool,
+    /// The UTS namespace
+    pub uts: bool,
+    /// The PID namespace
+    pub pid: bool,
+}
+
 /// One line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -125,6 +165,18 @@ pub struct HostMount {
     /// May not be bound
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unbindable: bool,
+    /// Programs on it cannot be executed
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_exec: bool,
+    /// `major:minor` of the filesystem
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Number of its peer group
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<u32>,
+    /// Number of the peer group that it receives mounts from
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<u32>,
 }
 
 /// What stands at a path, not followed if it is a symbolic link.
@@ -139,10 +191,26 @@ pub enum PathFact {
     Directory(Owner),
     /// A regular file, and the filesystem it holds if it is an image of one
     File(Owner, Option<ImageKind>),
+    /// A regular file with an `x` bit, and what has to be there to run it
+    Program(Owner, Program),
     /// A symbolic link to this
     Symlink(PathBuf),
     /// A device, socket or pipe
     Special(Owner),
+}
+
+/// What the kernel runs a file with (`execve(2)`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// Itself: an ELF file that names no loader
+    Static,
+    /// The loader that the ELF file names
+    Loader(PathBuf),
+    /// The interpreter after `#!`
+    Interpreter(PathBuf),
+    /// Nobody told: it cannot be read, or it is something else
+    Unknown,
 }
 
 /// Whose it is, and what they may do.
@@ -215,10 +283,20 @@ impl Host {
         probe::look_at(path)
     }
 
+    /// The loader or interpreter that a program names.
+    pub fn loader_of(program: &Path) -> Option<PathBuf> {
+        program::loader(program)
+    }
+
     /// The caller's subordinate ids, asking the machine if they are not known.
     pub fn subordinate_ids(&self) -> SubordinateIds {
         let ask = || probe::subordinate_ids(&self.caller, self.invoker.as_ref());
         self.subordinate.clone().unwrap_or_else(ask)
+    }
+
+    /// What images can be read with, asking the machine if it is not known.
+    pub fn image_tools(&self) -> ImageTools {
+        self.images.clone().unwrap_or_else(|| images::probe(self.invoker.as_ref()))
     }
 
     /// Whether the caller is root.

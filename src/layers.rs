@@ -2,7 +2,9 @@
 //!
 //! A layer says which steps it wants, in order, and nothing else: no system
 //! calls, no errnos, no other layer's name. The documentation of its fields is
-//! the user's manual: it becomes the schema and what editors show.
+//! the user's manual: it becomes the schema and what editors show. What takes
+//! more words than a field has stands beside it, in `<layer>.md`, the page of
+//! `isorecipe explain`.
 
 use std::{borrow::Cow, path::PathBuf};
 
@@ -16,6 +18,7 @@ mod dir;
 mod domainname;
 mod forms;
 mod hostname;
+mod lower;
 mod mount;
 mod overlay;
 mod pid;
@@ -31,8 +34,9 @@ pub use dir::Dir;
 pub use domainname::Domainname;
 pub use forms::{FromWord, OneOrMany, WordOrMap};
 pub use hostname::Hostname;
+pub use lower::{Image, Lower, Way};
 pub use mount::{Mount, Propagation};
-pub use overlay::{Image, Lower, Overlay};
+pub use overlay::Overlay;
 pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
@@ -62,15 +66,34 @@ macro_rules! layers {
         /// A layer: one key, its name, and what it is set to.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        pub enum Layer { $(#[doc = $doc] $layer($form),)* }
+        pub enum Layer {
+            $(
+                #[doc = $doc]
+                #[doc = ""]
+                #[doc = include_str!(concat!("layers/", stringify!($name), ".md"))]
+                $layer($form),
+            )*
+        }
 
         impl Layer {
+            /// What every layer says of itself; one without a page does not compile.
+            pub const MANUAL: &'static [Manual] = &[$(Manual {
+                name: stringify!($name),
+                about: $doc.trim_ascii(),
+                page: include_str!(concat!("layers/", stringify!($name), ".md")),
+            },)*];
+
             /// Every layer's name, in the order of the manual.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name),)*];
 
             /// Its name.
             pub fn name(&self) -> &'static str {
                 match self { $(Layer::$layer(_) => stringify!($name),)* }
+            }
+
+            /// What it is, in a sentence.
+            pub fn about(&self) -> &'static str {
+                match self { $(Layer::$layer(_) => $doc.trim_ascii(),)* }
             }
 
             /// The layer itself.
@@ -96,6 +119,16 @@ macro_rules! layers {
             }
         }
     };
+}
+
+/// What a layer says of itself, beside the words of its settings.
+pub struct Manual {
+    /// Its name
+    pub name: &'static str,
+    /// What it is, in a sentence
+    pub about: &'static str,
+    /// Its page: `src/layers/<layer>.md`
+    pub page: &'static str,
 }
 
 /// What the schema says of one layer.

@@ -8,7 +8,8 @@
 //!
 //! ```text
 //!  YAML ──► Recipe ──► Plan ──► printed    `isorecipe plan`
-//!                       │  └──► run        `isorecipe apply`
+//!                       │  ├──► run        `isorecipe apply`
+//!                       │  └──► said       `isorecipe export`, in another tool's words
 //!                       └─────► simulated  while it is planned: what will the kernel say?
 //! ```
 //!
@@ -23,14 +24,16 @@
 //! | floor | what lives there |
 //! |---|---|
 //! | [`cli`] | the commands, one file each |
-//! | [`exec`] | a supervisor that stays on the host and a child that becomes the sandbox play one list of steps |
-//! | [`observe`] | a running sandbox as the host sees it, on the floor of [`exec`] |
+//! | [`build`] | the image, or the directory, that a recipe's `image` describes |
+//! | [`exec`], [`export`] | a supervisor that stays on the host and a child that becomes the sandbox play one list of steps; the same list in another tool's words |
+//! | [`explain`] | the pages of the manual: what a layer does, needs, and does not isolate; what a code means |
+//! | [`observe`] | a running sandbox, as the host sees it |
 //! | [`recipe`] | a recipe file: read, located, planned |
 //! | [`layers`] | what an author can ask for: `user`, `uts`, `overlay`, one file each |
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |
 //! | [`ops`] | what the kernel can be told, and the words for its refusals |
 //! | [`model`] | a model of the kernel: namespaces and who owns them, ids, capabilities, mounts |
-//! | [`host`], [`diagnostic`], [`registry`] | facts about a machine, as data; what is said to people; which sandboxes run |
+//! | [`host`], [`cache`], [`registry`], [`diff`], [`diagnostic`] | facts about a machine, as data; what was unpacked before; which sandboxes run; what a run changed; what is said to people |
 //! | [`sys`], [`yaml`] | system calls, the only unsafe code; the reader of YAML, with the place of every word |
 //!
 //! Follow one thing through the house to know it: `hostname` goes from
@@ -68,9 +71,14 @@
 //! ]);
 //! assert_eq!(plan.refusals[0].code(), "hostname::shared");
 //! ```
+pub mod build;
+pub mod cache;
 pub mod cli;
 pub mod diagnostic;
+pub mod diff;
 pub mod exec;
+pub mod explain;
+pub mod export;
 pub mod host;
 pub mod layers;
 pub mod model;

@@ -20,17 +20,21 @@ use crate::{
 };
 
 mod filesystems;
+mod limits;
 mod mounts;
 mod overlay;
 mod paths;
 mod pivot;
+mod programs;
+mod propagation;
 mod user;
 
 pub use filesystems::{Filesystem, Instance};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
-pub use user::{Extent, IdMap, UserId, UserNamespace};
+pub use propagation::Travel;
+pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
 
 /// Capabilities that operations ask for, by their number (`capability.h`).
 pub mod capability {
@@ -165,6 +169,10 @@ pub struct Model {
     pub mounts: Mounts,
     /// Mounts held by descriptor only, by the number of their slot
     pub held: BTreeMap<Slot, Held>,
+    /// How many namespaces of a kind the recipe has made, by whose they are
+    made: BTreeMap<(Namespace, u32), u64>,
+    /// The `/proc` through which maps are written
+    pub proc: MapFiles,
     /// Paths whose facts were wanted and not known; shared by every copy
     asked: Rc<RefCell<BTreeSet<PathBuf>>>,
 }
@@ -196,19 +204,25 @@ impl Model {
             directory: caller.directory.clone(),
             no_new_privs: false,
         };
-        let of_host = Owned { owner: UserId::HOST, own: false };
+        let of = |is_own: bool| Owned {
+            owner: if is_own { UserId::HOST } else { UserId::OUTER },
+            own: false,
+        };
+        let owned = host.owned.as_ref();
         Self {
-            users: vec![UserNamespace::host()],
+            users: vec![UserNamespace::host(&host)],
             process,
-            uts: of_host,
+            uts: of(owned.is_none_or(|owned| owned.uts)),
             hostname: None,
             domainname: None,
-            pid: of_host,
+            pid: of(owned.is_none_or(|owned| owned.pid)),
             pid_level: 0,
             pid_for_children: None,
             is_init: false,
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
+            made: BTreeMap::new(),
+            proc: MapFiles::of(&host),
             host,
             asked: Rc::default(),
         }
@@ -238,8 +252,10 @@ impl Model {
     }
 
     fn is_capable(&self, who: (UserId, u32, u64), over: UserId, capability: u32) -> bool {
-        if over == UserId::PRESUMED {
-            return true;
+        match over {
+            UserId::PRESUMED => return true,
+            UserId::OUTER => return false,
+            _ => {}
         }
         let (user, uid, capabilities) = who;
         let mut namespace = over;
@@ -261,6 +277,15 @@ impl Model {
     /// Whether the process has root's power over the machine itself.
     pub fn process_is_root(&self) -> bool {
         self.administers(UserId::HOST)
+    }
+
+    /// Whether its root directory is not the root of its mounts, or something
+    /// is mounted over it (`current_chrooted()`): then it gets no user namespace.
+    pub fn is_chrooted(&self) -> Option<bool> {
+        match self.mounts.child_at(&self.mounts.root_position()) {
+            Some(_) => Some(true),
+            None => self.process.chrooted,
+        }
     }
 
     /// Whether the process may change a namespace that this user namespace owns.
@@ -295,20 +320,20 @@ impl Model {
 
     /// Whether the kernel gives this process a namespace of this kind, and if
     /// not, why not (`create_user_ns()`, `create_new_namespaces()`).
-    pub fn may_make(&self, kind: Namespace) -> Result<(), Errno> {
+    pub fn may_make(&self, kind: Namespace) -> Result<(), Objection> {
         match kind {
             Namespace::User => self.may_make_user(),
-            _ if !self.administers(self.process.user) => Err(Errno::EPERM),
-            Namespace::Pid if self.pid_for_children.is_some() => Err(Errno::EINVAL),
-            Namespace::Pid if self.pid_level >= DEEPEST => Err(Errno::ENOSPC),
-            kind if self.limit(kind) == Some(0) => Err(Errno::ENOSPC),
-            _ => Ok(()),
+            _ if !self.administers(self.process.user) => Err(Objection::No(Errno::EPERM)),
+            Namespace::Pid if self.pid_for_children.is_some() => Err(Objection::No(Errno::EINVAL)),
+            Namespace::Pid if self.pid_level >= DEEPEST => Err(Objection::No(Errno::ENOSPC)),
+            kind => self.has_room_for(kind),
         }
     }
 
     /// Makes a namespace of this kind and puts the process (or its next child) in.
     pub fn make(&mut self, kind: Namespace) {
         let owned = Owned { owner: self.process.user, own: true };
+        self.count(kind);
         match kind {
             Namespace::User => self.make_user(),
             Namespace::Mount => self.mounts.copy_for(self.process.user),
@@ -339,17 +364,6 @@ impl Model {
         self.is_init = true;
     }
 
-    /// `/proc/sys/user/max_*_namespaces` of the machine, where known.
-    fn limit(&self, kind: Namespace) -> Option<u64> {
-        let limits = self.host.namespace_limits.as_ref()?;
-        Some(match kind {
-            Namespace::User => limits.user,
-            Namespace::Mount => limits.mount,
-            Namespace::Uts => limits.uts,
-            Namespace::Pid => limits.pid,
-        })
-    }
-
     /// Whether a procfs is among the mounts.
     pub fn has_proc(&self) -> bool {
         self.mounts.has_proc(&self.host)
@@ -358,7 +372,8 @@ impl Model {
     /// Whether the kernel would show a fresh procfs beside those there are
     /// (`mount_too_revealing()`).
     pub fn may_reveal_proc(&self) -> Result<(), Objection> {
-        if self.mounts.owner == UserId::HOST && self.host.initial_user_namespace != Some(false) {
+        let is_initial = self.host.initial_user_namespace != Some(false);
+        if self.mounts.owner == UserId::HOST && is_initial {
             return Ok(());
         }
         match self.mounts.has_full_proc(&self.host) {

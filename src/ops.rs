@@ -16,6 +16,7 @@ use crate::{
 mod bind;
 mod command;
 mod directory;
+mod fuse;
 mod helper_map;
 mod identity;
 mod idmap;
@@ -26,12 +27,15 @@ mod namespace;
 mod overlay;
 mod pivot;
 mod place;
+mod program;
 mod stage;
+mod unpack;
 mod uts;
 
 pub use bind::{Bind, HoldSource, Source};
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
+pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
 pub use identity::Become;
 pub use idmap::{Ids, Line};
@@ -41,7 +45,9 @@ pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
+pub use program::image_hidden;
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
+pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
 
 /// One thing the kernel can be told.
@@ -127,8 +133,8 @@ macro_rules! operations {
 operations! {
     AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
     HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
-    NoNewPrivileges, PivotRoot, RemoveDirectory, SetDomainname, SetHostname, SetPropagation,
-    StayAsInit, WriteMap,
+    NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
+    SetPropagation, StayAsInit, UnpackImage, WriteMap,
 }
 
 impl fmt::Display for Op {
@@ -150,6 +156,15 @@ impl Op {
     pub fn hands_over(&self) -> Option<Slot> {
         match self {
             Op::MountImage(image) => Some(image.slot),
+            Op::ServeImage(image) => Some(image.slot),
+            _ => None,
+        }
+    }
+
+    /// The slot of a program that has to end when the sandbox does.
+    pub fn keeps_running(&self) -> Option<Slot> {
+        match self {
+            Op::ServeImage(image) => Some(image.program),
             _ => None,
         }
     }

@@ -5,7 +5,10 @@
 //! the kernel would refuse, its intended effect is assumed and the fold goes
 //! on: every mistake is found, and no mistake is reported twice.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
@@ -16,9 +19,11 @@ use crate::{
     yaml,
 };
 
+mod authority;
 mod merge;
 mod planner;
 
+pub use authority::{Authority, Line};
 pub use planner::Planner;
 
 /// Who takes a step.
@@ -78,6 +83,50 @@ pub struct Plan {
     pub end: Model,
     /// How many descriptors are kept between steps
     pub slots: usize,
+    /// Where the run waits for whoever watches, in order
+    pub pauses: Vec<Pause>,
+    /// What the recipe itself can have made
+    pub made: Option<MadeByRecipe>,
+}
+
+/// A wait between two layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pause {
+    /// The step it comes before
+    pub before: usize,
+    /// The layer that is done
+    pub done: Option<yaml::Path>,
+    /// The layer that comes next; without one, the command
+    pub next: Option<yaml::Path>,
+}
+
+impl Pause {
+    /// The name of the layer that is done.
+    pub fn done_layer(&self) -> Option<&str> {
+        match self.done.as_ref()?.segments().last()? {
+            yaml::Segment::Key(name) => Some(name),
+            yaml::Segment::Index(_) => None,
+        }
+    }
+}
+
+/// A file that `isorecipe build` makes, and the command that does.
+#[derive(Clone, Debug)]
+pub struct MadeByRecipe {
+    /// The image, or the directory
+    pub file: PathBuf,
+    /// What to type
+    pub command: String,
+}
+
+/// Where what is missing can be made, says how.
+fn tell_how_to_make(refusal: Refusal, made: Option<&MadeByRecipe>) -> Refusal {
+    match made {
+        Some(made) if refusal.lacked_file() == Some(made.file.as_path()) => {
+            refusal.help(format!("`{}` makes it", made.command))
+        }
+        _ => refusal,
+    }
 }
 
 impl Plan {
@@ -95,7 +144,13 @@ impl Plan {
         let origin = self.steps.get(step)?;
         let before = self.before(step);
         let refusal = origin.op.operation().explain(fault, &before, seen);
+        let refusal = tell_how_to_make(refusal, self.made.as_ref());
         Some(observed(refusal, step, fault).at(origin.origin.clone()))
+    }
+
+    /// The wait before a step, if there is one.
+    pub fn pause_before(&self, step: usize) -> Option<&Pause> {
+        self.pauses.iter().find(|pause| pause.before == step)
     }
 
     /// Whether nothing speaks against it.
@@ -151,4 +206,12 @@ impl Plan {
 
 fn observed(refusal: Refusal, step: usize, fault: Fault) -> Refusal {
     refusal.observed(Observed::new(step + 1, fault.call.name(), fault.errno as i32))
+}
+
+/// A text with the recipe's folder as `.`, so that a plan reads the same everywhere.
+pub fn within(folder: &Path, text: &str) -> String {
+    match folder.to_str() {
+        Some(folder) if folder != "/" => text.replace(folder, "."),
+        _ => text.to_owned(),
+    }
 }

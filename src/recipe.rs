@@ -16,15 +16,22 @@ use crate::{
     host::Host,
     layers::{Layer, Place, Word},
     ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
-    plan::{Plan, Planner},
+    plan::{MadeByRecipe, Plan, Planner},
     sys::KernelPath,
     yaml::{self, Mistake, Part, Tree},
 };
 
+mod course;
 mod document;
+mod image;
+mod order;
+mod rewrite;
 mod words;
 
+pub use course::{Course, Wishes};
 pub use document::Document;
+pub use image::{Copy, Filesystem, Image, LEAST_XFS, Owner};
+pub use order::{Move, Order};
 
 use words::{FORMAT, check_format, say_of_recipes};
 
@@ -52,6 +59,9 @@ pub struct Recipe {
     /// Layers of isolation, applied in this order.
     #[serde(default)]
     pub layers: Vec<Layer>,
+    /// How its lower image is made: `isorecipe build` makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// What to run, if the command line names nothing; your shell otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minItems" = 1))]
@@ -75,6 +85,9 @@ pub struct Recipe {
     /// The folder of the file: where relative paths start.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// How messages call the file, where there is one.
+    #[serde(skip)]
+    pub called: Option<String>,
 }
 
 fn on() -> bool {
@@ -102,9 +115,11 @@ impl Recipe {
         for mistake in &mut mistakes {
             say_of_recipes(mistake, source.text());
         }
-        let recipe = recipe
-            .filter(|_| mistakes.is_empty())
-            .map(|recipe| Recipe { folder: folder.to_owned(), ..recipe });
+        let recipe = recipe.filter(|_| mistakes.is_empty()).map(|recipe| Recipe {
+            folder: folder.to_owned(),
+            called: Some(name.to_owned()),
+            ..recipe
+        });
         let diagnostics =
             mistakes.into_iter().map(|mistake| Diagnostic::mistake(mistake, &source)).collect();
         (recipe, Document { source, tree }, diagnostics)
@@ -125,6 +140,9 @@ impl Recipe {
                 "the first word is the program",
                 "write `command: [bash]`, or leave `command` out for your shell",
             );
+        }
+        if let Some(image) = &self.image {
+            image.check(&mut mistake);
         }
         let names =
             self.env.keys().map(|name| (yaml::Path::root().key("env").key(name), Part::Key, name));
@@ -156,33 +174,55 @@ impl Recipe {
 
     /// Plans the recipe for what is known of a host, and for nothing else.
     pub fn plan(&self, host: Rc<Host>, run: &Run) -> Plan {
-        let layers = yaml::Path::root().key("layers");
-        let all = self.layers.iter().enumerate();
-        let names = all.map(|(index, layer)| layers.index(index).key(layer.name())).collect();
+        let names = self.taken(&run.course).map(|(index, layer)| place(index, layer)).collect();
         let mut planner = Planner::new(host, self.folder.clone(), names, run.is_live);
-        let last_mount = self.layers.iter().rposition(|layer| layer.layer().mounts());
-        for (index, layer) in self.layers.iter().enumerate() {
-            let place = |layer: &Layer, index| layers.index(index).key(layer.name());
+        if let Some(image) = &self.image {
+            let file = planner.source_path(image.file.as_path());
+            let command = image.build_command(self.called.as_deref(), planner.host());
+            planner.makes(MadeByRecipe { file, command });
+        }
+        let mounts = |(_, layer): &(usize, &Layer)| layer.layer().mounts();
+        let last_mount = self.taken(&run.course).rfind(mounts).map(|(index, _)| index);
+        let mut done = None;
+        for (index, layer) in self.taken(&run.course) {
+            let here = place(index, layer);
+            self.pause(&mut planner, run, done, Some(index));
             if let Layer::PivotRoot(_) = layer {
-                planner.enter(place(layer, index));
-                planner.hold_sources(&self.later_sources(index, place));
+                planner.enter(here.clone());
+                planner.hold_sources(&self.later_sources(index, &run.course));
             }
-            planner.enter(place(layer, index));
+            planner.enter(here);
             layer.layer().plan(&mut planner);
             if last_mount.is_some_and(|last| index >= last) {
                 drop_old_root(&mut planner);
             }
+            done = Some(index);
         }
+        self.pause(&mut planner, run, done, None);
         self.finish(&mut planner, run);
         planner.finish()
     }
 
+    /// Between two layers, if the run pauses there.
+    fn pause(&self, planner: &mut Planner, run: &Run, done: Option<usize>, next: Option<usize>) {
+        let path = |index: usize| self.layers.get(index).map(|layer| place(index, layer));
+        if run.course.pauses_after(done) {
+            planner.pause(done.and_then(path), next.and_then(path));
+        }
+    }
+
     /// Plans with every fact of this machine that the recipe asks for.
-    pub fn plan_knowing(&self, mut host: Host, run: &Run) -> Plan {
+    pub fn plan_knowing(&self, host: Host, run: &Run) -> Plan {
+        self.plan_learning(host, run).0
+    }
+
+    /// The same, and the host with all that was asked for. A recorded host is
+    /// not asked.
+    pub fn plan_learning(&self, mut host: Host, run: &Run) -> (Plan, Host) {
         let mut plan = self.plan(Rc::new(host.clone()), run);
         for _ in 0..MAX_ROUNDS {
             let asked = plan.take_asked();
-            if asked.is_empty() {
+            if asked.is_empty() || !run.is_live {
                 break;
             }
             host.paths.extend(asked.into_iter().map(|path| {
@@ -191,22 +231,16 @@ impl Recipe {
             }));
             plan = self.plan(Rc::new(host.clone()), run);
         }
-        plan
+        (plan, host)
     }
 
     /// What the layers after a pivot, up to the next one, need of the old tree.
-    fn later_sources(
-        &self,
-        pivot: usize,
-        place: impl Fn(&Layer, usize) -> yaml::Path,
-    ) -> Vec<(yaml::Path, PathBuf)> {
-        self.layers
-            .iter()
-            .enumerate()
-            .skip(pivot + 1)
+    fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, PathBuf)> {
+        self.taken(course)
+            .filter(|(index, _)| *index > pivot)
             .take_while(|(_, layer)| !matches!(layer, Layer::PivotRoot(_)))
             .flat_map(|(index, layer)| {
-                let at = place(layer, index);
+                let at = place(index, layer);
                 layer.layer().sources().into_iter().map(move |(field, path)| (at.key(field), path))
             })
             .collect()
@@ -214,16 +248,15 @@ impl Recipe {
 
     fn finish(&self, planner: &mut Planner, run: &Run) {
         let root = yaml::Path::root();
-        if let Some(cwd) = &self.cwd {
+        // Where it starts may lie behind the layers that are left out.
+        if let Some(cwd) = self.cwd.as_ref().filter(|_| !run.course.is_cut_short()) {
             planner.enter(root.key("cwd"));
             let cwd = planner.path(cwd.as_path());
             planner.step(ChangeDirectory(KernelPath::new(cwd)));
         }
-        if let Some((index, pid)) =
-            self.layers.iter().enumerate().rev().find_map(|(index, layer)| {
-                if let Layer::Pid(pid) = layer { Some((index, pid)) } else { None }
-            })
-            && pid.init
+        if let Some((index, pid)) = self.taken(&run.course).rev().find_map(|(index, layer)| {
+            if let Layer::Pid(pid) = layer { Some((index, pid)) } else { None }
+        }) && pid.init
         {
             planner.enter(root.key("layers").index(index).key("pid"));
             planner.at("init").step(StayAsInit);
@@ -233,14 +266,15 @@ impl Recipe {
             planner.step(NoNewPrivileges);
         }
         // What was typed, or taken for granted, stands nowhere in the file.
-        let is_written = run.command.is_empty() && self.command.is_some();
+        let own = self.own_command(run);
+        let is_written = run.command.is_empty() && own.is_some();
         planner.enter(if is_written { root.key("command") } else { root });
         let environment = self.environment(run);
         let path =
             environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
         let command = self.command(run, planner.host());
         let execute = Execute::new(&command, environment, path.as_deref());
-        let is_given = !run.command.is_empty() || self.command.is_some();
+        let is_given = !run.command.is_empty() || own.is_some();
         planner.step(if is_given { execute } else { execute.by_default() });
     }
 
@@ -248,10 +282,15 @@ impl Recipe {
         if !run.command.is_empty() {
             return run.command.clone();
         }
-        match &self.command {
+        match self.own_command(run) {
             Some(words) => words.iter().map(|word| word.0.clone().into()).collect(),
             None => vec![host.caller.shell.clone().unwrap_or_else(|| SHELL.into()).into()],
         }
+    }
+
+    /// What the recipe would run: behind half of its layers, a shell to look around instead.
+    fn own_command(&self, run: &Run) -> Option<&Vec<Word>> {
+        self.command.as_ref().filter(|_| !run.course.is_cut_short())
     }
 
     /// Inherited variables, those that the recipe sets over them.
@@ -266,6 +305,11 @@ impl Recipe {
         let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
         inherited.chain(set).collect()
     }
+}
+
+/// Where a layer stands.
+fn place(index: usize, layer: &Layer) -> yaml::Path {
+    yaml::Path::root().key("layers").index(index).key(layer.name())
 }
 
 /// The old root goes after the last layer that could still need it.
@@ -287,6 +331,8 @@ pub struct Run {
     pub environment: Vec<(OsString, OsString)>,
     /// Whether the host planned for is this machine, so that it can be asked
     pub is_live: bool,
+    /// Which layers it takes, and where it pauses
+    pub course: Course,
 }
 
 /// The caller's own directory, where relative paths would start, is gone.

@@ -34,6 +34,7 @@ mod words;
 pub use alias::NODE_LIMIT;
 pub use build::{DEPTH_LIMIT, parse};
 pub use fault::refuse;
+pub use hint::nearest;
 pub use locate::Part;
 pub use mistake::{Mistake, is_hidden, printable, spelled_out};
 pub use path::{Path, Segment};

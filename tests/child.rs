@@ -21,7 +21,7 @@ use nix::{
 };
 
 use isorecipe::{
-    exec::{self, Outcome},
+    exec::{self, Nobody, Outcome},
     host::Host,
     plan::Plan,
     recipe::{Recipe, Run},
@@ -110,6 +110,8 @@ fn main() {
         a_command_that_does_not_exist_is_told
         a_supervisor_that_takes_its_turn_lets_the_child_go_on_or_stop
         a_root_of_its_own_is_entered
+        a_program_that_unpacks_is_started
+        a_program_that_serves_is_started_and_its_mount_fetched
     } {
         case();
         println!("test {name} ... ok");
@@ -197,7 +199,7 @@ fn a_filesystem_that_explains_itself_is_told() {
 
 fn a_command_that_does_not_exist_is_told() {
     let mut plan = planned("[user: {map: root}]", Path::new("/"), &["/no/such/command"]);
-    let outcome = exec::run(&mut plan, None);
+    let outcome = exec::run(&mut plan, &Nobody);
     assert_refused(outcome, Call::Execve, Errno::ENOENT);
 }
 
@@ -228,7 +230,38 @@ fn a_root_of_its_own_is_entered() {
                    pivot_root: {new: merged, old: .old}, proc]";
     let command = ["/bin/sh", "-c", "test -d /merged -a ! -e /.old -a -e /proc/self && exit 7"];
     let mut plan = planned(layers, folder.path(), &command);
-    assert_ends(exec::run(&mut plan, None), 7);
+    assert_ends(exec::run(&mut plan, &Nobody), 7);
+}
+
+fn a_program_that_unpacks_is_started() {
+    assert_ends(with_image("unpack"), 7);
+}
+
+/// Where the device is root's alone, an ordinary user's program says so.
+fn a_program_that_serves_is_started_and_its_mount_fetched() {
+    match with_image("fuse") {
+        Outcome::Refused { fault, evidence, .. } if !Host::at_hand().is_root() => {
+            assert_eq!(fault, Call::Program.gave(Errno::EIO));
+            assert!(evidence.log.contains("fuse"), "{evidence:?}");
+        }
+        outcome => assert_ends(outcome, 7),
+    }
+}
+
+fn with_image(via: &str) -> Outcome {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = folder.path().join("image");
+    fs::create_dir_all(folder.path().join("tree/inside")).expect("a directory");
+    let mut make = std::process::Command::new("mksquashfs");
+    make.arg(folder.path().join("tree")).arg(&image).args(["-quiet", "-no-progress", "-all-root"]);
+    assert!(make.status().expect("mksquashfs, of the package squashfs-tools").success());
+    // SAFETY: this program has one thread.
+    unsafe { std::env::set_var("XDG_CACHE_HOME", folder.path()) };
+    let layers = format!(
+        "[user: {{map: root}}, mount, overlay: {{lower: {{image: image, via: [{via}]}}, at: merged, create: true}}]"
+    );
+    let script = format!("test -d {}/merged/inside && exit 7", folder.path().display());
+    exec::run(&mut planned(&layers, folder.path(), &["/bin/sh", "-c", &script]), &Nobody)
 }
 
 fn plan(layers: &str, script: &str) -> Plan {
@@ -244,12 +277,13 @@ fn planned(layers: &str, folder: &Path, command: &[&str]) -> Plan {
         command: command.iter().map(|&word| word.into()).collect(),
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
         is_live: true,
+        ..Run::default()
     };
     recipe.plan(Rc::new(Host::at_hand()), &run)
 }
 
 fn run(mut plan: Plan) -> Outcome {
-    exec::run(&mut plan, None)
+    exec::run(&mut plan, &Nobody)
 }
 
 #[track_caller]

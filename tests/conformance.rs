@@ -357,7 +357,7 @@ fn predict_and_run(list: &[String], folder: &Path) -> Result<String, String> {
     let mut plan = recipe.plan_knowing(Host::probe(), &run);
     let predicted = plan.first_no();
     let steps: Vec<_> = plan.steps.iter().map(|step| (step.op.to_string(), step.answer)).collect();
-    let observed = match exec::run(&mut plan, None) {
+    let observed = match exec::run(&mut plan, &exec::Nobody) {
         Outcome::Refused { step, fault, .. } => Some((step, fault)),
         Outcome::Ended(Change::Exited(0)) => None,
         other => return Ok(format!("the run ended oddly: {other:?}")),

@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{fs, path::Path, rc::Rc};
+use std::{path::Path, rc::Rc};
 
 use isorecipe::{
     diagnostic::Diagnostic,
@@ -15,7 +15,7 @@ use isorecipe::{
     recipe::{Recipe, Run},
     sys::{Call, Errno, Fault},
 };
-use support::program::folder_of_tests;
+use support::recorded::{FOLDER, host};
 
 const IMAGE: &str = "[user: {map: root}, mount, \
                       overlay: {lower: {image: rootfs.dat, trusted: true}, at: a-directory}]";
@@ -166,19 +166,7 @@ fn explain_on(
 
 fn plan(host: Host, layers: &str) -> Plan {
     let text = format!("isorecipe: 1\nlayers: {layers}\n");
-    let (recipe, _, mistakes) = Recipe::read(text.as_bytes(), "test", Path::new("/home/ann"));
+    let (recipe, _, mistakes) = Recipe::read(text.as_bytes(), "test", Path::new(FOLDER));
     let recipe = recipe.unwrap_or_else(|| panic!("{mistakes:?}"));
     recipe.plan(Rc::new(host), &Run::default())
-}
-
-/// A recorded host, with the recipe's folder where `ann` lives.
-fn host(name: &str) -> Host {
-    let file = folder_of_tests().join(format!("hosts/{name}.json"));
-    let text = fs::read_to_string(file).expect("a recorded host");
-    let mut host: Host = serde_json::from_str(&text).expect("a host");
-    let folder = Path::new("/home/ann");
-    let paths = std::mem::take(&mut host.paths).into_iter();
-    host.paths =
-        paths.map(|(path, fact)| (folder.join(path).components().collect(), fact)).collect();
-    host
 }

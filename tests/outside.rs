@@ -232,7 +232,6 @@ fn nothing_outlives_a_supervisor_that_is_killed_while_it_starts() {
 fn step_4_takes_an_image_from_root_and_leaves_nothing_on_the_host() {
     let desk = Desk::of(Who::ordinary());
     desk.make_rootfs("tree", &["bash", "ls", "ps", "mount", "touch", "cat"]);
-    let image = desk.path("rootfs.dat").display().to_string();
     if machine::own_uid() != 0 {
         // An ordinary user is told so, and told what to do.
         fs::write(desk.path("rootfs.dat"), [b"XFSB", &[0; 4096][..]].concat()).expect("a file");
@@ -241,14 +240,10 @@ fn step_4_takes_an_image_from_root_and_leaves_nothing_on_the_host() {
         assert!(ran.err().contains("error[image::needs_root]"), "{}", ran.err());
         return;
     }
-    by_hand(&format!(
-        "fallocate -l 320M {image} && mkfs.xfs -q {image} && mkdir {image}.at && \
-         unshare -m sh -c 'mount -o loop {image} {image}.at && cp -a {}/. {image}.at/ && chown -R 0:0 {image}.at' && rmdir {image}.at",
-        desk.path("tree").display(),
-    ));
+    desk.make_image("tree", "rootfs.dat");
     let (mounts, loops) = (proc_file(own_pid(), "mountinfo"), loop_devices());
     let uid = desk.who.uid().to_string();
-    let mut command = desk.command(&[
+    let command = desk.command(&[
         "apply",
         "step4.yaml",
         "--",
@@ -256,10 +251,7 @@ fn step_4_takes_an_image_from_root_and_leaves_nothing_on_the_host() {
         "-c",
         "echo hogehage > /hoge; echo x > /dev/null && ls -a / && cat /proc/self/uid_map && mount",
     ]);
-    // As sudo does it: root, with the name of who asked.
-    use std::os::unix::process::CommandExt;
-    command.uid(0).gid(0).env("SUDO_UID", &uid).env("SUDO_GID", &uid);
-    let ran = machine::Ran(command.output().expect("the program")).succeeds();
+    let ran = machine::Ran(desk.through_sudo(command).output().expect("the program")).succeeds();
     assert!(ran.out().contains("overlay on / type overlay"), "{}", ran.out());
     assert!(ran.out().contains(&format!(" {uid} ")), "the invoking user's sandbox: {}", ran.out());
     assert!(!ran.out().contains(".old"), "the old root is gone: {}", ran.out());
@@ -273,11 +265,6 @@ fn step_4_takes_an_image_from_root_and_leaves_nothing_on_the_host() {
     assert_eq!(proc_file(own_pid(), "mountinfo"), mounts, "the host's mounts");
     eventually("the loop device is free again", || loop_devices() == loops);
     assert!(processes_with(&desk.folder().display().to_string()).is_empty());
-}
-
-fn by_hand(script: &str) {
-    let status = std::process::Command::new("bash").args(["-c", script]).status();
-    assert!(status.expect("bash").success(), "{script}");
 }
 
 fn loop_devices() -> String {

@@ -108,6 +108,11 @@ fn every_key_of_a_recipe_is_right_for_both() {
         "pass_env: [TERM]",
         "cwd: /",
         "no_new_privs: false",
+        "image: {file: a, filesystem: directory}",
+        "image: {file: a, filesystem: xfs, size: 300M, owner: self}",
+        "image: {file: a, filesystem: ext4, size: 4096, owner: root, programs: [sh, 7]}",
+        "image: {file: a, filesystem: erofs, copy: [{from: b, to: /}, {from: [c, d], to: /e}]}",
+        "image: {file: a, filesystem: squashfs, dirs: [b], links: {/c: d}, devices: [/dev/null]}",
     ] {
         assert_eq!(both(&format!("isorecipe: 1\n{line}\n")), (Ok(()), true), "{line}");
     }
@@ -167,6 +172,13 @@ fn a_recipe_that_is_wrong_is_wrong_for_both() {
         "isorecipe: 1\nenv: {A: [b]}",
         "isorecipe: 1\nclear_env: 'on'",
         "isorecipe: 1\ncwd: ''",
+        "isorecipe: 1\nimage: {file: a}",
+        "isorecipe: 1\nimage: {file: '', filesystem: ext4}",
+        "isorecipe: 1\nimage: {file: a, filesystem: btrfs}",
+        "isorecipe: 1\nimage: {file: a, filesystem: ext4, size: 1T}",
+        "isorecipe: 1\nimage: {file: a, filesystem: ext4, owner: ann}",
+        "isorecipe: 1\nimage: {file: a, filesystem: ext4, copy: {from: b}}",
+        "isorecipe: 1\nimage: {file: a, filesystem: ext4, links: [b]}",
         "[]",
         "step",
     ] {

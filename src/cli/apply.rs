@@ -1,20 +1,16 @@
 //! `isorecipe apply`: runs a command in the sandbox of a recipe.
 
-use std::{borrow::Cow, ffi::OsString, rc::Rc};
+use std::{ffi::OsString, path::PathBuf, rc::Rc, time::Instant};
 
-use crate::{
-    diagnostic::{Diagnostic, Refusal},
-    exec::{self, Outcome},
-    host::Host,
-    ops::Evidence,
-    plan::Plan,
-    recipe::{Document, Recipe, Run},
-    registry::Subject,
-    sys::{Call, Errno, Fault, process::Change},
-    yaml,
+use crate::{diagnostic::Diagnostic, exec, host::Host, plan::Plan, recipe::Run};
+
+use super::{
+    COULD_NOT_START, Choice, Output, RecipePath,
+    choice::Pauses,
+    ending::{Account, Ending, Ledger},
+    environment, located,
+    watch::Watch,
 };
-
-use super::{COULD_NOT_START, Output, RecipePath, environment, located, owner};
 
 /// Run a command in the sandbox of a recipe
 ///
@@ -26,10 +22,19 @@ use super::{COULD_NOT_START, Output, RecipePath, environment, located, owner};
 Try:
   isorecipe apply recipes/step2.yaml -- hostname          the sandbox's own name
   isorecipe apply recipes/step3.yaml                      a shell; leave it with `exit`
-  isorecipe apply --unchecked recipes/step2-no-uts.yaml   let the kernel refuse it")]
+  isorecipe apply --unchecked recipes/step2-no-uts.yaml   let the kernel refuse it
+  isorecipe apply --step recipes/step3.yaml               layer by layer, at your pace
+  isorecipe apply --skip uts recipes/step2.yaml           what goes wrong without it")]
 pub(super) struct Apply {
     #[command(flatten)]
     permissions: Permissions,
+    /// Write to a file, as JSON, how it ended: phase, step, exit, signal, duration, usage
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
+    #[command(flatten)]
+    pauses: Pauses,
     /// The recipe: a file, or `-` for standard input
     #[arg(value_name = "RECIPE")]
     recipe: RecipePath,
@@ -54,29 +59,49 @@ impl Apply {
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
             return COULD_NOT_START;
         };
-        let run = Run { command: self.command, environment: environment(), is_live: true };
+        let wishes = self.pauses.add_to(self.choice.wishes());
+        let course = match recipe.course(&wishes) {
+            Ok(course) => course,
+            Err(diagnostic) => {
+                output.complain(&located(&document, vec![*diagnostic]));
+                return COULD_NOT_START;
+            }
+        };
+        let ledger = match self.report.as_deref().map(Ledger::open).transpose() {
+            Ok(ledger) => ledger,
+            Err(diagnostic) => {
+                output.complain(&[*diagnostic]);
+                return COULD_NOT_START;
+            }
+        };
+        let run = Run { command: self.command, environment: environment(), is_live: true, course };
         let mut plan = recipe.plan(Rc::new(Host::at_hand()), &run);
-        // Where a path leads, behind what the recipe mounts, may take a look.
-        if !plan.prohibitions.is_empty() {
-            plan = recipe.plan_knowing(Host::probe(), &run);
-        }
-        output.complain(&located(&document, self.permissions.problems(&plan)));
+        // Before saying no, everything is worth looking at.
         if self.permissions.forbid(&plan) {
-            return stopped_status(&plan);
+            let (known, host) = recipe.plan_learning(Host::probe(), &run);
+            plan = known;
+            recipe.point_at_order(&mut plan, &Rc::new(host), &run);
         }
-        let subject = subject(&recipe, &self.recipe, &plan.start.host);
-        let outcome = exec::run(&mut plan, Some(&subject));
-        Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output }
-            .report(outcome)
+        let problems = located(&document, self.permissions.problems(&plan));
+        output.complain(&problems);
+        if self.permissions.forbid(&plan) {
+            let status = stopped_status(&plan);
+            if let Some(ledger) = ledger {
+                ledger.keep(&Account::of_plan(status, &problems), output);
+            }
+            return status;
+        }
+        let watch = Watch::of(&plan, (&recipe, &self.recipe, &document), output);
+        let begin = Instant::now();
+        let outcome = exec::run(&mut plan, &watch);
+        let ending =
+            Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output };
+        let account = ending.report(outcome, begin.elapsed());
+        if let Some(ledger) = ledger {
+            ledger.keep(&account, output);
+        }
+        account.status
     }
-}
-
-/// How the running sandbox is called, and whose it is.
-fn subject(recipe: &Recipe, path: &RecipePath, host: &Host) -> Subject {
-    let file = path.file(&recipe.folder);
-    let stem = file.as_ref().and_then(|file| Some(file.file_stem()?.to_string_lossy()));
-    let name = recipe.name.clone().or(stem.map(Cow::into_owned)).unwrap_or_default();
-    Subject { name, recipe: file, owner: owner(host) }
 }
 
 impl Permissions {
@@ -99,48 +124,6 @@ impl Permissions {
     }
 }
 
-/// What is needed to say how it ended.
-struct Ending<'a> {
-    recipe: &'a Recipe,
-    document: &'a Document,
-    run: &'a Run,
-    plan: &'a Plan,
-    output: &'a Output,
-}
-
-impl Ending<'_> {
-    fn report(&self, outcome: Outcome) -> u8 {
-        match outcome {
-            Outcome::Ended(change) => status(change),
-            Outcome::Refused { step, fault, evidence } => {
-                let explained = self.explain(step, fault, &evidence);
-                self.complain(explained);
-                refusal_status(fault)
-            }
-            Outcome::Lost(change) => {
-                self.complain(Some(lost(change)));
-                COULD_NOT_START
-            }
-            Outcome::Stillborn(fault) => {
-                self.complain(Some(stillborn(fault)));
-                COULD_NOT_START
-            }
-        }
-    }
-
-    fn complain(&self, diagnostic: Option<Diagnostic>) {
-        self.output.complain(&located(self.document, diagnostic.into_iter().collect()));
-    }
-
-    /// Explains with every fact there is: now they are worth looking for.
-    fn explain(&self, step: usize, fault: Fault, evidence: &Evidence) -> Option<Diagnostic> {
-        let known = self.recipe.plan_knowing(Host::probe(), self.run);
-        let is_same = known.steps.len() == self.plan.steps.len();
-        let plan = if is_same { &known } else { self.plan };
-        plan.explain(step, fault, evidence)
-    }
-}
-
 /// A command that cannot be found is the only refusal with a status of its own.
 fn stopped_status(plan: &Plan) -> u8 {
     match plan.refusals.as_slice() {
@@ -153,44 +136,4 @@ fn stopped_status(plan: &Plan) -> u8 {
         }
         _ => COULD_NOT_START,
     }
-}
-
-/// As the shell counts (`bash(1)`, "EXIT STATUS").
-fn status(change: Change) -> u8 {
-    match change {
-        Change::Exited(status) => (status & 0xff) as u8,
-        Change::Killed(signal) => ((128 + signal) & 0xff) as u8,
-        Change::Stopped(_) | Change::None => COULD_NOT_START,
-    }
-}
-
-fn refusal_status(fault: Fault) -> u8 {
-    match (fault.call, fault.errno) {
-        (Call::Execve, Errno::ENOENT | Errno::ENOTDIR) => 127,
-        (Call::Execve, _) => 126,
-        _ => COULD_NOT_START,
-    }
-}
-
-fn lost(change: Change) -> Diagnostic {
-    let why = match change {
-        Change::Killed(signal) => format!("signal {signal} killed it"),
-        Change::Exited(status) => format!("it ended with status {status}"),
-        Change::Stopped(_) | Change::None => "nothing more is known".to_owned(),
-    };
-    Refusal::new("sandbox::lost", "the sandbox ended before its command began")
-        .why(why)
-        .help("if nobody killed it, look for the kernel's reasons: `sudo dmesg | tail`")
-        .at(yaml::Path::root())
-}
-
-fn stillborn(fault: Fault) -> Diagnostic {
-    let why = format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc());
-    let refusal = Refusal::new("sandbox::not_born", "no process could be made for the sandbox");
-    let help = match fault.errno {
-        Errno::EMFILE => "see `ulimit -n`: it has to be 16 or more",
-        Errno::ENFILE => "see `sysctl fs.file-max`",
-        _ => "see `ulimit -u`, and the `pids.max` of the control group",
-    };
-    refusal.why(why).help(help).at(yaml::Path::root())
 }

@@ -69,15 +69,15 @@ impl From<&Diagnostic> for Record {
     fn from(diagnostic: &Diagnostic) -> Record {
         let refusal = &diagnostic.refusal;
         let source = diagnostic.source.as_deref();
-        let observed = refusal.observed.as_ref();
+        let observed = refusal.0.observed.as_ref();
         Record {
             severity: diagnostic.severity,
-            code: refusal.code.to_string(),
-            message: refusal.message.clone(),
-            why: said(&refusal.why),
-            help: said(&refusal.help),
+            code: refusal.0.code.to_string(),
+            message: refusal.0.message.clone(),
+            why: said(&refusal.0.why),
+            help: said(&refusal.0.help),
             place: Where::new(Some(&diagnostic.path), source, diagnostic.span.as_ref()),
-            also: refusal.also.as_ref().map(|also| Other {
+            also: refusal.0.also.as_ref().map(|also| Other {
                 place: Where::new(also.path.as_ref(), source, diagnostic.also_span.as_ref()),
                 why: also.why.clone(),
             }),

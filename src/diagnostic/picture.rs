@@ -45,8 +45,8 @@ struct Mark {
 pub(super) fn draw(diagnostic: &Diagnostic, how: &Style) -> Option<String> {
     let source = diagnostic.source.as_deref()?;
     let refusal = &diagnostic.refusal;
-    let here = Mark::new(source, diagnostic.span.as_ref()?, &refusal.why);
-    let there = refusal.also.as_ref().zip(diagnostic.also_span.as_ref());
+    let here = Mark::new(source, diagnostic.span.as_ref()?, &refusal.0.why);
+    let there = refusal.0.also.as_ref().zip(diagnostic.also_span.as_ref());
     let there =
         there.map(|(also, span)| Mark { is_other: true, ..Mark::new(source, span, &also.why) });
 
@@ -129,19 +129,13 @@ fn picture(severity: Severity, source: &Source, marks: &[Mark], how: &Style) -> 
     let mut marks = marks.into_iter();
     let here = marks.next()?;
     let there = marks.next();
+    // Legible already, and aligned: nothing may touch these words again.
+    let mut refusal = Refusal::new("", "");
+    refusal.0.why = here.words;
+    refusal.0.also = there.as_ref().map(|there| Also { path: None, why: there.words.clone() });
     Some(Diagnostic {
         severity,
-        refusal: Refusal {
-            code: "".into(),
-            message: String::new(),
-            why: here.words,
-            help: String::new(),
-            also: there.as_ref().map(|there| Also { path: None, why: there.words.clone() }),
-            observed: None,
-            field: None,
-            wants: None,
-            once: false,
-        },
+        refusal,
         path: Path::root(),
         source: Some(Arc::new(Source::new(here.place, cropped))),
         span: Some(here.span),

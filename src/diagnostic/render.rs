@@ -66,8 +66,8 @@ pub fn render(diagnostics: &[Diagnostic], how: &Style) -> String {
 fn fancy(diagnostic: &Diagnostic, how: &Style) -> String {
     let paint = Paint { color: how.color };
     let (severity, refusal) = (diagnostic.severity, &diagnostic.refusal);
-    let name = paint.severity(severity, &format!("{severity}[{}]", refusal.code));
-    let message = paint.bold(&refusal.message);
+    let name = paint.severity(severity, &format!("{severity}[{}]", refusal.0.code));
+    let message = paint.bold(&refusal.0.message);
     let mut out = fill(&format!("{name}: {message}"), "", "  ", how);
 
     let drawn = picture::draw(diagnostic, how);
@@ -80,11 +80,11 @@ fn fancy(diagnostic: &Diagnostic, how: &Style) -> String {
     {
         out.push_str(&fill(&also, "  ", "    ", how));
     }
-    if let Some(observed) = &refusal.observed {
+    if let Some(observed) = &refusal.0.observed {
         out.push_str(&fill(&observed.to_string(), "  ", "    ", how));
     }
-    if !refusal.help.is_empty() {
-        let help = format!("{} {}", paint.help("help:"), refusal.help);
+    if !refusal.0.help.is_empty() {
+        let help = format!("{} {}", paint.help("help:"), refusal.0.help);
         out.push_str(&fill(&help, "  ", "        ", how));
     }
     out
@@ -93,12 +93,12 @@ fn fancy(diagnostic: &Diagnostic, how: &Style) -> String {
 /// The plain form. Nothing is wrapped, nothing is aligned, nothing is only a picture.
 fn plain(diagnostic: &Diagnostic) -> String {
     let (severity, refusal) = (diagnostic.severity, &diagnostic.refusal);
-    let help = Some(&refusal.help).filter(|help| !help.is_empty());
+    let help = Some(&refusal.0.help).filter(|help| !help.is_empty());
     let lines = [
-        Some(format!("{severity}[{}]: {}", refusal.code, refusal.message)),
+        Some(format!("{severity}[{}]: {}", refusal.0.code, refusal.0.message)),
         Some(here(diagnostic, long)).filter(|here| !here.is_empty()),
         there(diagnostic, long),
-        refusal.observed.as_ref().map(ToString::to_string),
+        refusal.0.observed.as_ref().map(ToString::to_string),
         help.map(|help| format!("help: {help}")),
     ];
     lines.into_iter().flatten().map(|line| line + "\n").collect()
@@ -126,7 +126,7 @@ fn here(diagnostic: &Diagnostic, spelling: Spelling) -> String {
 
 /// The same for the other place, where there is one.
 fn there(diagnostic: &Diagnostic, spelling: Spelling) -> Option<String> {
-    let also = diagnostic.refusal.also.as_ref()?;
+    let also = diagnostic.refusal.0.also.as_ref()?;
     let place = place(diagnostic, diagnostic.also_span.as_ref(), also.path.as_ref(), spelling);
     let known = ["also", place.as_str()];
     let place = known.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ");
@@ -163,7 +163,7 @@ fn fill(text: &str, first: &str, rest: &str, how: &Style) -> String {
 }
 
 /// A paragraph of so many columns, in which nothing that can be typed or copied is broken.
-pub(super) fn paragraph(width: usize) -> Options<'static> {
+pub fn paragraph(width: usize) -> Options<'static> {
     Options::new(width)
         .break_words(false)
         .word_separator(WordSeparator::AsciiSpace)

@@ -61,6 +61,9 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
             _ if step.at_birth => {}
             Actor::Supervisor => child.wait_for_supervisor(plan, index, &stage),
             Actor::Child => {
+                if plan.pause_before(index).is_some() {
+                    child.pass_turn(index, &stage);
+                }
                 if let Err(fault) = child.take(step, &stage) {
                     let filtered = fault.call == Call::Unshare && is_filtered();
                     turn::fail(end.as_fd(), index, fault, filtered, &stage);
@@ -102,6 +105,11 @@ impl Child<'_> {
         if step > 0 && is_taken_by(plan, step - 1, Actor::Supervisor) {
             return;
         }
+        self.pass_turn(step, stage);
+    }
+
+    /// Waits until the supervisor passes the turn back.
+    fn pass_turn(&self, step: usize, stage: &Stage) {
         if turn::pass(self.end, step).is_err() {
             process::exit(GAVE_UP);
         }

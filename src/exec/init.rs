@@ -35,7 +35,10 @@ fn reap(command: i32, end: BorrowedFd) {
         };
         match change {
             Change::Exited(status) if pid == command => process::exit(status),
-            Change::Killed(signal) if pid == command => process::exit(128 + signal),
+            Change::Killed(signal) if pid == command => {
+                let _ = turn::killed(end, signal);
+                process::exit(128 + signal)
+            }
             Change::Stopped(signal) if pid == command => {
                 let _ = turn::stopped(end, signal);
             }

@@ -2,7 +2,7 @@
 //! on, looks after the terminal, and knows how it ended.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
@@ -11,7 +11,6 @@ use nix::sys::signalfd::SignalFd;
 use crate::{
     ops::{Evidence, Stage, Turnings},
     plan::{Actor, Plan},
-    registry::{Process, Registration, Subject},
     sys::{
         Call, Errno, Fault,
         process::{self, Change},
@@ -20,23 +19,33 @@ use crate::{
 };
 
 use super::{
-    Outcome,
+    Onlooker, Outcome,
     child::GAVE_UP,
     console::Console,
     init,
+    pause::{Ended, Wait},
     turn::{self, Message},
 };
 
 /// Everything the supervisor holds.
 pub(super) struct Supervisor<'a> {
     pub plan: &'a Plan,
-    pub subject: Option<&'a Subject>,
     pub pid: i32,
     pub proc: Option<BorrowedFd<'a>>,
     pub slots: &'a [OnceCell<OwnedFd>],
     pub console: &'a Console,
     pub ours: OwnedFd,
     pub signals: SignalFd,
+    pub onlooker: &'a dyn Onlooker,
+    /// Whether nobody wants to be asked any more
+    pub runs_through: Cell<bool>,
+}
+
+/// Why the supervisor does not pass the turn back.
+enum Halt {
+    Fault(usize, Fault, Evidence),
+    Abandoned(Option<i32>),
+    Over(Change),
 }
 
 /// How far the child has come.
@@ -47,7 +56,9 @@ struct Progress {
     is_broken: bool,
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
-    registration: Option<Registration>,
+    killed: Option<i32>,
+    abandoned: Option<Option<i32>>,
+    change: Option<Change>,
 }
 
 impl Supervisor<'_> {
@@ -65,9 +76,12 @@ impl Supervisor<'_> {
                 }
                 _ => self.console.lend_again(None),
             }
+            if let Some(change) = progress.change {
+                break change;
+            }
         };
         progress.is_over = true;
-        progress.registration = None;
+        self.onlooker.is_over();
         // What was said last is still in the socket.
         while !progress.is_silent {
             self.listen(&mut progress);
@@ -76,13 +90,16 @@ impl Supervisor<'_> {
             Change::Exited(0..=128) => drop(self.console.take_back()),
             _ => self.console.restore(),
         }
+        if let Some(signal) = progress.abandoned {
+            return Outcome::Abandoned(signal);
+        }
         match progress.refused {
             Some((step, fault, evidence)) => Outcome::Refused { step, fault, evidence },
             // It may have said why it gave up, unheard.
             None if progress.is_broken && change == Change::Exited(GAVE_UP) => {
                 Outcome::Lost(change)
             }
-            None if progress.is_ready => Outcome::Ended(change),
+            None if progress.is_ready => Outcome::Ended(progress.end_of_command(change)),
             None => Outcome::Lost(change),
         }
     }
@@ -90,9 +107,12 @@ impl Supervisor<'_> {
     fn listen(&self, progress: &mut Progress) {
         match turn::next(self.ours.as_fd()) {
             Message::Turn(step, sender) => {
-                if let Err((step, fault)) = self.take_steps(step, sender.unwrap_or(self.pid)) {
-                    progress.refused.get_or_insert((step, fault.0, fault.1));
-                    self.kill();
+                if let Err(halt) = self.take_turn(step, sender.unwrap_or(self.pid)) {
+                    // A number that is free again may be somebody else's.
+                    if !matches!(halt, Halt::Over(_)) {
+                        self.kill();
+                    }
+                    progress.note(halt);
                 }
             }
             Message::Fault(step, fault, evidence) => {
@@ -102,10 +122,11 @@ impl Supervisor<'_> {
                 progress.is_ready = true;
                 self.console.meet(command);
                 if !progress.is_over {
-                    self.register(progress, command.unwrap_or(self.pid), None);
+                    self.onlooker.runs(command.unwrap_or(self.pid));
                 }
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
+            Message::Killed(signal) => progress.killed = Some(signal),
             Message::Stopped(_) | Message::Mount(..) => {}
             Message::End => progress.is_silent = true,
             Message::Broken => {
@@ -119,34 +140,20 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Lets others know of the sandbox, and what it waits after; the command
-    /// does not wait for it. A sandbox that cannot be registered runs unseen.
-    fn register(&self, progress: &mut Progress, command: i32, paused: Option<String>) {
-        let Some(subject) = self.subject else { return };
-        if let Some(registration) = &mut progress.registration {
-            registration.update(|entry| {
-                entry.paused = paused;
-                entry.command = Process::with_pid(command).unwrap_or(entry.command);
-            });
-            return;
-        }
-        let described = Registration::begin(subject, command, |entry| {
-            entry.paused = paused;
-            entry.overlays = self.plan.overlays();
-        });
-        progress.registration = described.ok();
-    }
-
     /// Takes the supervisor's steps from here on, and passes the turn back.
     ///
     /// They are about the process that asked: if the child had to fork to get
     /// into a PID namespace, that is its child.
-    fn take_steps(&self, first: usize, asked_by: i32) -> Result<(), (usize, (Fault, Evidence))> {
+    fn take_turn(&self, first: usize, asked_by: i32) -> Result<(), Halt> {
         let stage = Stage::new(self.proc, asked_by, self.slots, &Never);
+        self.pause_before(first, asked_by)?;
         let mut step = first;
         while let Some(own) = self.plan.steps.get(step).filter(|step| step.by == Actor::Supervisor)
         {
-            let failed = |fault| (step, (fault, evidence(&stage)));
+            if step > first {
+                self.pause_before(step, asked_by)?;
+            }
+            let failed = |fault| Halt::Fault(step, fault, evidence(&stage));
             own.op.operation().run(&stage).map_err(failed)?;
             if let Some(slot) = own.op.hands_over() {
                 let fd = stage.slot(slot).map_err(|errno| failed(Call::Sendmsg.gave(errno)))?;
@@ -156,7 +163,23 @@ impl Supervisor<'_> {
         }
         // A child that never hears of it would wait for ever.
         said(turn::pass(self.ours.as_fd(), step))
-            .map_err(|fault| (step.saturating_sub(1), (fault, Evidence::default())))
+            .map_err(|fault| Halt::Fault(step.saturating_sub(1), fault, Evidence::default()))
+    }
+
+    /// Lets the onlooker look around, if the plan has a pause there.
+    fn pause_before(&self, step: usize, asked_by: i32) -> Result<(), Halt> {
+        let Some(pause) = self.plan.pause_before(step).filter(|_| !self.runs_through.get()) else {
+            return Ok(());
+        };
+        match Wait::new(&self.signals, self.pid).wait(pause, self.onlooker, asked_by) {
+            Ended::GoOn => Ok(()),
+            Ended::RunThrough => {
+                self.runs_through.set(true);
+                Ok(())
+            }
+            Ended::Abandoned(signal) => Err(Halt::Abandoned(signal)),
+            Ended::Over(change) => Err(Halt::Over(change)),
+        }
     }
 
     /// Reads every signal that is there; gives the end of the child, if it was one.
@@ -241,6 +264,28 @@ impl Supervisor<'_> {
 
     fn kill(&self) {
         let _ = process::send(self.pid, libc::SIGKILL);
+    }
+}
+
+impl Progress {
+    /// How the command ended, if another process of ours waited for it.
+    fn end_of_command(&self, change: Change) -> Change {
+        match (self.killed, change) {
+            (Some(signal), Change::Exited(status)) if status == 128 + signal => {
+                Change::Killed(signal)
+            }
+            _ => change,
+        }
+    }
+
+    fn note(&mut self, halt: Halt) {
+        match halt {
+            Halt::Fault(step, fault, evidence) => {
+                self.refused.get_or_insert((step, fault, evidence));
+            }
+            Halt::Abandoned(signal) => self.abandoned = Some(signal),
+            Halt::Over(change) => self.change = Some(change),
+        }
     }
 }
 

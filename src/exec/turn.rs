@@ -31,6 +31,8 @@ pub(super) enum Message {
     Ready(Option<i32>),
     /// This signal stopped the command
     Stopped(i32),
+    /// This signal killed the command
+    Killed(i32),
     /// Nobody is there any more
     End,
     /// It could not be read what was said: nothing may follow from it
@@ -42,6 +44,7 @@ const MOUNT: u8 = 2;
 const FAULT: u8 = 3;
 const READY: u8 = 4;
 const STOPPED: u8 = 5;
+const KILLED: u8 = 6;
 
 /// Says that it is the other's turn from this step on.
 pub(super) fn pass(to: BorrowedFd, step: usize) -> Result<(), Errno> {
@@ -61,6 +64,12 @@ pub(super) fn ready(to: BorrowedFd) -> Result<(), Errno> {
 /// Says which signal stopped the command.
 pub(super) fn stopped(to: BorrowedFd, signal: i32) -> Result<(), Errno> {
     socket::send(to, &head(STOPPED, 0, 0, signal), None)
+}
+
+/// Says which signal killed the command: the exit status of who waited for it
+/// could be the command's own.
+pub(super) fn killed(to: BorrowedFd, signal: i32) -> Result<(), Errno> {
+    socket::send(to, &head(KILLED, 0, 0, signal), None)
 }
 
 /// Reports a fault, with what only the failing process can know.
@@ -97,6 +106,7 @@ pub(super) fn next(from: BorrowedFd) -> Message {
         (HEAD.., Some(&MOUNT)) => Message::Mount(step, fd),
         (HEAD.., Some(&READY)) => Message::Ready(sender),
         (HEAD.., Some(&STOPPED)) => Message::Stopped(number(8) as i32),
+        (HEAD.., Some(&KILLED)) => Message::Killed(number(8) as i32),
         (HEAD.., Some(&FAULT)) => {
             let call = u16::from_ne_bytes([head[2], head[3]]);
             let errno = Errno::from_raw(number(8) as i32);

@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::sys;
+use crate::sys::{self, Namespace};
 
 use super::{
-    Caller, Host, HostMount, ImageKind, Invoker, NamespaceLimits, Owner, PathFact, SubordinateIds,
-    mountinfo, names::Names,
+    Caller, Host, HostMount, Ids, ImageKind, Invoker, NamespaceLimits, OwnedNamespaces, Owner,
+    PathFact, SubordinateIds, images, mountinfo, names::Names, program,
 };
 
 /// Ids 524288 and up are customary for containers, and systemd leaves them alone.
@@ -21,6 +21,8 @@ const BLOCK: u32 = 65_536;
 
 pub(super) fn at_hand() -> Host {
     let uid = nix::unistd::geteuid().as_raw();
+    let invoker = (uid == 0).then(invoker).flatten();
+    let is_initial = if uid == 0 { is_initial_user_namespace() } else { None };
     Host {
         caller: Caller {
             uid,
@@ -31,10 +33,12 @@ pub(super) fn at_hand() -> Host {
             home: std::env::var_os("HOME").map(PathBuf::from),
             directory: std::env::current_dir().ok(),
             shell: std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).map(PathBuf::from),
+            cache: cache(invoker.as_ref()),
         },
-        invoker: (uid == 0).then(invoker).flatten(),
+        invoker,
         // Root may be root of a sandbox only, and then nothing of it is the host's.
-        initial_user_namespace: if uid == 0 { is_initial_user_namespace() } else { None },
+        initial_user_namespace: is_initial,
+        owned: is_initial.and_then(|is_initial| owned_namespaces(Some(is_initial))),
         ..Host::default()
     }
 }
@@ -44,6 +48,8 @@ pub(super) fn everything() -> Host {
     host.kernel = read("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned());
     host.caller.name = name_of(host.caller.uid);
     host.initial_user_namespace = is_initial_user_namespace();
+    host.ids = ids();
+    host.owned = owned_namespaces(host.initial_user_namespace);
     host.namespace_limits = namespace_limits();
     host.unprivileged_userns_clone = switch("/proc/sys/kernel/unprivileged_userns_clone");
     host.apparmor_restricts_userns =
@@ -55,7 +61,21 @@ pub(super) fn everything() -> Host {
     host.chrooted =
         host.mounts.as_ref().map(|mounts| !mounts.iter().any(|m| m.at == Path::new("/")));
     host.subordinate = Some(subordinate_ids(&host.caller, host.invoker.as_ref()));
+    host.images = Some(images::probe(host.invoker.as_ref()));
     host
+}
+
+/// `$XDG_CACHE_HOME`, which is only heeded when it is absolute, or `~/.cache`
+/// (XDG Base Directory Specification). `sudo` keeps root's home in `HOME`.
+fn cache(invoker: Option<&Invoker>) -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || match invoker {
+        Some(invoker) => home_of(invoker.uid),
+        None => std::env::var_os("HOME").map(PathBuf::from),
+    };
+    named
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(home().filter(|home| home.is_absolute())?.join(".cache")))
 }
 
 pub(super) fn look_at(path: &Path) -> PathFact {
@@ -79,7 +99,10 @@ pub(super) fn look_at(path: &Path) -> PathFact {
     if kind.is_block_device() || kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
         return PathFact::Special(owner);
     }
-    PathFact::File(owner, image_kind(path))
+    match image_kind(path) {
+        None if owner.mode & 0o111 != 0 => PathFact::Program(owner, program::of(path)),
+        kind => PathFact::File(owner, kind),
+    }
 }
 
 /// Which filesystem a file holds, by the magic numbers of `file(1)`.
@@ -106,6 +129,38 @@ fn image_kind(path: &Path) -> Option<ImageKind> {
 fn groups() -> Option<Vec<u32>> {
     let groups = nix::unistd::getgroups().ok()?;
     Some(groups.into_iter().map(|group| group.as_raw()).collect())
+}
+
+/// The ids of the caller's user namespace.
+fn ids() -> Option<Ids> {
+    let ranges = |file: &str| -> Option<Vec<(u32, u32)>> {
+        read(file)?
+            .lines()
+            .map(|line| {
+                let mut numbers = line.split_whitespace().map(str::parse);
+                let (first, count) = (numbers.next()?.ok()?, numbers.nth(1)?.ok()?);
+                Some((first, count))
+            })
+            .collect()
+    };
+    Some(Ids {
+        uid: ranges("/proc/self/uid_map")?,
+        gid: ranges("/proc/self/gid_map")?,
+        setgroups: read("/proc/self/setgroups")?.trim() == "allow",
+    })
+}
+
+/// In the first user namespace there is nobody else whose they could be.
+fn owned_namespaces(is_initial: Option<bool>) -> Option<OwnedNamespaces> {
+    let is_own = |kind| match is_initial {
+        Some(true) => Some(true),
+        _ => sys::namespace::is_own(kind),
+    };
+    Some(OwnedNamespaces {
+        mount: is_own(Namespace::Mount)?,
+        uts: is_own(Namespace::Uts)?,
+        pid: is_own(Namespace::Pid)?,
+    })
 }
 
 /// In the first user namespace every id is itself (`user_namespaces(7)`).
@@ -151,6 +206,16 @@ fn name_of(uid: u32) -> Option<String> {
     Names::of_host().users.remove(&uid)
 }
 
+/// The home directory in the user's line of `/etc/passwd` (`passwd(5)`).
+fn home_of(uid: u32) -> Option<PathBuf> {
+    let text = read("/etc/passwd")?;
+    text.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let is_own = fields.get(2)?.parse() == Ok(uid);
+        is_own.then(|| fields.get(5).map(PathBuf::from))?
+    })
+}
+
 fn namespace_limits() -> Option<NamespaceLimits> {
     let limit =
         |kind: &str| read(format!("/proc/sys/user/max_{kind}_namespaces"))?.trim().parse().ok();
@@ -172,6 +237,9 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
 
 fn mount(line: mountinfo::Line) -> HostMount {
     let is_read_only = |options: &[String]| options.iter().any(|option| option == "ro");
+    let group = |kind: &str| {
+        line.propagation.iter().find_map(|word| word.strip_prefix(kind)?.parse::<u32>().ok())
+    };
     HostMount {
         id: line.id,
         parent: line.parent,
@@ -180,6 +248,10 @@ fn mount(line: mountinfo::Line) -> HostMount {
         filesystem: line.filesystem,
         read_only: is_read_only(&line.options) || is_read_only(&line.superblock),
         shared: line.propagation.iter().any(|word| word.starts_with("shared:")),
+        no_exec: line.options.iter().any(|option| option == "noexec"),
+        peers: group("shared:"),
+        master: group("master:"),
+        device: Some(line.device),
         unbindable: line.propagation.iter().any(|word| word == "unbindable"),
     }
 }

@@ -24,7 +24,7 @@ pub struct Mount {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Propagation {
-    /// None
+    /// None, in either direction
     #[default]
     Private,
     /// From the host to the sandbox

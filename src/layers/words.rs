@@ -70,6 +70,7 @@ impl JsonSchema for Name {
             "type": ["string", "number", "boolean"],
             "minLength": 1,
             "maxLength": LONGEST_NAME,
+            "description": "A name of 1 to 64 visible bytes.",
         })
     }
 }

@@ -37,6 +37,8 @@ pub struct Instance {
     pub filesystem: Filesystem,
     /// The user namespace that mounted it
     pub user: UserId,
+    /// The host's number for it, and the directory of it that is shown here
+    pub device: Option<(String, PathBuf)>,
     /// Overlays below this one
     pub depth: u32,
     /// Directories made since
@@ -60,12 +62,23 @@ impl Mounts {
         let instance = Instance {
             filesystem,
             user,
+            device: None,
             depth,
             made: BTreeMap::new(),
             presumed: BTreeSet::new(),
             removed: BTreeSet::new(),
         };
         self.filesystems.insert(id, instance);
+        id
+    }
+
+    /// Remembers what a mount of the host shows.
+    pub(super) fn instance_of_host(&mut self, mount: &HostMount) -> FilesystemId {
+        let id = self.instance(Filesystem::Host(mount.at.clone()), UserId::HOST);
+        if let Some(instance) = self.filesystem_mut(id) {
+            let root = mount.root.strip_prefix("/").unwrap_or(&mount.root).to_owned();
+            instance.device = mount.device.clone().map(|device| (device, root));
+        }
         id
     }
 
@@ -92,14 +105,15 @@ impl Mounts {
             if mount.opaque {
                 return None;
             }
-            // A locked read-only flag would be missing on a fresh one.
-            let is_whole = self.is_proc(mount, host)
-                && mount.root.as_os_str().is_empty()
-                && !(mount.read_only && mount.locked);
-            if !is_whole {
+            if !self.is_proc(mount, host) || !mount.root.as_os_str().is_empty() {
                 continue;
             }
-            match self.is_uncovered(id) {
+            // A locked read-only flag would be missing on a fresh one.
+            let is_whole = match mount.locked_read_only {
+                Some(false) => self.is_uncovered(id),
+                has_flag => has_flag.map(|_| false),
+            };
+            match is_whole {
                 Some(true) => return Some(true),
                 Some(false) => {}
                 None => is_sure = false,
@@ -112,7 +126,7 @@ impl Mounts {
     /// hide something; over a directory that is always empty, it hides nothing.
     fn is_uncovered(&self, proc: MountId) -> Option<bool> {
         let mut is_sure = true;
-        for (_, over) in self.children(proc).filter(|(_, over)| over.locked) {
+        for (_, over) in self.children(proc).filter(|(_, over)| over.locked != Some(false)) {
             let Some(on) = &over.on else { continue };
             match on.path.to_str() {
                 Some("sys/fs/binfmt_misc") => {}
@@ -120,26 +134,11 @@ impl Mounts {
                 Some(path) if path.starts_with("sys/fs/") || path.starts_with("fs/") => {
                     is_sure = false;
                 }
-                _ => return Some(false),
+                _ if over.locked == Some(true) => return Some(false),
+                _ => is_sure = false,
             }
         }
         is_sure.then_some(true)
-    }
-
-    /// The mounts of the namespace: all that stand on what the root stands on.
-    fn attached(&self) -> impl Iterator<Item = (MountId, &Mount)> {
-        let top = self.top_of(self.root);
-        self.table
-            .iter()
-            .map(|(&id, mount)| (id, mount))
-            .filter(move |&(id, _)| self.top_of(id) == top)
-    }
-
-    fn top_of(&self, mut id: MountId) -> MountId {
-        while let Some(on) = self.table.get(&id).and_then(|mount| mount.on.as_ref()) {
-            id = on.mount;
-        }
-        id
     }
 
     fn is_proc(&self, mount: &Mount, host: &Host) -> bool {
@@ -160,10 +159,36 @@ impl Mounts {
             Filesystem::Image(_) => Some(true),
             Filesystem::Host(at) => match known(host, at)?.filesystem.as_str() {
                 "proc" => Some(false),
+                // How deep it is already, nobody told.
+                "overlay" => None,
                 kind => STORAGE.contains(&kind).then_some(true),
             },
             Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(instance.depth < DEEPEST),
             Filesystem::Unknown => None,
+        }
+    }
+
+    /// Whether an overlay can keep its changes on a filesystem: not on another
+    /// overlay, and not on procfs, which counts as deep.
+    pub(super) fn can_be_upper(&self, id: FilesystemId, host: &Host) -> Option<bool> {
+        match &self.filesystem(id).filesystem {
+            Filesystem::Overlay { .. } | Filesystem::Proc => Some(false),
+            Filesystem::Tmpfs(_) => Some(true),
+            Filesystem::Image(_) | Filesystem::Unknown => None,
+            Filesystem::Host(at) => match known(host, at)?.filesystem.as_str() {
+                "overlay" | "proc" => Some(false),
+                kind => STORAGE.contains(&kind).then_some(true),
+            },
+        }
+    }
+
+    /// Whether nothing of a filesystem can be executed.
+    pub(super) fn forbids_programs(&self, id: FilesystemId, host: &Host) -> bool {
+        match &self.filesystem(id).filesystem {
+            Filesystem::Proc => true,
+            Filesystem::Host(at) => known(host, at)
+                .is_some_and(|known| WITHOUT_PROGRAMS.contains(&known.filesystem.as_str())),
+            _ => false,
         }
     }
 
@@ -182,6 +207,8 @@ impl Mounts {
     }
 }
 
+/// Filesystems with nothing to execute (`SB_I_NOEXEC`).
+const WITHOUT_PROGRAMS: &[&str] = &["proc", "sysfs"];
 /// Filesystems on filesystems (`FILESYSTEM_MAX_STACK_DEPTH`).
 const DEEPEST: u32 = 2;
 /// Filesystems in which anything can be made.

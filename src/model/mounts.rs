@@ -1,16 +1,16 @@
 //! The mount table: `mount_namespaces(7)`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf, StripPrefixError},
 };
 
 use crate::{
     host::{Host, HostMount},
-    sys::Propagation,
+    sys::Errno,
 };
 
-use super::{Filesystem, Instance, UserId};
+use super::{Filesystem, Instance, Objection, UserId, propagation::Travel};
 
 /// A tree that is bound into itself doubles; the model follows it this far.
 const MOST_MOUNTS: usize = 1000;
@@ -32,6 +32,13 @@ pub struct Position {
     pub path: PathBuf,
 }
 
+impl Position {
+    /// The root of a mount.
+    pub fn root_of(mount: MountId) -> Self {
+        Self { mount, path: PathBuf::new() }
+    }
+}
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mount {
@@ -44,12 +51,16 @@ pub struct Mount {
     pub root: PathBuf,
     /// Nothing can be written through it
     pub read_only: bool,
-    /// Inherited from a more privileged namespace: it cannot be taken away alone
-    pub locked: bool,
-    /// Member of a peer group; `None`: not known
-    pub shared: Option<bool>,
-    /// Its peers are the host's mounts: what is mounted here appears there
-    pub shared_with_host: bool,
+    /// That may not be changed: it was so in a more privileged namespace;
+    /// `None`: not known
+    pub locked_read_only: Option<bool>,
+    /// Programs on it cannot be executed
+    pub no_exec: bool,
+    /// Inherited from a more privileged namespace: it cannot be taken away
+    /// alone; `None`: not known
+    pub locked: Option<bool>,
+    /// How mount events travel to it and from it
+    pub travel: Travel,
     /// May not be bound; `None`: not known
     pub unbindable: Option<bool>,
     /// There may be mounts below that nobody has told of
@@ -69,23 +80,30 @@ pub struct Mounts {
     pub own: bool,
     /// The mount that `/` is
     pub root: MountId,
-    pub(super) table: BTreeMap<MountId, Mount>,
+    table: BTreeMap<MountId, Mount>,
+    /// The mounts that stand on each
+    standing: BTreeMap<MountId, BTreeSet<MountId>>,
+    /// The next peer group that is made
+    pub(super) next_group: u32,
     pub(super) filesystems: BTreeMap<FilesystemId, Instance>,
 }
 
 impl Mounts {
     /// The host's mounts, or one opaque tree where they are not known.
     pub fn of(host: &Host) -> Self {
+        let is_own = host.owned.as_ref().is_none_or(|owned| owned.mount);
         let mut mounts = Self {
-            owner: UserId::HOST,
+            owner: if is_own { UserId::HOST } else { UserId::OUTER },
             own: false,
             root: MountId(0),
             table: BTreeMap::new(),
+            standing: BTreeMap::new(),
+            next_group: 0,
             filesystems: BTreeMap::new(),
         };
         match &host.mounts {
             None => mounts.root = mounts.insert_opaque_root(),
-            Some(known) => mounts.insert_known(known),
+            Some(known) => mounts.insert_known(known, is_locked(host)),
         }
         mounts
     }
@@ -97,9 +115,10 @@ impl Mounts {
             filesystem,
             root: PathBuf::new(),
             read_only: false,
-            locked: false,
-            shared: None,
-            shared_with_host: true,
+            locked_read_only: None,
+            no_exec: false,
+            locked: Some(false),
+            travel: Travel::UNKNOWN,
             unbindable: None,
             opaque: true,
             uncertain: false,
@@ -108,45 +127,53 @@ impl Mounts {
     }
 
     /// The kernel lists mounts by age, so a mount may stand before the one it is on.
-    fn insert_known(&mut self, known: &[HostMount]) {
+    fn insert_known(&mut self, known: &[HostMount], locked: Option<bool>) {
         let mut by_id: BTreeMap<u32, (MountId, &Path)> = BTreeMap::new();
         for mount in known {
-            let filesystem = self.instance(Filesystem::Host(mount.at.clone()), UserId::HOST);
+            let filesystem = self.instance_of_host(mount);
             let id = self.insert(Mount {
                 on: None,
                 filesystem,
                 root: PathBuf::new(),
                 read_only: mount.read_only,
-                locked: false,
-                shared: Some(mount.shared),
-                shared_with_host: mount.shared,
+                locked_read_only: if mount.read_only { locked } else { Some(false) },
+                no_exec: mount.no_exec,
+                locked,
+                travel: Travel::of_host(mount),
                 unbindable: Some(mount.unbindable),
                 opaque: false,
                 uncertain: false,
                 own: false,
             });
+            let groups = mount.peers.into_iter().chain(mount.master);
+            self.next_group = groups.fold(self.next_group, |next, group| next.max(group + 1));
             by_id.insert(mount.id, (id, &mount.at));
         }
+        let is_root = |mount: &&HostMount| mount.at == Path::new("/");
+        let mut beyond = Vec::new();
         for mount in known {
             let id = by_id[&mount.id].0;
             // The root of an initramfs is its own parent.
             let below = by_id.get(&mount.parent).filter(|_| mount.parent != mount.id);
             match below {
                 Some(&(below, at)) => self.stand_on(id, below, mount.at.strip_prefix(at)),
-                None if mount.at == Path::new("/") => self.root = id,
-                None => {}
+                None if is_root(&mount) => self.root = id,
+                None => beyond.push((id, &mount.at)),
             }
         }
-        if self.table.is_empty() {
-            self.root = self.insert_opaque_root();
+        if known.iter().any(|mount| is_root(&mount)) {
+            return;
+        }
+        // In a chroot the root is a directory of a mount that is not listed.
+        self.root = self.insert_opaque_root();
+        for (id, at) in beyond {
+            self.stand_on(id, self.root, at.strip_prefix("/"));
         }
     }
 
     fn stand_on(&mut self, id: MountId, below: MountId, path: Result<&Path, StripPrefixError>) {
         let path = path.unwrap_or(Path::new("")).to_owned();
-        if let Some(mount) = self.table.get_mut(&id) {
-            mount.on = Some(Position { mount: below, path });
-        }
+        self.place(id, Some(Position { mount: below, path }));
     }
 
     /// A mount of this filesystem that is attached nowhere.
@@ -156,9 +183,10 @@ impl Mounts {
             filesystem,
             root: PathBuf::new(),
             read_only: true,
-            locked: false,
-            shared: Some(false),
-            shared_with_host: false,
+            locked_read_only: Some(false),
+            no_exec: false,
+            locked: Some(false),
+            travel: Travel::NOWHERE,
             unbindable: Some(false),
             opaque: false,
             uncertain: false,
@@ -166,15 +194,41 @@ impl Mounts {
         })
     }
 
-    fn insert(&mut self, mount: Mount) -> MountId {
+    pub(super) fn insert(&mut self, mount: Mount) -> MountId {
         let id = MountId(self.table.last_key_value().map_or(0, |(id, _)| id.0 + 1));
+        if let Some(on) = &mount.on {
+            self.standing.entry(on.mount).or_default().insert(id);
+        }
         self.table.insert(id, mount);
         id
+    }
+
+    /// Puts a mount on another, or on nothing.
+    pub(super) fn place(&mut self, id: MountId, on: Option<Position>) {
+        let Some(mount) = self.table.get_mut(&id) else { return };
+        if let Some(before) = &mount.on
+            && let Some(standing) = self.standing.get_mut(&before.mount)
+        {
+            standing.remove(&id);
+        }
+        if let Some(on) = &on {
+            self.standing.entry(on.mount).or_default().insert(id);
+        }
+        mount.on = on;
     }
 
     /// The mount of this id.
     pub fn mount(&self, id: MountId) -> &Mount {
         &self.table[&id]
+    }
+
+    pub(super) fn mount_mut(&mut self, id: MountId) -> Option<&mut Mount> {
+        self.table.get_mut(&id)
+    }
+
+    /// Every mount there is, attached or not.
+    pub(super) fn all(&self) -> impl Iterator<Item = (MountId, &Mount)> {
+        self.table.iter().map(|(&id, mount)| (id, mount))
     }
 
     /// The filesystem and the path in it of a position.
@@ -185,102 +239,81 @@ impl Mounts {
 
     /// Where the process starts to walk.
     pub fn root_position(&self) -> Position {
-        Position { mount: self.root, path: PathBuf::new() }
+        Position::root_of(self.root)
     }
 
     /// The root of the topmost mount that covers a position, or the position.
     pub fn follow(&self, mut at: Position) -> Position {
         while let Some(over) = self.child_at(&at) {
-            at = Position { mount: over, path: PathBuf::new() };
+            at = Position::root_of(over);
         }
         at
     }
 
-    fn child_at(&self, at: &Position) -> Option<MountId> {
-        self.table.iter().rev().find(|(_, mount)| mount.on.as_ref() == Some(at)).map(|(&id, _)| id)
+    pub(super) fn child_at(&self, at: &Position) -> Option<MountId> {
+        let over = |(_, mount): &(MountId, &Mount)| mount.on.as_ref() == Some(at);
+        self.children(at.mount).filter(over).last().map(|(id, _)| id)
     }
 
     /// Mounts that stand on this one, in order.
     pub fn children(&self, id: MountId) -> impl Iterator<Item = (MountId, &Mount)> {
-        self.table
-            .iter()
-            .filter(move |(_, mount)| mount.on.as_ref().is_some_and(|on| on.mount == id))
-            .map(|(&id, mount)| (id, mount))
+        let standing = self.standing.get(&id).into_iter().flatten();
+        standing.map(|id| (*id, self.mount(*id)))
+    }
+
+    /// A mount and all that stand on it, from below.
+    pub(super) fn tree(&self, top: MountId) -> Vec<MountId> {
+        let mut all = vec![top];
+        let mut next = 0;
+        while let Some(&id) = all.get(next) {
+            next += 1;
+            all.extend(self.children(id).map(|(id, _)| id));
+        }
+        all
     }
 
     /// Whether locked mounts stand at or below a position (`has_locked_children()`);
     /// `None` where nobody told.
     pub fn has_locked_below(&self, at: &Position) -> Option<bool> {
-        let locked = self.children(at.mount).any(|(_, mount)| {
-            mount.locked && mount.on.as_ref().is_some_and(|on| on.path.starts_with(&at.path))
-        });
-        let mount = self.mount(at.mount);
-        if !locked && mount.opaque && self.owner != UserId::HOST { None } else { Some(locked) }
-    }
-
-    /// A namespace with copies of these mounts (`copy_mnt_ns()`).
-    pub fn copy_for(&mut self, user: UserId) {
-        // A less privileged namespace may neither send events back nor lift a
-        // mount to see what is below.
-        if user != self.owner {
-            for mount in self.table.values_mut() {
-                mount.locked = true;
-                mount.shared = Some(false);
-                mount.shared_with_host = false;
+        let is_below =
+            |mount: &Mount| mount.on.as_ref().is_some_and(|on| on.path.starts_with(&at.path));
+        let below = self.children(at.mount).filter(|(_, mount)| is_below(mount));
+        let mut found: Option<bool> = Some(false);
+        for (_, mount) in below {
+            match mount.locked {
+                Some(true) => return Some(true),
+                Some(false) => {}
+                None => found = None,
             }
         }
-        self.owner = user;
-        self.own = true;
+        let is_opaque = self.mount(at.mount).opaque && self.owner != UserId::HOST;
+        found.filter(|_| !is_opaque)
     }
 
-    /// Sets the propagation of every mount.
-    pub fn propagate(&mut self, to: Propagation) {
-        for mount in self.table.values_mut() {
-            match to {
-                Propagation::Shared => {
-                    mount.shared_with_host &= mount.shared != Some(false);
-                    mount.shared = Some(true);
+    /// Whether the mounts at a position and below can be copied (`copy_tree()`):
+    /// what may not be bound is left out, unless it hides what is below it.
+    pub fn may_clone(&self, from: &Position) -> Result<(), Objection> {
+        let mount = self.mount(from.mount);
+        match mount.unbindable {
+            Some(true) => return Err(Objection::No(Errno::EINVAL)),
+            None => return Err(Objection::Unknown),
+            Some(false) => {}
+        }
+        let mut is_sure = true;
+        let mut above = vec![(from.mount, from.path.as_path())];
+        while let Some((id, path)) = above.pop() {
+            for (child, mount) in self.children(id) {
+                let is_below = mount.on.as_ref().is_some_and(|on| on.path.starts_with(path));
+                match (mount.unbindable, mount.locked) {
+                    _ if !is_below => {}
+                    (Some(true), Some(true)) => return Err(Objection::No(Errno::EPERM)),
+                    (Some(true), None) => is_sure = false,
+                    (Some(true), Some(false)) => {}
+                    _ => above.push((child, Path::new(""))),
                 }
-                Propagation::Private | Propagation::Slave => {
-                    mount.shared = Some(false);
-                    mount.shared_with_host = false;
-                }
-            }
-            mount.unbindable = Some(false);
-        }
-    }
-
-    /// Attaches a new mount over a position; a shared place shares what it gets.
-    pub fn attach(&mut self, over: Position, filesystem: FilesystemId, read_only: bool) -> MountId {
-        let over = self.follow(over);
-        self.tell_peers(over.mount);
-        let shared = self.mount(over.mount).shared;
-        self.insert(Mount {
-            on: Some(over),
-            filesystem,
-            root: PathBuf::new(),
-            read_only,
-            locked: false,
-            shared,
-            shared_with_host: false,
-            unbindable: Some(false),
-            opaque: false,
-            uncertain: false,
-            own: true,
-        })
-    }
-
-    /// What is mounted on a member of a peer group appears on the others.
-    fn tell_peers(&mut self, of: MountId) {
-        let Mount { shared, filesystem, .. } = *self.mount(of);
-        if shared == Some(false) {
-            return;
-        }
-        for (&id, mount) in &mut self.table {
-            if id != of && mount.filesystem == filesystem && mount.shared != Some(false) {
-                mount.uncertain = true;
             }
         }
+        if is_sure { Ok(()) } else { Err(Objection::Unknown) }
     }
 
     /// A detached copy of the mounts at a position and below (`open_tree(2)`).
@@ -289,7 +322,7 @@ impl Mounts {
         let top = self.insert(Mount {
             on: None,
             root: join(&source.root, &from.path),
-            locked: false,
+            locked: Some(false),
             own: true,
             ..source
         });
@@ -319,39 +352,29 @@ impl Mounts {
         }
     }
 
-    /// Attaches a detached tree over a position.
-    pub fn attach_tree(&mut self, tree: MountId, over: Position) {
-        let over = self.follow(over);
-        self.tell_peers(over.mount);
-        // A peer group goes on in a bind, and a shared place makes one.
-        let is_shared = self.mount(over.mount).shared;
-        if let Some(mount) = self.table.get_mut(&tree) {
-            mount.on = Some(over);
-            if is_shared == Some(true) {
-                mount.shared = is_shared;
+    /// Makes a tree read-only, mounts below included.
+    pub fn make_read_only(&mut self, tree: MountId) {
+        for id in self.tree(tree) {
+            if let Some(mount) = self.table.get_mut(&id) {
+                mount.read_only = true;
             }
         }
     }
 
-    /// Makes a tree read-only, mounts below included.
-    pub fn make_read_only(&mut self, tree: MountId) {
-        let children: Vec<MountId> = self.children(tree).map(|(id, _)| id).collect();
-        if let Some(mount) = self.table.get_mut(&tree) {
-            mount.read_only = true;
-        }
-        for child in children {
-            self.make_read_only(child);
+    /// Nothing on this mount can be executed.
+    pub fn forbid_programs(&mut self, id: MountId) {
+        if let Some(mount) = self.table.get_mut(&id) {
+            mount.no_exec = true;
         }
     }
 
     /// Takes a mount and all above it away.
-    pub fn detach(&mut self, id: MountId) {
-        let children: Vec<MountId> = self.children(id).map(|(id, _)| id).collect();
-        for child in children {
-            self.detach(child);
-        }
-        if id != self.root {
+    pub(super) fn remove(&mut self, top: MountId) {
+        let root = self.root;
+        for id in self.tree(top).into_iter().filter(|&id| id != root) {
+            self.place(id, None);
             self.table.remove(&id);
+            self.standing.remove(&id);
         }
     }
 
@@ -369,6 +392,12 @@ impl Mounts {
             self.collect(child, &join(at, &on.path), into);
         }
     }
+}
+
+/// Mounts that came with a more privileged namespace are locked, and nothing
+/// shows it; in the first user namespace nobody is more privileged.
+fn is_locked(host: &Host) -> Option<bool> {
+    (host.initial_user_namespace != Some(false)).then_some(false)
 }
 
 /// Joins without a trailing slash for the empty path.

@@ -1,9 +1,11 @@
 //! What overlayfs asks of its layers
 //! (`Documentation/filesystems/overlayfs.rst`, `fs/overlayfs/super.c`).
 
+use std::path::PathBuf;
+
 use crate::host::Owner;
 
-use super::{Filesystem, Found, Model, Objection, Thing};
+use super::{Found, Model, Objection, Thing};
 
 /// The layers of an overlay, as they were found.
 pub struct Layers {
@@ -28,8 +30,12 @@ pub enum OverlayTrouble {
     Nested,
     /// What the kernel keeps in `work` would belong to nobody
     Unmapped,
-    /// This lower layer has locked mounts below it
+    /// `upper` has locked mounts below it, or may not be bound
+    MountsBelowUpper,
+    /// This lower layer has locked mounts below it, or may not be bound
     MountsBelow(usize),
+    /// This lower layer is, or lies within, another layer
+    Overlap(usize),
     /// An overlay cannot stand on this lower layer
     LowerUnfit(usize),
     /// The kernel could not prepare `work`, and would come up read-only
@@ -48,6 +54,7 @@ impl Model {
             return Err(OverlayTrouble::Unknown);
         }
         self.may_be_upper(upper)?;
+        self.may_take(upper, OverlayTrouble::MountsBelowUpper)?;
         if upper.at.mount != work.at.mount {
             return Err(OverlayTrouble::Apart);
         }
@@ -55,34 +62,70 @@ impl Model {
         if one.starts_with(other) || other.starts_with(one) {
             return Err(OverlayTrouble::Nested);
         }
-        if !self.may_use_own_scratch() {
-            return Err(OverlayTrouble::Unmapped);
+        let prepared = self.may_prepare(work);
+        match prepared {
+            Ok(()) if !self.may_use_own_scratch() => return Err(OverlayTrouble::Unmapped),
+            Err(OverlayTrouble::Unknown) => return Err(OverlayTrouble::Unknown),
+            _ => {}
         }
-        if all().any(|found| self.mounts.mount(found.at.mount).unbindable != Some(false)) {
-            return Err(OverlayTrouble::Unknown);
-        }
-        // `upper` is cloned as the lower layers are.
-        if self.mounts.has_locked_below(&upper.at) != Some(false) {
-            return Err(OverlayTrouble::Unknown);
-        }
+        self.may_stack(lower)?;
+        let mut taken = vec![self.mounts.inode(&upper.at), self.mounts.inode(&work.at)];
         for (index, found) in lower.iter().enumerate() {
-            match self.mounts.has_locked_below(&found.at) {
-                Some(true) => return Err(OverlayTrouble::MountsBelow(index)),
-                Some(false) => {}
-                None => return Err(OverlayTrouble::Unknown),
+            let inode = self.mounts.inode(&found.at);
+            if taken.contains(&inode) {
+                return Err(OverlayTrouble::Overlap(index));
+            }
+            taken.push(inode);
+            self.may_take(found, OverlayTrouble::MountsBelow(index))?;
+        }
+        self.may_lie_side_by_side(lower, &taken)?;
+        prepared
+    }
+
+    /// Whether every lower layer is shallow enough; what stands too deep is
+    /// noticed only when all are known (`FILESYSTEM_MAX_STACK_DEPTH`).
+    fn may_stack(&self, lower: &[Found]) -> Result<(), OverlayTrouble> {
+        let fits = |found: &Found| self.mounts.can_be_lower(found.at.mount, &self.host);
+        let fits: Vec<Option<bool>> = lower.iter().map(fits).collect();
+        match fits.iter().position(|fits| *fits == Some(false)) {
+            Some(index) => Err(OverlayTrouble::LowerUnfit(index)),
+            None if fits.contains(&None) => Err(OverlayTrouble::Unknown),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a layer's mount may be copied without what is mounted below it
+    /// (`clone_private_mount()`).
+    fn may_take(&self, layer: &Found, trouble: OverlayTrouble) -> Result<(), OverlayTrouble> {
+        match self.mounts.mount(layer.at.mount).unbindable {
+            Some(true) => return Err(trouble),
+            None => return Err(OverlayTrouble::Unknown),
+            Some(false) => {}
+        }
+        match self.mounts.has_locked_below(&layer.at) {
+            Some(true) => Err(trouble),
+            Some(false) => Ok(()),
+            None => Err(OverlayTrouble::Unknown),
+        }
+    }
+
+    /// No lower layer lies within another layer; `upper` may lie within a lower
+    /// one (`ovl_check_overlapping_layers()`).
+    fn may_lie_side_by_side(
+        &self,
+        lower: &[Found],
+        taken: &[(String, PathBuf)],
+    ) -> Result<(), OverlayTrouble> {
+        for (index, found) in lower.iter().enumerate() {
+            let (device, path) = self.mounts.inode(&found.at);
+            let is_around = |(other, around): &(String, PathBuf)| {
+                *other == device && *around != path && path.starts_with(around)
+            };
+            if taken.iter().any(is_around) {
+                return Err(OverlayTrouble::Overlap(index));
             }
         }
-        for (index, found) in lower.iter().enumerate() {
-            match self.mounts.can_be_lower(found.at.mount, &self.host) {
-                Some(true) => {}
-                Some(false) => return Err(OverlayTrouble::LowerUnfit(index)),
-                None => return Err(OverlayTrouble::Unknown),
-            }
-        }
-        if self.overlaps(layers) {
-            return Err(OverlayTrouble::Unknown);
-        }
-        self.may_prepare(work)
+        Ok(())
     }
 
     fn may_be_upper(&self, upper: &Found) -> Result<(), OverlayTrouble> {
@@ -90,9 +133,10 @@ impl Model {
         if mount.read_only {
             return Err(OverlayTrouble::UpperReadOnly);
         }
-        match self.mounts.filesystem(mount.filesystem).filesystem {
-            Filesystem::Overlay { .. } | Filesystem::Proc => Err(OverlayTrouble::UpperUnfit),
-            _ => Ok(()),
+        match self.mounts.can_be_upper(mount.filesystem, &self.host) {
+            Some(true) => Ok(()),
+            Some(false) => Err(OverlayTrouble::UpperUnfit),
+            None => Err(OverlayTrouble::Unknown),
         }
     }
 
@@ -101,18 +145,6 @@ impl Model {
     fn may_use_own_scratch(&self) -> bool {
         let (uid, gid) = (self.process.uid, self.process.gid);
         self.may_search(Owner { uid, gid, mode: 0 })
-    }
-
-    /// Whether one layer lies within another, where the kernel's answer hangs
-    /// on more than the paths.
-    fn overlaps(&self, layers: &Layers) -> bool {
-        let changing = [&layers.upper, &layers.work].map(|found| self.mounts.within(&found.at));
-        layers.lower.iter().any(|found| {
-            let (filesystem, path) = self.mounts.within(&found.at);
-            changing.iter().any(|(other, at)| {
-                filesystem == *other && (path.starts_with(at) || at.starts_with(&path))
-            })
-        })
     }
 
     /// Whether the mounter may prepare `work`; if not, the overlay comes up

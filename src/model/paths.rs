@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    host::{ImageKind, Owner, PathFact},
+    host::{Owner, PathFact, Program},
     sys::Errno,
 };
 
@@ -14,6 +14,7 @@ use super::{Filesystem, FilesystemId, Model, Objection, Position, capability, mo
 
 /// Symbolic links that one walk follows (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
+const READ: u32 = 4;
 const WRITE: u32 = 2;
 const SEARCH: u32 = 1;
 
@@ -22,8 +23,8 @@ const SEARCH: u32 = 1;
 pub enum Thing {
     /// A directory; whose, where known
     Directory(Option<Owner>),
-    /// A file, and the filesystem it is an image of
-    File(Option<ImageKind>),
+    /// A file, and what has to be there to execute it
+    File(Owner, Program),
     /// A device, socket or pipe
     Special,
     /// A symbolic link
@@ -37,7 +38,7 @@ impl Thing {
     pub fn is_directory(&self) -> Option<bool> {
         match self {
             Thing::Directory(_) => Some(true),
-            Thing::File(_) | Thing::Special => Some(false),
+            Thing::File(..) | Thing::Special => Some(false),
             Thing::Symlink(_) | Thing::Unknown => None,
         }
     }
@@ -105,6 +106,11 @@ impl Model {
         }
     }
 
+    /// Walks on from where a walk has led, in the tree at `base`.
+    pub fn walk_on(&self, base: &Position, from: &Found, path: &Path) -> Result<Found, Errno> {
+        self.walk_counting(base, from.at.clone(), path, &mut 0)
+    }
+
     fn walk_from(&self, base: Position, path: &Path) -> Result<Found, Errno> {
         let mut links = 0;
         self.walk_counting(&base, base.clone(), path, &mut links)
@@ -161,6 +167,8 @@ impl Model {
                 None => break,
             }
         }
+        // What was mounted there since covers it from this side, too.
+        let at = self.mounts.follow(at);
         let thing = self.thing_at(&at).unwrap_or(Thing::Unknown);
         Ok(Found { at, thing })
     }
@@ -169,7 +177,7 @@ impl Model {
     fn enter(&self, directory: &Found) -> Result<(), Errno> {
         match &directory.thing {
             Thing::Directory(Some(owner)) if !self.permits(*owner, SEARCH) => Err(Errno::EACCES),
-            Thing::File(_) | Thing::Special => Err(Errno::ENOTDIR),
+            Thing::File(..) | Thing::Special => Err(Errno::ENOTDIR),
             _ => Ok(()),
         }
     }
@@ -204,6 +212,15 @@ impl Model {
     /// Discretionary access, and the capabilities that pass it by
     /// (`generic_permission()`).
     pub fn permits(&self, owner: Owner, want: u32) -> bool {
+        let reads_only = want & WRITE == 0;
+        self.permits_by_mode(owner, want)
+            || self.reaches(owner)
+                && (self.has(capability::DAC_OVERRIDE)
+                    || reads_only && self.has(capability::DAC_READ_SEARCH))
+    }
+
+    /// Discretionary access alone (`acl_permission_check()`).
+    pub(super) fn permits_by_mode(&self, owner: Owner, want: u32) -> bool {
         let process = &self.process;
         let in_group = process.gid == owner.gid
             || process.groups.as_ref().is_some_and(|groups| groups.contains(&owner.gid));
@@ -214,21 +231,29 @@ impl Model {
         } else {
             owner.mode
         };
-        if bits & want == want {
-            return true;
-        }
+        bits & want == want
+    }
+
+    /// Capabilities over a user namespace reach only files of its ids
+    /// (`privileged_wrt_inode_uidgid()`).
+    pub(super) fn reaches(&self, owner: Owner) -> bool {
         let own = self.own_user();
-        // Capabilities over a user namespace reach only files of its ids.
-        let reaches =
-            own.uids.from_host(owner.uid).is_some() && own.gids.from_host(owner.gid).is_some();
-        let has = |capability| self.process.capabilities & (1_u64 << capability) != 0;
-        let reads_only = want & WRITE == 0;
-        reaches && (has(capability::DAC_OVERRIDE) || reads_only && has(capability::DAC_READ_SEARCH))
+        own.uids.from_host(owner.uid).is_some() && own.gids.from_host(owner.gid).is_some()
+    }
+
+    /// Whether the process has a capability over its own user namespace.
+    pub(super) fn has(&self, capability: u32) -> bool {
+        self.process.capabilities & (1_u64 << capability) != 0
     }
 
     /// Whether the process may enter a directory of this owner.
     pub fn may_search(&self, owner: Owner) -> bool {
         self.permits(owner, SEARCH)
+    }
+
+    /// Whether the process may read a file of this owner.
+    pub fn may_read(&self, owner: Owner) -> bool {
+        self.permits(owner, READ)
     }
 
     /// Whether the process may write in a directory of this owner.
@@ -316,7 +341,8 @@ impl Model {
             PathFact::Missing => None,
             PathFact::Hidden => Some(Thing::Unknown),
             PathFact::Directory(owner) => Some(Thing::Directory(Some(*owner))),
-            PathFact::File(_, image) => Some(Thing::File(*image)),
+            PathFact::File(owner, _) => Some(Thing::File(*owner, Program::Unknown)),
+            PathFact::Program(owner, program) => Some(Thing::File(*owner, program.clone())),
             PathFact::Symlink(to) => Some(Thing::Symlink(to.clone())),
             PathFact::Special(_) => Some(Thing::Special),
         }

@@ -1,47 +1,46 @@
 //! Another root: `pivot_root(2)`, condition by condition.
 
-use std::path::PathBuf;
-
 use crate::sys::Errno;
 
-use super::{MountId, Mounts, Position};
+use super::{Mount, MountId, Mounts, Objection, Position};
 
 impl Mounts {
     /// `pivot_root(".", ".")` at this place, in the kernel's order of questions.
-    pub fn may_pivot_to(&self, new: &Position) -> Result<(), Option<Errno>> {
+    pub fn may_pivot_to(&self, new: &Position) -> Result<(), Objection> {
         let mount = self.mount(new.mount);
         let root = self.mount(self.root);
-        let parent = mount.on.as_ref().map(|on| self.mount(on.mount).shared);
-        if mount.shared == Some(true) || parent == Some(Some(true)) {
-            return Err(Some(Errno::EINVAL));
+        let parent = |mount: &Mount| {
+            mount.on.as_ref().map_or(Some(false), |on| self.mount(on.mount).travel.shared)
+        };
+        let shared = [mount.travel.shared, parent(mount), parent(root)];
+        if shared.contains(&Some(true)) || mount.locked == Some(true) {
+            return Err(Objection::No(Errno::EINVAL));
         }
-        if mount.shared.is_none() || parent == Some(None) || root.shared.is_none() {
-            return Err(None);
+        let is_sure = !shared.contains(&None) && mount.locked.is_some();
+        let is_busy = new.mount == self.root;
+        let is_mount = new.path.as_os_str().is_empty();
+        match (is_sure, is_busy) {
+            (false, true) => Err(Objection::Unknown),
+            (true, true) => Err(Objection::No(Errno::EBUSY)),
+            // All the rest is EINVAL as well.
+            _ if !is_mount => Err(Objection::No(Errno::EINVAL)),
+            (false, false) => Err(Objection::Unknown),
+            (true, false) => Ok(()),
         }
-        if mount.locked {
-            return Err(Some(Errno::EINVAL));
-        }
-        if new.mount == self.root {
-            return Err(Some(Errno::EBUSY));
-        }
-        if !new.path.as_os_str().is_empty() {
-            return Err(Some(Errno::EINVAL));
-        }
-        Ok(())
     }
 
     /// Makes a mount the root; the old root stands on top of it.
     /// Returns the old root.
     pub fn pivot(&mut self, new: MountId) -> MountId {
         let old = self.root;
-        let was_locked = self.table.get_mut(&old).is_some_and(|mount| {
-            mount.on = Some(Position { mount: new, path: PathBuf::new() });
-            std::mem::take(&mut mount.locked)
-        });
-        if let Some(mount) = self.table.get_mut(&new) {
-            mount.on = None;
-            mount.locked |= was_locked;
+        let below = self.mount(old).on.clone();
+        let was_locked =
+            self.mount_mut(old).and_then(|mount| mount.locked.replace(false)) == Some(true);
+        if let Some(mount) = self.mount_mut(new) {
+            mount.locked = mount.locked.map(|is_locked| is_locked || was_locked);
         }
+        self.place(new, below);
+        self.place(old, Some(Position::root_of(new)));
         self.root = new;
         old
     }
@@ -49,8 +48,6 @@ impl Mounts {
     /// Moves an attached mount to another position.
     pub fn move_to(&mut self, id: MountId, over: Position) {
         let over = self.follow(over);
-        if let Some(mount) = self.table.get_mut(&id) {
-            mount.on = Some(over);
-        }
+        self.place(id, Some(over));
     }
 }

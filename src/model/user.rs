@@ -1,8 +1,13 @@
 //! User namespaces: `user_namespaces(7)`.
 
-use crate::sys::{Errno, Namespace};
+use std::path::Path;
 
-use super::{ALL_CAPABILITIES, DEEPEST, Model, capability};
+use crate::{
+    host::Host,
+    sys::{Errno, Namespace},
+};
+
+use super::{ALL_CAPABILITIES, DEEPEST, Model, Objection, capability};
 
 /// A user namespace of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +19,9 @@ impl UserId {
     /// One over which everybody has every capability: what a refused step was
     /// meant to make, so that its consequences are not refused as well.
     pub const PRESUMED: UserId = UserId(usize::MAX);
+
+    /// One around that of the host: nobody here has anything over it.
+    pub const OUTER: UserId = UserId(usize::MAX - 1);
 
     pub(super) fn index(self) -> usize {
         self.0
@@ -81,18 +89,58 @@ pub struct UserNamespace {
     pub is_presumed: bool,
 }
 
+/// The files that maps are written to, as they were when it started: the
+/// `/proc` of that time is kept open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapFiles {
+    /// They can be written, as far as known
+    Writable,
+    /// `/proc` is a read-only mount
+    ReadOnly,
+    /// There is no `/proc`
+    Missing,
+}
+
+impl MapFiles {
+    pub(super) fn of(host: &Host) -> Self {
+        let Some(mounts) = &host.mounts else { return Self::Writable };
+        match mounts.iter().rev().find(|mount| mount.at == Path::new("/proc")) {
+            Some(proc) if proc.filesystem != "proc" => Self::Missing,
+            Some(proc) if proc.read_only => Self::ReadOnly,
+            Some(_) => Self::Writable,
+            None => Self::Missing,
+        }
+    }
+
+    /// Why they cannot be opened to write.
+    pub fn refusal(self) -> Result<(), Errno> {
+        match self {
+            Self::Writable => Ok(()),
+            Self::ReadOnly => Err(Errno::EROFS),
+            Self::Missing => Err(Errno::ENOENT),
+        }
+    }
+}
+
 impl UserNamespace {
-    /// The host's: every id is itself.
-    pub fn host() -> Self {
-        let everyone = IdMap(vec![Extent { inside: 0, host: 0, count: u32::MAX }]);
+    /// The host's: every id that exists is itself.
+    pub fn host(host: &Host) -> Self {
+        let map = |ranges: Option<&Vec<(u32, u32)>>| match ranges {
+            None => IdMap(vec![Extent { inside: 0, host: 0, count: u32::MAX }]),
+            Some(ranges) => {
+                let extent = |&(first, count)| Extent { inside: first, host: first, count };
+                IdMap(ranges.iter().map(extent).collect())
+            }
+        };
+        let ids = host.ids.as_ref();
         Self {
             parent: None,
             owner: 0,
             group: 0,
             level: 0,
-            uids: everyone.clone(),
-            gids: everyone,
-            setgroups: true,
+            uids: map(ids.map(|ids| &ids.uid)),
+            gids: map(ids.map(|ids| &ids.gid)),
+            setgroups: ids.is_none_or(|ids| ids.setgroups),
             parent_could_setfcap: true,
             is_presumed: false,
         }
@@ -101,21 +149,27 @@ impl UserNamespace {
 
 impl Model {
     /// The kernel's order: depth and limits, chroot, mapped ids (`create_user_ns()`).
-    pub(super) fn may_make_user(&self) -> Result<(), Errno> {
+    pub(super) fn may_make_user(&self) -> Result<(), Objection> {
+        let no = |errno| Err(Objection::No(errno));
         let current = self.own_user();
         let process = &self.process;
         if self.host.unprivileged_userns_clone == Some(false) && !self.process_is_root() {
-            return Err(Errno::EPERM);
+            return no(Errno::EPERM);
         }
-        if current.level > DEEPEST || self.limit(Namespace::User) == Some(0) {
-            return Err(Errno::ENOSPC);
+        if current.level > DEEPEST {
+            return no(Errno::ENOSPC);
         }
-        if process.chrooted == Some(true) {
-            return Err(Errno::EPERM);
+        // Past a limit that may be reached, the rest is still as it is.
+        let has_room = self.has_room_for(Namespace::User);
+        if let Err(Objection::No(errno)) = has_room {
+            return no(errno);
+        }
+        if self.is_chrooted() == Some(true) {
+            return has_room.and(no(Errno::EPERM));
         }
         let is_mapped = current.uids.from_host(process.uid).is_some()
             && current.gids.from_host(process.gid).is_some();
-        if is_mapped { Ok(()) } else { Err(Errno::EPERM) }
+        if is_mapped { has_room } else { has_room.and(no(Errno::EPERM)) }
     }
 
     pub(super) fn make_user(&mut self) {

@@ -1,15 +1,14 @@
 //! What was changed in the overlays of a sandbox: what is in their uppers.
 
-use std::{
-    fs, io,
-    os::unix::fs::{FileTypeExt, MetadataExt},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::registry;
+use crate::{
+    diff::{self, Kind, Reason},
+    registry,
+};
 
 use super::mounts::Mounts;
 
@@ -39,6 +38,23 @@ pub struct Change {
     pub path: String,
     /// What became of it
     pub change: Changed,
+    /// Where it was before
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+impl From<diff::Change> for Change {
+    fn from(found: diff::Change) -> Self {
+        let shown = |path: &Path| format!("/{}", path.to_string_lossy());
+        let (change, from) = match &found.kind {
+            Kind::Added => (Changed::Added, None),
+            Kind::Deleted => (Changed::Deleted, None),
+            Kind::Modified => (Changed::Modified, None),
+            Kind::Renamed { from } => (Changed::Renamed, Some(shown(from))),
+            Kind::AddedOrModified => (Changed::AddedOrModified, None),
+        };
+        Self { path: shown(&found.path), change, from }
+    }
 }
 
 /// What became of a path.
@@ -51,6 +67,10 @@ pub enum Changed {
     Modified,
     /// It is there no more
     Deleted,
+    /// It was elsewhere
+    Renamed,
+    /// What was there before cannot be known from outside
+    AddedOrModified,
 }
 
 impl Changed {
@@ -60,6 +80,8 @@ impl Changed {
             Changed::Added => 'A',
             Changed::Modified => 'M',
             Changed::Deleted => 'D',
+            Changed::Renamed => 'R',
+            Changed::AddedOrModified => '?',
         }
     }
 }
@@ -97,36 +119,23 @@ fn listed(at: &Path, upper: Option<&Path>, lower: &[PathBuf]) -> Overlay {
 
 /// What an upper says was changed, and why not all of it could be read.
 fn upper_changes(upper: &Path, lower: &[PathBuf]) -> (Vec<Change>, Option<String>) {
-    let mut changes = Vec::new();
-    let mut trouble: Option<io::Error> = None;
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(directory) = waiting.pop() {
-        let entries = match fs::read_dir(upper.join(&directory)) {
-            Ok(entries) => entries,
-            Err(error) => {
-                trouble.get_or_insert(error);
-                continue;
-            }
-        };
-        for entry in entries.flatten() {
-            let path = directory.join(entry.file_name());
-            let Ok(found) = fs::symlink_metadata(upper.join(&path)) else { continue };
-            let was_there = lower.iter().any(|lower| lower.join(&path).symlink_metadata().is_ok());
-            let is_whiteout = found.file_type().is_char_device() && found.rdev() == 0;
-            let change = match (is_whiteout, was_there) {
-                (true, _) => Changed::Deleted,
-                (false, true) => Changed::Modified,
-                (false, false) => Changed::Added,
-            };
-            // A directory is copied up for whatever is below it.
-            if !found.is_dir() || change == Changed::Added {
-                changes.push(Change { path: format!("/{}", path.to_string_lossy()), change });
-            }
-            if found.is_dir() {
-                waiting.push(path);
-            }
+    // An image is no directory of the host's: then overlayfs's own marks tell.
+    let is_at_hand = lower.iter().all(|lower| lower.is_dir());
+    let lower = if is_at_hand { lower } else { &[] };
+    match diff::compare(upper, lower) {
+        Ok(found) => {
+            let changes = found.changes.into_iter().map(Change::from).collect();
+            (changes, found.troubles.first().map(|trouble| why(trouble.reason)))
         }
+        Err(trouble) => (Vec::new(), Some(why(trouble.reason))),
     }
-    changes.sort();
-    (changes, trouble.map(|error| error.to_string()))
+}
+
+fn why(reason: Reason) -> String {
+    match reason {
+        Reason::Upper(errno) | Reason::Lower(errno) | Reason::Errno(errno) => {
+            errno.desc().to_owned()
+        }
+        _ => "`isorecipe diff` says why".to_owned(),
+    }
 }

@@ -48,10 +48,11 @@ fn clonable(model: &Model, from: &Path) -> Result<Found, Answer> {
         return Err(no(Errno::EPERM));
     }
     let found = model.walk(from).map_err(no)?;
-    match model.mounts.mount(found.at.mount).unbindable {
-        Some(true) => Err(no(Errno::EINVAL)),
-        Some(false) if found.thing != Thing::Unknown => Ok(found),
-        _ => Err(Answer::KernelDecides),
+    model.may_hold_mounts().map_err(|objection| objection.to(Call::Bind))?;
+    match model.mounts.may_clone(&found.at) {
+        Err(objection) => Err(objection.to(Call::Bind)),
+        Ok(()) if found.thing == Thing::Unknown => Err(Answer::KernelDecides),
+        Ok(()) => Ok(found),
     }
 }
 

@@ -4,14 +4,14 @@
 use std::{
     ffi::{CString, OsStr, OsString},
     fmt,
-    io::Read,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
 };
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Found, Model, Thing},
+    host::Host,
+    model::{Answer, Found, Model, Objection, Thing},
     sys::{Call, Errno, Fault, KernelPath, descriptor, directory, process},
 };
 
@@ -202,19 +202,20 @@ impl fmt::Display for Execute {
 
 impl Operation for Execute {
     fn answer(&self, model: &Model) -> Answer {
-        // Known to be nowhere is the one sure no; what a file is takes a try.
-        let missing = self
-            .candidates
-            .iter()
-            // A directory of PATH that nobody may search has nothing for anybody.
-            .all(|path| {
-                let found = model.walk(path.as_path());
-                matches!(found, Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES))
-            });
-        match missing {
-            true => Answer::No(Call::Execve.gave(Errno::ENOENT)),
-            false => Answer::KernelDecides,
+        // As `run` does: what may not be executed is remembered, and the search goes on.
+        let mut last = Errno::ENOENT;
+        for path in &self.candidates {
+            match model.may_execute(path.as_path()) {
+                Ok(()) => return Answer::Yes,
+                Err(Objection::No(Errno::ENOENT | Errno::ENOTDIR)) => {}
+                Err(Objection::No(Errno::EACCES)) => match model.walk(path.as_path()) {
+                    Ok(_) => last = Errno::EACCES,
+                    Err(_) => {}
+                },
+                Err(objection) => return objection.to(Call::Execve),
+            }
         }
+        Answer::No(Call::Execve.gave(last))
     }
 
     fn effect(&self, _: &mut Model) {}
@@ -297,7 +298,8 @@ fn is_directory(path: &KernelPath, before: &Model) -> bool {
 fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
     let shown = path.display();
     let found = before.walk(path).ok().and_then(|found| before.on_host(&found));
-    let loader = found.as_deref().and_then(interpreter);
+    let loader = found.as_deref().and_then(Host::loader_of);
+    let loader = loader.as_ref().map(|loader| loader.display());
     let refusal = Refusal::new(
         "command::no_loader",
         format!("{shown} is there, but what has to load it is not"),
@@ -312,40 +314,6 @@ fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
     }
 }
 
-/// As much of a program as is read to find its loader: the file may be anybody's.
-const LONGEST_HEAD: u64 = 1 << 20;
-
-/// A number of `length` bytes, if it lies in there.
-fn little_endian(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
-    let field = bytes.get(at..at.checked_add(length)?)?;
-    Some(field.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte)))
-}
-
-/// The loader an ELF file names, or the interpreter of a script.
-fn interpreter(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).ok()?.take(LONGEST_HEAD).read_to_end(&mut bytes).ok()?;
-    if let Some(line) = bytes.strip_prefix(b"#!") {
-        let line = line.split(|&byte| byte == b'\n').next()?;
-        return Some(String::from_utf8_lossy(line).split_whitespace().next()?.to_owned());
-    }
-    let number = |at: usize, length: usize| little_endian(&bytes, at, length);
-    // ELF64, little-endian (`elf(5)`): program headers, one of which is PT_INTERP.
-    if !bytes.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
-    (0..count).find_map(|index| {
-        let header = bytes.get(table.checked_add(index * size)?..)?;
-        let number = |at: usize, length: usize| little_endian(header, at, length);
-        let is_interpreter = number(0, 4)? == 3;
-        let (start, length) = (number(8, 8)?, number(32, 8)?);
-        let name = bytes.get(start..start.checked_add(length)?)?;
-        let name = name.split(|&byte| byte == 0).next()?;
-        is_interpreter.then(|| String::from_utf8_lossy(name).into_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -357,22 +325,5 @@ mod tests {
         let found: Vec<_> = candidates(OsStr::new("ls"), Some(OsStr::new("/a::/b")));
         let found: Vec<_> = found.iter().map(|path| path.as_path().to_owned()).collect();
         assert_eq!(found, ["/a/ls", "./ls", "/b/ls"].map(PathBuf::from));
-    }
-
-    #[test]
-    fn a_program_header_at_the_end_of_the_world_has_no_loader() {
-        let mut elf = vec![0; 64];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        elf[32..40].fill(0xff);
-        elf[54..58].copy_from_slice(&[56, 0, 1, 0]);
-        let mut file = tempfile::NamedTempFile::new().expect("a file");
-        std::io::Write::write_all(&mut file, &elf).expect("a header");
-        assert_eq!(interpreter(file.path()), None);
-    }
-
-    #[test]
-    fn the_loader_of_this_test_is_known() {
-        let own = std::env::current_exe().expect("a path");
-        assert!(interpreter(&own).expect("a loader").contains("ld-"));
     }
 }

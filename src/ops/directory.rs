@@ -28,10 +28,13 @@ const PARENT_MODE: u32 = 0o755;
 
 /// A directory with all that is missing above it; one that is there stays as it is.
 pub struct MakeDirectory {
-    base: Option<KernelPath>,
-    path: PathBuf,
+    /// The tree that the process may not be led out of
+    pub base: Option<KernelPath>,
+    /// Which directory; in `base`, if there is one
+    pub path: PathBuf,
     names: Vec<CString>,
-    mode: u32,
+    /// Permission bits of the directory itself
+    pub mode: u32,
     named: bool,
 }
 
@@ -80,35 +83,24 @@ impl MakeDirectory {
     /// Walks as `run` does: to the last directory that is there, and the
     /// places after it.
     fn walk(&self, model: &Model) -> Result<(Found, Vec<Position>), Answer> {
-        let start = self.start(model).map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))?;
+        let open = |errno| Answer::No(Call::OpenTarget.gave(errno));
+        let start = self.start(model).map_err(open)?;
         let root = match self.base {
             None => model.mounts.root_position(),
             Some(_) => start.at.clone(),
         };
         let mut parent = start;
-        let mut here = PathBuf::new();
         let mut names = self.path.components().filter(|name| *name != Component::RootDir);
         while let Some(name) = names.next() {
-            here.push(name);
-            match self.look(model, &root, &parent, &here) {
-                Ok(found) => match found.thing {
-                    Thing::Directory(_) | Thing::Unknown => parent = found,
-                    Thing::Symlink(_) => {
-                        return Err(Answer::No(Call::OpenTarget.gave(Errno::ELOOP)));
-                    }
-                    _ => return Err(Answer::No(Call::OpenTarget.gave(Errno::ENOTDIR))),
-                },
-                Err(Errno::ENOENT) => {
-                    let mut at = parent.at.clone();
-                    at.path.push(name);
-                    let mut made = vec![at.clone()];
-                    for name in names {
-                        at.path.push(name);
-                        made.push(at.clone());
-                    }
-                    return Ok((parent, made));
-                }
-                Err(errno) => return Err(Answer::No(Call::Mkdir.gave(errno))),
+            if self.is_missing(model, &parent, name)? {
+                return Ok((parent.clone(), missing(&parent.at, name, names)));
+            }
+            // It is there, so it is opened (`mkdirat` has said EEXIST).
+            let found = self.look(model, &root, &parent, name).map_err(open)?;
+            match found.thing {
+                Thing::Directory(_) | Thing::Unknown => parent = found,
+                Thing::Symlink(_) => return Err(open(Errno::ELOOP)),
+                _ => return Err(open(Errno::ENOTDIR)),
             }
         }
         match parent.thing {
@@ -129,19 +121,53 @@ impl MakeDirectory {
         model.presume_directory(&base, &self.path);
     }
 
-    /// What stands at `here`: links are followed in the process's own tree only.
+    /// Whether nothing, not even a link, has this name there (`filename_create()`).
+    fn is_missing(&self, model: &Model, parent: &Found, name: Component) -> Result<bool, Answer> {
+        let Component::Normal(name) = name else { return Ok(false) };
+        match model.child(parent, name) {
+            Ok(_) => Ok(false),
+            Err(Errno::ENOENT) => Ok(true),
+            Err(errno) => Err(Answer::No(Call::Mkdir.gave(errno))),
+        }
+    }
+
+    /// What has this name: links are followed in the process's own tree only.
     fn look(
         &self,
         model: &Model,
         root: &Position,
         parent: &Found,
-        here: &Path,
+        name: Component,
     ) -> Result<Found, Errno> {
-        match (&self.base, here.file_name()) {
-            (Some(_), Some(name)) => model.child(parent, name),
-            _ => model.walk_within(root, here),
+        match (&self.base, name) {
+            (Some(_), Component::Normal(name)) => model.child(parent, name),
+            // What leads up may lead out.
+            (Some(_), _) => Err(Errno::EXDEV),
+            (None, name) => model.walk_on(root, parent, Path::new(&name)),
         }
     }
+}
+
+/// The places that are made, from the first that is missing on.
+fn missing<'p>(
+    parent: &Position,
+    first: Component<'p>,
+    rest: impl Iterator<Item = Component<'p>>,
+) -> Vec<Position> {
+    let mut at = parent.clone();
+    let mut made = Vec::new();
+    for name in std::iter::once(first).chain(rest) {
+        match name {
+            Component::ParentDir => {
+                at.path.pop();
+            }
+            name => {
+                at.path.push(name);
+                made.push(at.clone());
+            }
+        }
+    }
+    made
 }
 
 /// The names on the way, each as the kernel wants it.

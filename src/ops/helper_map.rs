@@ -11,14 +11,16 @@ use crate::{
 
 use super::{
     Evidence, Operation, Stage,
-    idmap::{Ids, Line, Listed, map, overlap, overlapping},
+    idmap::{Ids, Line, Listed, from_afar, map, overlap, overlapping},
 };
 
 /// A map with subordinate ids, written by the set-user-ID helper
 /// (`newuidmap(1)`, `newgidmap(1)`).
 pub struct HelperMap {
-    ids: Ids,
-    lines: Vec<Line>,
+    /// Which of the two maps
+    pub ids: Ids,
+    /// What is in it
+    pub lines: Vec<Line>,
 }
 
 impl HelperMap {
@@ -89,14 +91,14 @@ impl fmt::Display for HelperMap {
 
 impl Operation for HelperMap {
     fn answer(&self, model: &Model) -> Answer {
-        if model.own_user().parent != Some(UserId::HOST) {
-            // The helper looks the ids up as the host counts them.
-            return Answer::KernelDecides;
+        let is_installed = self.is_installed(model);
+        if model.own_user().parent != Some(UserId::HOST) && is_installed == Some(true) {
+            return Answer::No(Call::Helper.gave(Errno::EPERM));
         }
         if overlapping(&self.lines).is_some() {
             return Answer::No(Call::Helper.gave(Errno::EPERM));
         }
-        match (self.is_installed(model), self.is_allowed(model)) {
+        match (is_installed, self.is_allowed(model)) {
             (Some(false), _) => Answer::No(Call::Helper.gave(Errno::ENOENT)),
             (Some(true), Some(false)) => Answer::No(Call::Helper.gave(Errno::EPERM)),
             // It may have lost its set-user-ID bit, which only a try can tell.
@@ -132,6 +134,9 @@ impl Operation for HelperMap {
                 .help(
                     "`sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`",
                 );
+        }
+        if before.own_user().parent != Some(UserId::HOST) {
+            return from_afar();
         }
         if overlapping(&self.lines).is_some() {
             return overlap(&self.lines);

@@ -19,7 +19,8 @@ pub enum Ids {
 }
 
 impl Ids {
-    pub(super) fn file(self) -> &'static str {
+    /// The file in `/proc/PID/`.
+    pub fn file(self) -> &'static str {
         match self {
             Ids::User => "uid_map",
             Ids::Group => "gid_map",
@@ -33,7 +34,8 @@ impl Ids {
         }
     }
 
-    pub(super) fn helper(self) -> &'static str {
+    /// The set-user-ID program that writes it.
+    pub fn helper(self) -> &'static str {
         match self {
             Ids::User => "newuidmap",
             Ids::Group => "newgidmap",
@@ -79,6 +81,13 @@ pub(super) fn overlap(lines: &[Line]) -> Refusal {
     Refusal::new("map::overlap", "two ranges of the map overlap")
         .why(format!("{shared} share ids"))
         .help("give every id, inside and outside, one place only")
+}
+
+/// Nobody stands where this map could be written from.
+pub(super) fn from_afar() -> Refusal {
+    Refusal::new("map::from_afar", "nobody can write this map to a user namespace in another")
+        .why("a map is written from the namespace itself or from the one around it")
+        .help("map your own id, which needs nobody else: `map: root`")
 }
 
 /// The first two lines that share an id, inside or outside.

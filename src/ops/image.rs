@@ -38,7 +38,8 @@ impl MountImage {
         Err(Answer::KernelDecides)
     }
 
-    fn filesystem(&self) -> &'static std::ffi::CStr {
+    /// The filesystem's name in the kernel.
+    pub fn filesystem(&self) -> &'static std::ffi::CStr {
         match self.kind {
             ImageKind::Xfs => c"xfs",
             ImageKind::Ext4 => c"ext4",
@@ -48,7 +49,7 @@ impl MountImage {
     }
 
     /// Nothing is replayed or repaired: the file stays as it is.
-    fn options(&self) -> &'static [&'static std::ffi::CStr] {
+    pub fn options(&self) -> &'static [&'static std::ffi::CStr] {
         match self.kind {
             // Two copies of an image have one UUID.
             ImageKind::Xfs => &[c"ro", c"norecovery", c"nouuid"],
@@ -122,7 +123,8 @@ impl Operation for MountImage {
             (Call::Open, Errno::ENOENT) => {
                 Refusal::new("image::missing", format!("there is no image {file}"))
                     .why("the file has to be made before")
-                    .help("the README shows how, step 4")
+                    .help("let the recipe make it: the README shows how, \"Building images\"")
+                    .lacks(self.file.as_path())
             }
             (Call::Loop, Errno::ENOENT) => {
                 Refusal::new("image::no_loop", "this machine has no loop devices")
@@ -139,7 +141,7 @@ impl Operation for MountImage {
                 format!("this kernel cannot translate the ids of {kind}"),
             )
             .why("files of root in the image would belong to nobody in the sandbox")
-            .help("take an ext4, xfs or erofs image, or leave the `user` layer out"),
+            .help("allow another way, `via: [fuse, unpack]`, or take an ext4 or xfs image"),
             (Call::Fsconfig, Errno::EINVAL | Errno::EIO | Errno::EUCLEAN) => Refusal::new(
                 "image::damaged",
                 format!("the kernel does not accept the {kind} image {file}"),

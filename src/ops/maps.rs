@@ -6,13 +6,13 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Model, capability},
+    model::{Answer, Model, UserId, capability},
     sys::{Call, Errno, Fault},
 };
 
 use super::{
     Evidence, Need, Operation, Stage,
-    idmap::{Ids, Line, Listed, map, overlap, overlapping},
+    idmap::{Ids, Line, Listed, from_afar, map, overlap, overlapping},
     unexplained, yes,
 };
 
@@ -40,6 +40,9 @@ impl fmt::Display for DenySetgroups {
 impl Operation for DenySetgroups {
     fn answer(&self, model: &Model) -> Answer {
         let namespace = model.own_user();
+        if let Err(errno) = model.proc.refusal() {
+            return Answer::No(Call::WriteSetgroups.gave(errno));
+        }
         if !model.administers(model.process.user) {
             return Answer::No(Call::WriteSetgroups.gave(Errno::EACCES));
         }
@@ -77,11 +80,30 @@ impl WriteMap {
         Self { ids, lines, by, text }
     }
 
+    /// Which of the two maps.
+    pub fn ids(&self) -> Ids {
+        self.ids
+    }
+
+    /// What is in it.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Who writes it.
+    pub fn writer(&self) -> Writer {
+        self.by
+    }
+
     fn check(&self, model: &Model) -> Result<(), Answer> {
         let no = |errno| Err(Answer::No(self.ids.call().gave(errno)));
         let namespace = model.own_user();
         if namespace.is_presumed {
             return Ok(());
+        }
+        model.proc.refusal().or_else(no)?;
+        if self.is_from_afar(model) {
+            return no(Errno::EPERM);
         }
         if self.text.len() >= LONGEST_MAP {
             return no(Errno::EINVAL);
@@ -105,6 +127,12 @@ impl WriteMap {
             return no(Errno::EPERM);
         }
         Ok(())
+    }
+
+    /// A map is taken from the namespace itself or from the one around it, and
+    /// from nowhere else (`proc_uid_map_write()`).
+    fn is_from_afar(&self, model: &Model) -> bool {
+        self.by == Writer::Supervisor && model.own_user().parent != Some(UserId::HOST)
     }
 
     /// `new_idmap_permitted()`
@@ -187,6 +215,9 @@ impl Operation for WriteMap {
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         if let Some(refusal) = file_refused(fault, before) {
             return refusal;
+        }
+        if self.is_from_afar(before) {
+            return from_afar();
         }
         if let Some(line) = empty_or_endless(&self.lines) {
             return Refusal::new("map::not_a_range", format!("`{line}` is no range of ids"))

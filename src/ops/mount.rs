@@ -32,8 +32,10 @@ pub enum MountKind {
 
 /// A new filesystem on a place.
 pub struct MountNew {
-    kind: MountKind,
-    at: KernelPath,
+    /// What
+    pub kind: MountKind,
+    /// Where
+    pub at: KernelPath,
     options: Vec<(std::ffi::CString, std::ffi::CString)>,
 }
 
@@ -51,6 +53,16 @@ impl MountNew {
             options.push((c"size".to_owned(), text(size.to_string())));
         }
         Self { kind: MountKind::Tmpfs { mode }, at: KernelPath::new(at), options }
+    }
+
+    /// Whether it is a fresh procfs, and no tmpfs.
+    pub fn is_proc(&self) -> bool {
+        matches!(self.kind, MountKind::Proc)
+    }
+
+    /// The filesystem's own settings, as `fsconfig(2)` takes them.
+    pub fn options(&self) -> &[(std::ffi::CString, std::ffi::CString)] {
+        &self.options
     }
 
     fn name(&self) -> &'static std::ffi::CStr {
@@ -77,6 +89,7 @@ impl MountNew {
             }
             model.may_reveal_proc().map_err(|no| no.to(Call::Fsmount))?;
         }
+        model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
         may_attach(Some(true), &target)
     }
@@ -106,7 +119,10 @@ impl Operation for MountNew {
         };
         let user = model.process.user;
         let instance = model.mounts.instance(filesystem, user);
-        model.mounts.attach(target.at, instance, false);
+        let mount = model.mounts.attach(target.at, instance);
+        if self.kind == MountKind::Proc {
+            model.mounts.forbid_programs(mount);
+        }
     }
 
     fn intend(&self, model: &mut Model) {
@@ -268,8 +284,13 @@ impl DetachMount {
         if found.thing == Thing::Unknown {
             return Err(Objection::Unknown.to(Call::Umount));
         }
-        if !found.at.path.as_os_str().is_empty() || mount.locked {
+        if !found.at.path.as_os_str().is_empty() {
             return Err(no(Errno::EINVAL));
+        }
+        match mount.locked {
+            Some(true) => return Err(no(Errno::EINVAL)),
+            Some(false) => {}
+            None => return Err(Answer::KernelDecides),
         }
         Ok(())
     }

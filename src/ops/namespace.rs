@@ -26,7 +26,7 @@ impl Operation for NewNamespace {
     fn answer(&self, model: &Model) -> Answer {
         match model.may_make(self.0) {
             Ok(()) => Answer::Yes,
-            Err(errno) => Answer::No(Call::Unshare.gave(errno)),
+            Err(objection) => objection.to(Call::Unshare),
         }
     }
 
@@ -74,9 +74,12 @@ fn user_refused(operation: &NewNamespace, fault: Fault, before: &Model) -> Refus
             .why("kernel.unprivileged_userns_clone is 0")
             .help("`sudo sysctl kernel.unprivileged_userns_clone=1`");
     }
-    if before.process.chrooted == Some(true) {
+    if before.is_chrooted() == Some(true) {
         return Refusal::new("user::chrooted", "no user namespace can be made inside a chroot")
-            .why("isorecipe was started in a root directory that is no mount")
+            .why(match before.process.chrooted {
+                Some(true) => "isorecipe was started in a root directory that is no mount",
+                _ => "something is mounted over the root directory",
+            })
             .help("start isorecipe outside the chroot; a recipe enters a tree with `pivot_root`");
     }
     if !is_mapped {

@@ -41,11 +41,16 @@ pub struct Overlay {
 
 /// An overlay on a place.
 pub struct MountOverlay {
-    lower: Vec<KernelPath>,
-    upper: KernelPath,
-    work: KernelPath,
-    at: KernelPath,
-    user_xattr: bool,
+    /// Read-only trees, the topmost first
+    pub lower: Vec<KernelPath>,
+    /// Where changes go
+    pub upper: KernelPath,
+    /// Scratch space on the same mount as `upper`
+    pub work: KernelPath,
+    /// Where it is mounted
+    pub at: KernelPath,
+    /// Whether its marks are user xattrs
+    pub user_xattr: bool,
     lower_in_one: CString,
 }
 
@@ -85,6 +90,7 @@ impl MountOverlay {
         }
         let layers = self.find(model)?;
         model.may_overlay(&layers).map_err(answer)?;
+        model.may_hold_mounts().map_err(|objection| objection.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
         place::may_attach(Some(true), &target)
     }
@@ -123,6 +129,11 @@ impl MountOverlay {
                 return Err(fault);
             }
         }
+        // What is missing is said as it would be of a newer one.
+        self.lower
+            .iter()
+            .chain([&self.upper, &self.work])
+            .try_for_each(|path| open(path).map(drop))?;
         let overlay = new_overlay()?;
         self.name_by_path(&overlay).map_err(|errno| {
             stage.keep_log(&overlay);
@@ -137,6 +148,7 @@ fn answer(trouble: OverlayTrouble) -> Answer {
     match trouble {
         OverlayTrouble::Unknown => Answer::KernelDecides,
         OverlayTrouble::Unmapped => Answer::No(Call::Fsconfig.gave(Errno::EACCES)),
+        OverlayTrouble::Overlap(_) => Answer::No(Call::Fsconfig.gave(Errno::ELOOP)),
         OverlayTrouble::Unwritable => Answer::No(Call::ReadOnly.gave(Errno::EROFS)),
         _ => Answer::No(Call::Fsconfig.gave(Errno::EINVAL)),
     }
@@ -171,7 +183,7 @@ impl Operation for MountOverlay {
         };
         let user = model.process.user;
         let instance = model.mounts.instance(filesystem, user);
-        model.mounts.attach(target.at, instance, false);
+        model.mounts.attach(target.at, instance);
     }
 
     fn intend(&self, model: &mut Model) {
@@ -279,6 +291,18 @@ impl MountOverlay {
                 .why("a user namespace may not show what is below them")
                 .help("take a `lower` without mounts inside, such as /usr")
             }
+            OverlayTrouble::MountsBelowUpper => Refusal::new(
+                "overlay::mounts_below",
+                format!("{upper} has mounts of the host inside"),
+            )
+            .why("a user namespace may not show what is below them")
+            .help("take an `upper` without mounts inside, or leave it out"),
+            OverlayTrouble::Overlap(index) => {
+                let shown = lower(index);
+                Refusal::new("overlay::layers_overlap", format!("{shown} is in two layers at once"))
+                    .why("it is another layer too, or lies within one")
+                    .help("name each directory once, and none inside another")
+            }
             OverlayTrouble::LowerUnfit(index) => {
                 let shown = lower(index);
                 Refusal::new("overlay::lower_unfit", format!("no overlay can stand on {shown}"))
@@ -320,7 +344,8 @@ pub fn no_layer(path: &Path) -> Refusal {
     let shown = path.display();
     Refusal::new("overlay::no_layer", format!("there is no {shown}"))
         .why("every layer of an overlay has to be there before")
-        .help(format!("make {shown} and fill it: the README shows how, step 4"))
+        .help(format!("make {shown} and fill it; the recipe's `image` can say how"))
+        .lacks(path)
 }
 
 fn new_overlay() -> Result<Configuration, Fault> {

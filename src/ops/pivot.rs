@@ -59,10 +59,7 @@ impl PivotRoot {
         {
             return Err(Answer::KernelDecides);
         }
-        model.mounts.may_pivot_to(&new.at).map_err(|errno| match errno {
-            Some(errno) => Answer::No(Call::PivotRoot.gave(errno)),
-            None => Answer::KernelDecides,
-        })?;
+        model.mounts.may_pivot_to(&new.at).map_err(|objection| objection.to(Call::PivotRoot))?;
         // The root itself has to be a mount.
         match model.process.chrooted {
             Some(true) => Err(Answer::No(Call::PivotRoot.gave(Errno::EINVAL))),
@@ -186,8 +183,8 @@ impl PivotRoot {
         };
         let mount = before.mounts.mount(new.at.mount);
         let parent = mount.on.as_ref().map(|on| before.mounts.mount(on.mount));
-        let is_shared =
-            mount.shared == Some(true) || parent.is_some_and(|parent| parent.shared == Some(true));
+        let is_shared = mount.travel.shared == Some(true)
+            || parent.is_some_and(|parent| parent.travel.shared == Some(true));
         if is_shared {
             return Refusal::new(
                 "pivot_root::shared",
@@ -212,7 +209,7 @@ impl PivotRoot {
             .why("only the root of a mount can become the root")
             .help("mount something there first: an `overlay`, a `bind` or a `tmpfs`");
         }
-        if mount.locked {
+        if mount.locked == Some(true) {
             return Refusal::new("pivot_root::locked", format!("the mount on {shown} is not yours to move"))
                 .why("it was there before the mount namespace was made")
                 .help(format!("bind it onto itself after the `mount` layer: `bind: {{from: {shown}, to: {shown}}}`"));

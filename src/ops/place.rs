@@ -60,7 +60,7 @@ pub(super) fn reaches_host_at(before: &Model, at: &KernelPath) -> Option<Refusal
         return None;
     }
     let found = before.walk(at.as_path()).ok()?;
-    before.mounts.mount(found.at.mount).shared_with_host.then(|| {
+    before.mounts.mount(found.at.mount).travel.with_host.then(|| {
         Refusal::new("mount::propagates", "this mount would appear on the host as well")
             .why("the mounts are still shared with the host")
             .help("`mount: {propagation: private}`")

@@ -70,9 +70,17 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// As `open(2)`; `ENOENT` without a procfs.
     pub fn open_own(&self, file: &str) -> Result<OwnedFd, Errno> {
+        self.open_of(self.child, file)
+    }
+
+    /// Opens a file of a process in `/proc/PID/` to read.
+    ///
+    /// # Errors
+    /// As [`Stage::open_own`].
+    pub fn open_of(&self, pid: i32, file: &str) -> Result<OwnedFd, Errno> {
         let proc = self.proc.ok_or(Errno::ENOENT)?;
         let mut buffer = [0; 64];
-        let path = own_path(&mut buffer, self.child, file).ok_or(Errno::ENAMETOOLONG)?;
+        let path = own_path(&mut buffer, pid, file).ok_or(Errno::ENAMETOOLONG)?;
         descriptor::open_file(proc, path, false)
     }
 

@@ -18,6 +18,10 @@ pub(super) fn merge(plan: &mut Plan) {
     if !plan.works() || plan.first_no().is_some() {
         return;
     }
+    // Who waits between two layers wants to see what only the first has done.
+    if !plan.pauses.is_empty() {
+        return;
+    }
     for wanted in [everything(&plan.steps), up_to_the_first_effect(&plan.steps)] {
         if !wanted.is_empty() && is_same(plan, &wanted) {
             for &index in &wanted {

@@ -9,21 +9,24 @@ use std::{
 
 use crate::{
     diagnostic::Refusal,
-    host::{Host, PathFact, SubordinateIds},
+    host::Host,
     model::{Answer, Filesystem, Model, Slot, Thing},
     ops::{Bind, Evidence, HoldSource, Op, Source},
     sys::KernelPath,
     yaml,
 };
 
-use super::{Actor, Plan, Step, merge, observed};
+use super::{Actor, MadeByRecipe, Pause, Plan, Step, merge, observed, tell_how_to_make};
+
+mod facts;
 
 /// Takes the steps of one layer after the other.
 pub struct Planner {
     plan: Plan,
     model: Model,
     layer: yaml::Path,
-    field: Option<&'static str>,
+    /// Where the next step comes from, if not from the layer as a whole
+    place: Option<yaml::Path>,
     folder: PathBuf,
     layers: Vec<yaml::Path>,
     is_live: bool,
@@ -52,12 +55,14 @@ impl Planner {
             start: model.clone(),
             end: model.clone(),
             slots: 0,
+            pauses: Vec::new(),
+            made: None,
         };
         Self {
             plan,
             model,
             layer: yaml::Path::root(),
-            field: None,
+            place: None,
             folder,
             layers,
             is_live,
@@ -67,6 +72,11 @@ impl Planner {
             old_tree: None,
             said: BTreeSet::new(),
         }
+    }
+
+    /// Tells what `isorecipe build` makes of the same recipe.
+    pub fn makes(&mut self, made: MadeByRecipe) {
+        self.plan.made = Some(made);
     }
 
     /// The state before the next step.
@@ -82,20 +92,23 @@ impl Planner {
     /// From here on, steps come from this place of the recipe.
     pub fn enter(&mut self, layer: yaml::Path) {
         self.layer = layer;
-        self.field = None;
+        self.place = None;
     }
 
     /// The next step comes from this field of the layer.
     pub fn at(&mut self, field: &'static str) -> &mut Self {
-        self.field = Some(field);
+        self.place = Some(self.layer.key(field));
+        self
+    }
+
+    /// The next step comes from this place within the layer.
+    pub fn at_place(&mut self, within: impl FnOnce(&yaml::Path) -> yaml::Path) -> &mut Self {
+        self.place = Some(within(&self.layer));
         self
     }
 
     fn origin(&mut self) -> yaml::Path {
-        match self.field.take() {
-            Some(field) => self.layer.key(field),
-            None => self.layer.clone(),
-        }
+        self.place.take().unwrap_or_else(|| self.layer.clone())
     }
 
     /// The child does this next.
@@ -120,6 +133,7 @@ impl Planner {
         });
         if let Answer::No(fault) = answer {
             let refusal = operation.explain(fault, &self.model, &Evidence::default());
+            let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
             let refusal = self.point_at_late_layer(refusal);
             if self.is_new(&refusal) {
                 self.plan.refusals.push(observed(refusal, number, fault).at(origin.clone()));
@@ -150,6 +164,11 @@ impl Planner {
         }
     }
 
+    /// The run waits here, between these two layers.
+    pub fn pause(&mut self, done: Option<yaml::Path>, next: Option<yaml::Path>) {
+        self.plan.pauses.push(Pause { before: self.plan.steps.len(), done, next });
+    }
+
     /// The same cause is reported once, at its first place.
     fn is_new(&mut self, refusal: &Refusal) -> bool {
         // Of some causes one is all: with it mended, the others are gone.
@@ -160,6 +179,7 @@ impl Planner {
     /// This must not be done, or cannot be, whatever the kernel says.
     pub fn refuse(&mut self, refusal: Refusal) {
         let origin = self.origin();
+        let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
         if self.is_new(&refusal) {
             self.plan.prohibitions.push(refusal.at(origin));
         }
@@ -245,29 +265,6 @@ impl Planner {
         })
     }
 
-    /// Looks at whatever a walk along this path asks for, where a fact must not
-    /// stay unknown.
-    pub fn learn(&mut self, path: &Path) {
-        if !self.is_live {
-            return;
-        }
-        let asked_before = self.model.take_asked();
-        loop {
-            let _ = self.model.walk(path);
-            let asked = self.model.take_asked();
-            if asked.is_empty() {
-                break;
-            }
-            let host = Rc::make_mut(&mut self.model.host);
-            host.paths.extend(asked.into_iter().map(|path| {
-                let fact = Host::look_at(&path);
-                (path, fact)
-            }));
-        }
-        self.model.ask(asked_before);
-        self.plan.start.host = Rc::clone(&self.model.host);
-    }
-
     /// Whether a path leads to a directory that earlier layers have put there.
     pub fn is_made(&self, path: &Path) -> bool {
         self.model.walk(path).is_ok_and(|found| found.thing.is_directory() == Some(true))
@@ -277,24 +274,6 @@ impl Planner {
     pub fn presume_directory(&mut self, path: &Path) {
         let root = self.model.mounts.root_position();
         self.model.presume_directory(&root, path);
-    }
-
-    /// The subordinate ids of whom the sandbox belongs to, asking if need be.
-    pub fn subordinate_ids(&self) -> SubordinateIds {
-        let host = self.host();
-        match &host.subordinate {
-            Some(known) => known.clone(),
-            None if self.is_live => host.subordinate_ids(),
-            None => SubordinateIds::default(),
-        }
-    }
-
-    /// What stands at a path of the host, looking if need be and possible.
-    pub fn look_at(&self, path: &Path) -> Option<PathFact> {
-        match self.host().paths.get(path) {
-            Some(fact) => Some(fact.clone()),
-            None => self.is_live.then(|| Host::look_at(path)),
-        }
     }
 
     /// Holds sources that layers after the pivot name, before the old tree goes.

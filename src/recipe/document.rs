@@ -14,6 +14,11 @@ pub struct Document {
 }
 
 impl Document {
+    /// The text itself.
+    pub fn text(&self) -> &str {
+        self.source.text()
+    }
+
     /// Adds the place in the file to a diagnostic that knows only a path.
     pub fn locate(&self, diagnostic: Diagnostic) -> Diagnostic {
         let Some(tree) = &self.tree else {

@@ -1,5 +1,7 @@
 //! The capability sets of this process: `capabilities(7)`.
 
+use std::{ffi::CString, os::unix::ffi::OsStrExt, path::Path, ptr};
+
 use nix::errno::Errno;
 
 /// `struct __user_cap_header_struct`, version 3: 64 bits in two halves.
@@ -36,4 +38,55 @@ pub fn effective() -> Result<u64, Errno> {
     }?;
     let [low, high] = halves;
     Ok(u64::from(low.effective) | u64::from(high.effective) << 32)
+}
+
+/// Lets a program that is executed next have this capability, whoever it runs
+/// as, and no other.
+///
+/// # Errors
+/// As `prctl(2)` and `capset(2)`.
+pub fn keep_only(capability: u32) -> Result<(), Errno> {
+    for other in (0..64).filter(|&other| other != capability) {
+        // SAFETY: `prctl` takes numbers here.
+        let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, other, 0, 0, 0) };
+        match Errno::result(dropped) {
+            // The kernel knows fewer than there could be.
+            Ok(_) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let mut header = Header { version: VERSION_3, pid: 0 };
+    let bits = |half: u32| if capability / 32 == half { 1 << (capability % 32) } else { 0 };
+    let halves = [0, 1].map(|half| Half {
+        effective: bits(half),
+        permitted: bits(half),
+        inheritable: bits(half),
+    });
+    // SAFETY: header and both halves outlive the call.
+    unsafe {
+        super::call(
+            libc::SYS_capset,
+            [&raw mut header as libc::c_long, halves.as_ptr() as libc::c_long, 0, 0, 0],
+        )
+    }?;
+    // SAFETY: `prctl` takes numbers here.
+    let raised =
+        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0) };
+    Errno::result(raised).map(drop)
+}
+
+/// Whether a program gives capabilities to who executes it (`security.capability`).
+///
+/// # Errors
+/// As `getxattr(2)`.
+pub fn are_given_by(program: &Path) -> Result<bool, Errno> {
+    let path = CString::new(program.as_os_str().as_bytes()).map_err(|_| Errno::ENOENT)?;
+    let name = c"security.capability";
+    // SAFETY: path and name outlive the call; no buffer is passed, and its size is 0.
+    let size = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), ptr::null_mut(), 0) };
+    match Errno::result(size) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }

@@ -24,6 +24,8 @@ pub enum Walk {
     InRoot,
     /// Below the directory it starts from, and through no link.
     Beneath,
+    /// As `Beneath`, and onto no other mount.
+    Within,
 }
 
 /// Opens a place in the tree, without asking to read it.
@@ -53,11 +55,22 @@ pub fn open_inside(root: BorrowedFd, path: &CStr) -> Result<OwnedFd, Errno> {
     openat2(Some(root), path, flags as u64, Walk::InRoot)
 }
 
+/// Opens what has this name, a symbolic link itself where it is one, without
+/// asking to read it and without doing to it what opening does to a device.
+///
+/// # Errors
+/// As `openat2(2)` with `O_PATH | O_NOFOLLOW`; `EXDEV` for a mount point.
+pub fn open_entry(at: BorrowedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    openat2(Some(at), name, flags as u64, Walk::Within)
+}
+
 fn openat2(at: Option<BorrowedFd>, path: &CStr, flags: u64, walk: Walk) -> Result<OwnedFd, Errno> {
     let resolve = match walk {
         Walk::Free => 0,
         Walk::InRoot => libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS,
         Walk::Beneath => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+        Walk::Within => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV,
     };
     let how = OpenHow { flags, mode: 0, resolve };
     let at = at.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
@@ -121,6 +134,51 @@ pub fn write_once(file: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
 /// As `close_range(2)`.
 pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
     close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// How a file is locked (`flock(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Others may hold it so too
+    Shared,
+    /// Nobody else holds it
+    Exclusive,
+}
+
+/// Locks an open file until it is closed, if nobody holds it otherwise; says
+/// whether it is locked now.
+///
+/// # Errors
+/// As `flock(2)`.
+pub fn lock(file: BorrowedFd, how: Lock) -> Result<bool, Errno> {
+    let how = match how {
+        Lock::Shared => libc::LOCK_SH,
+        Lock::Exclusive => libc::LOCK_EX,
+    };
+    // SAFETY: `flock` takes numbers.
+    match Errno::result(unsafe { libc::flock(file.as_raw_fd(), how | libc::LOCK_NB) }) {
+        Ok(_) => Ok(true),
+        Err(Errno::EWOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Lets a descriptor stay open when the process executes a program.
+///
+/// # Errors
+/// As `fcntl(2)`.
+pub fn keep_on_exec(descriptor: BorrowedFd) -> Result<(), Errno> {
+    // SAFETY: `fcntl` takes numbers here.
+    Errno::result(unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, 0) }).map(drop)
+}
+
+/// Puts a copy of a descriptor where a standard stream is.
+///
+/// # Errors
+/// As `dup2(2)`.
+pub fn put_at(descriptor: BorrowedFd, stream: RawFd) -> Result<(), Errno> {
+    // SAFETY: `dup2` takes numbers; the standard streams are nobody's own.
+    Errno::result(unsafe { libc::dup2(descriptor.as_raw_fd(), stream) }).map(drop)
 }
 
 /// Closes every descriptor from `first` on, now.

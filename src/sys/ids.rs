@@ -53,3 +53,47 @@ impl Drop for OnBehalf {
         nix::unistd::setfsgid(gid);
     }
 }
+/// Who else files are made and opened as, until this is dropped: the effective
+/// ids and the groups. The process can always go back.
+pub struct Acting {
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+}
+
+impl Acting {
+    /// Makes and opens files as somebody else from here on.
+    ///
+    /// # Errors
+    /// As `setresuid(2)` and its kind; nothing is changed then.
+    pub fn new(uid: u32, gid: u32, groups: &[u32]) -> Result<Self, Errno> {
+        let before = Self {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            groups: nix::unistd::getgroups()?.into_iter().map(|group| group.as_raw()).collect(),
+        };
+        set_groups(groups)?;
+        set_effective(libc::SYS_setresgid, gid)?;
+        set_effective(libc::SYS_setresuid, uid)?;
+        Ok(before)
+    }
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        let back = set_effective(libc::SYS_setresuid, self.uid)
+            .and_then(|()| set_effective(libc::SYS_setresgid, self.gid))
+            .and_then(|()| set_groups(&self.groups));
+        // Nothing that follows may be done as somebody else than it is meant.
+        if back.is_err() {
+            super::process::exit(125);
+        }
+    }
+}
+
+/// Sets an effective id only; the saved one leads back.
+fn set_effective(call: libc::c_long, id: u32) -> Result<(), Errno> {
+    let same = libc::c_long::from(-1);
+    // SAFETY: both calls take numbers.
+    unsafe { super::call(call, [same, libc::c_long::from(id), same, 0, 0]) }.map(drop)
+}

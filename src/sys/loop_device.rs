@@ -55,6 +55,19 @@ pub struct LoopDevice {
 /// # Errors
 /// As opening `/dev/loop-control` and `/dev/loopN`, and as `LOOP_CONFIGURE`.
 pub fn attach(image: impl AsFd) -> Result<LoopDevice, Errno> {
+    attach_with(image, libc::O_RDONLY, LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY)
+}
+
+/// As [`attach`], and what is written to the device goes to `image`, which has
+/// to be open for writing.
+///
+/// # Errors
+/// As [`attach`].
+pub fn attach_writable(image: impl AsFd) -> Result<LoopDevice, Errno> {
+    attach_with(image, libc::O_RDWR, LO_FLAGS_AUTOCLEAR)
+}
+
+fn attach_with(image: impl AsFd, access: libc::c_int, flags: u32) -> Result<LoopDevice, Errno> {
     let control = open(c"/dev/loop-control", libc::O_RDWR)?;
     let mut last = Errno::EBUSY;
     for _ in 0..ATTEMPTS {
@@ -65,11 +78,11 @@ pub fn attach(image: impl AsFd) -> Result<LoopDevice, Errno> {
         let mut name = *b"/dev/loop\0\0\0\0\0\0\0\0\0\0\0\0";
         write_decimal(&mut name[9..], number);
         let name = std::ffi::CStr::from_bytes_until_nul(&name).map_err(|_| Errno::EINVAL)?;
-        let device = open(name, libc::O_RDONLY)?;
+        let device = open(name, access)?;
         // SAFETY: an all-zero configuration is a valid one.
         let mut configuration: Configuration = unsafe { MaybeUninit::zeroed().assume_init() };
         configuration.fd = image.as_fd().as_raw_fd() as u32;
-        configuration.info.flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY;
+        configuration.info.flags = flags;
         // SAFETY: the structure outlives the call.
         let configured = Errno::result(unsafe {
             libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE as _, &raw const configuration)

@@ -179,6 +179,15 @@ pub fn add_attributes(mount: BorrowedFd, attributes: u64) -> Result<(), Errno> {
     set_attributes(mount, &MountAttributes { set: attributes, ..MountAttributes::default() })
 }
 
+/// Takes an attribute from a mount, and from that mount only.
+///
+/// # Errors
+/// As `mount_setattr(2)`; `EPERM` for one that a more privileged namespace has set.
+pub fn clear_attributes(mount: BorrowedFd, attributes: u64) -> Result<(), Errno> {
+    let attributes = MountAttributes { clear: attributes, ..MountAttributes::default() };
+    change_attributes(mount, &attributes, 0)
+}
+
 /// Translates the ids of a detached mount through a user namespace.
 ///
 /// # Errors
@@ -195,7 +204,15 @@ pub fn map_ids(mount: BorrowedFd, user_namespace: BorrowedFd) -> Result<(), Errn
 }
 
 fn set_attributes(mount: BorrowedFd, attributes: &MountAttributes) -> Result<(), Errno> {
-    let flags = libc::c_long::from(libc::AT_EMPTY_PATH | libc::AT_RECURSIVE);
+    change_attributes(mount, attributes, libc::AT_RECURSIVE)
+}
+
+fn change_attributes(
+    mount: BorrowedFd,
+    attributes: &MountAttributes,
+    how: libc::c_int,
+) -> Result<(), Errno> {
+    let flags = libc::c_long::from(libc::AT_EMPTY_PATH | how);
     let empty = c"".as_ptr() as libc::c_long;
     // SAFETY: path and structure outlive the call.
     unsafe {
@@ -261,6 +278,28 @@ pub fn detach(path: &CStr) -> Result<(), Errno> {
 pub fn is_read_only(mount: impl AsFd) -> Result<bool, Errno> {
     let found = nix::sys::statvfs::fstatvfs(mount)?;
     Ok(found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
+}
+
+/// `struct fstrim_range`
+#[repr(C)]
+struct TrimRange {
+    start: u64,
+    length: u64,
+    least: u64,
+}
+
+const FITRIM: libc::c_ulong = 0xC018_5879;
+
+/// Tells the device below a filesystem what is free there (`FITRIM`): a file
+/// below a loop device then has holes.
+///
+/// # Errors
+/// As `ioctl(2)`; `EOPNOTSUPP` where the device cannot forget.
+pub fn trim(mount: impl AsFd) -> Result<(), Errno> {
+    let mut range = TrimRange { start: 0, length: u64::MAX, least: 0 };
+    // SAFETY: the structure outlives the call.
+    let trimmed = unsafe { libc::ioctl(mount.as_fd().as_raw_fd(), FITRIM as _, &raw mut range) };
+    Errno::result(trimmed).map(drop)
 }
 
 /// Whether this is a real procfs (`statfs(2)`).

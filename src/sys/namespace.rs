@@ -4,6 +4,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
+use super::descriptor::own;
+
 /// The kinds of namespace a recipe can ask for, in the order `clone3` makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Namespace {
@@ -65,6 +67,27 @@ pub fn enter(namespace: BorrowedFd) -> Result<(), Errno> {
 pub fn unshare_nothing() -> Result<(), Errno> {
     // SAFETY: `unshare` takes a number.
     Errno::result(unsafe { libc::unshare(0) }).map(drop)
+}
+
+/// `ioctl_nsfs(2)`
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
+
+/// Whether a namespace of the caller belongs to its own user namespace.
+/// `None`: the kernel does not say.
+pub fn is_own(kind: Namespace) -> Option<bool> {
+    let open = |link| std::fs::File::open(format!("/proc/self/ns/{link}"));
+    let namespace = open(kind.link()).ok()?;
+    // SAFETY: this request takes no argument.
+    match Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) }) {
+        Ok(owner) => {
+            let owner = nix::sys::stat::fstat(own(libc::c_long::from(owner))).ok()?;
+            let user = nix::sys::stat::fstat(open(Namespace::User.link()).ok()?).ok()?;
+            Some((owner.st_dev, owner.st_ino) == (user.st_dev, user.st_ino))
+        }
+        // It belongs to a user namespace around the caller's.
+        Err(Errno::EPERM) => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// `struct clone_args`, the first published size (Linux 5.3).

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CStr,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use nix::{errno::Errno, unistd::Pid};
@@ -116,6 +116,33 @@ pub fn poll_any_child() -> Result<(i32, Change), Errno> {
     wait(-1)
 }
 
+/// What processes have used.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Usage {
+    /// Time on a processor in user code, in seconds
+    pub user: f64,
+    /// Time on a processor in the kernel, in seconds
+    pub system: f64,
+    /// The most memory that one of them had, in KiB
+    pub max_rss: i64,
+}
+
+/// What the caller's children, and theirs, have used that were waited for
+/// (`getrusage(2)`).
+pub fn usage_of_children() -> Option<Usage> {
+    use nix::sys::{
+        resource::{UsageWho, getrusage},
+        time::{TimeVal, TimeValLike},
+    };
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
+    let seconds = |time: TimeVal| time.num_microseconds() as f64 / 1e6;
+    Some(Usage {
+        user: seconds(usage.user_time()),
+        system: seconds(usage.system_time()),
+        max_rss: usage.max_rss(),
+    })
+}
+
 /// Waits for the end of a child, however it ends.
 pub fn reap(pid: i32) {
     let wait = || nix::sys::wait::waitpid(Pid::from_raw(pid), None);
@@ -157,6 +184,42 @@ pub fn open_own() -> Result<OwnedFd, Errno> {
     // SAFETY: `pidfd_open` takes numbers.
     let fd = unsafe { super::call(libc::SYS_pidfd_open, [own, 0, 0, 0, 0]) }?;
     Ok(super::descriptor::own(fd))
+}
+
+/// A child, as a descriptor that stands for it whatever becomes of its number.
+///
+/// # Errors
+/// As `pidfd_open(2)`.
+pub fn open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: `pidfd_open` takes numbers.
+    let fd = unsafe { super::call(libc::SYS_pidfd_open, [libc::c_long::from(pid), 0, 0, 0, 0]) }?;
+    Ok(super::descriptor::own(fd))
+}
+
+/// Ends a child, if it has not ended yet, and reaps it.
+pub fn end(process: BorrowedFd) {
+    let fd = process.as_raw_fd();
+    let arguments = [libc::c_long::from(fd), libc::c_long::from(libc::SIGKILL), 0, 0, 0];
+    // SAFETY: without details of the signal, the call takes numbers.
+    let _ = unsafe { super::call(libc::SYS_pidfd_send_signal, arguments) };
+    let _ = wait_for(process);
+}
+
+/// Waits for the end of a child, and reaps it.
+///
+/// # Errors
+/// As `waitid(2)` with `P_PIDFD`.
+pub fn wait_for(process: BorrowedFd) -> Result<Change, Errno> {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    loop {
+        match waitid(Id::PIDFd(process), WaitPidFlag::WEXITED) {
+            Ok(WaitStatus::Exited(_, status)) => return Ok(Change::Exited(status)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Change::Killed(signal as i32)),
+            Ok(_) => return Ok(Change::None),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// Whether a process has ended.

@@ -10,6 +10,14 @@ use nix::{
     },
 };
 
+/// The name of a signal: `SIGSEGV`. A real-time signal is called by its number.
+pub fn name(signal: i32) -> String {
+    match Signal::try_from(signal) {
+        Ok(known) => known.as_str().to_owned(),
+        Err(_) => format!("SIG{signal}"),
+    }
+}
+
 /// What was blocked or ignored before isorecipe began to listen; the command
 /// gets it back.
 #[derive(Clone, Copy)]
@@ -31,6 +39,24 @@ pub fn hold() -> Result<Before, Errno> {
     let mut mask = SigSet::empty();
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
     Ok(Before { mask })
+}
+
+/// Holds the signals that ask a program to end, and news of its children;
+/// gives a descriptor to read them from. As [`hold`] otherwise.
+///
+/// # Errors
+/// As `sigprocmask(2)` and `signalfd(2)`.
+pub fn hold_endings() -> Result<(Before, SignalFd), Errno> {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours.
+    unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &action) }?;
+    let endings =
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD];
+    let held = SigSet::from_iter(endings);
+    let mut mask = SigSet::empty();
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut mask))?;
+    let read = SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    Ok((Before { mask }, read))
 }
 
 /// Gives the process the mask it had before [`hold`].
@@ -57,6 +83,26 @@ pub fn default_sigpipe() -> Result<(), Errno> {
 /// As `signalfd(2)`.
 pub fn descriptor() -> Result<SignalFd, Errno> {
     SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// A descriptor that can be read when somebody wants the process to stop.
+///
+/// # Errors
+/// As `signalfd(2)`.
+pub fn wish_to_stop() -> Result<SignalFd, Errno> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        set.add(signal);
+    }
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Lets every signal through.
+///
+/// # Errors
+/// As `sigprocmask(2)`.
+pub fn let_all_through() -> Result<(), Errno> {
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
 /// Who stops with the caller.

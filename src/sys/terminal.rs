@@ -80,6 +80,14 @@ pub fn foreground(terminal: BorrowedFd) -> Result<i32, Errno> {
     nix::unistd::tcgetpgrp(terminal).map(Pid::as_raw)
 }
 
+/// Reads what was typed, a line at most in the usual mode; 0 at its end.
+///
+/// # Errors
+/// As `read(2)`; `EIO` from the background.
+pub fn read(terminal: BorrowedFd, line: &mut [u8]) -> Result<usize, Errno> {
+    nix::unistd::read(terminal, line)
+}
+
 /// How many columns the terminal on standard error (or output) has.
 pub fn width() -> Option<u16> {
     [2, 1].into_iter().filter_map(size_of).map(|(columns, _)| columns).next()

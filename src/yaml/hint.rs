@@ -6,7 +6,7 @@ use std::fmt::Write;
 const LONGEST_WORD: usize = 64;
 
 /// The known word that `word` was probably meant to be.
-pub(super) fn nearest(word: &str, known: &'static [&'static str]) -> Option<&'static str> {
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     if word.len() > LONGEST_WORD {
         return None;
     }

@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 17] = [
     ("fallocate", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
@@ -45,6 +45,13 @@ const TOOLS: [(&str, &str); 10] = [
     ("pgrep", "procps"),
     ("ps", "procps"),
     ("mkfs.xfs", "xfsprogs"),
+    ("mksquashfs", "squashfs-tools"),
+    ("squashfuse", "squashfuse"),
+    ("mkfs.erofs", "erofs-utils"),
+    ("debugfs", "e2fsprogs"),
+    ("fuse2fs", "fuse2fs"),
+    ("perl", "perl-base"),
+    ("mke2fs", "e2fsprogs"),
 ];
 
 /// Set in the run that reads the page: its scratch folder.

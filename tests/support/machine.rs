@@ -135,6 +135,26 @@ impl Desk {
         command
     }
 
+    /// A shell with these words, in the same surroundings.
+    pub fn shell(&self, words: &[&str]) -> Command {
+        let program = self.command(&[]);
+        let variables = program.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let mut shell = Command::new("sh");
+        shell.args(words).current_dir(self.folder.path()).stdin(Stdio::null());
+        shell.env_clear().envs(variables);
+        if own_uid() == 0 && self.who != Who::Root {
+            shell.uid(self.who.uid()).gid(self.who.gid());
+        }
+        shell
+    }
+
+    /// As sudo runs it for this user: root, with the name of who asked.
+    pub fn through_sudo(&self, mut command: Command) -> Command {
+        let ids = [("SUDO_UID", self.who.uid()), ("SUDO_GID", self.who.gid())];
+        command.uid(0).gid(0).envs(ids.map(|(name, id)| (name, id.to_string())));
+        command
+    }
+
     pub fn run(&self, words: &[&str]) -> Ran {
         Ran(self.command(words).output().expect("the program"))
     }
@@ -170,10 +190,36 @@ impl Desk {
         }
     }
 
+    /// An xfs image of a tree, in which everything is root's, as only root can make it.
+    pub fn make_image(&self, tree: &str, image: &str) {
+        let script = "fallocate -l 320M \"$2\" && mkfs.xfs -q \"$2\" && mkdir \"$2.at\" && \
+                      unshare -m sh -ec 'mount -o loop \"$2\" \"$2.at\"; cp -a \"$1/.\" \"$2.at/\"; \
+                      chown -R 0:0 \"$2.at\"' sh \"$1\" \"$2\" && rmdir \"$2.at\"";
+        let mut make = Command::new("sh");
+        make.args(["-c", script, "sh"]).args([self.path(tree), self.path(image)]);
+        assert!(make.status().expect("sh").success(), "the image is made");
+    }
+
+    /// Away with what the recipes of step 4 make; overlayfs made `work/work`
+    /// unreadable even for its owner.
+    pub fn forget_changes(&self) {
+        let made = ["upper", "work", "merged"].map(|name| self.path(name));
+        assert!(Command::new("rm").arg("-rf").args(made).status().expect("rm").success());
+    }
+
     /// The program, running a command that says `ready` and then waits for input.
     pub fn start(&self, recipe: &str, script: &str) -> Running {
-        let script = format!("{script}\necho ready; read -r line; exit 7");
-        let mut command = self.command(&["apply", recipe, "--", "bash", "-c", &script]);
+        let script = format!("{script}\n{WAIT}");
+        Running::of(self.command(&["apply", recipe, "--", "bash", "-c", &script]))
+    }
+}
+
+/// Says that it is there, and waits until it is let go.
+pub const WAIT: &str = "echo ready; read -r line; exit 7";
+
+impl Running {
+    /// A program whose end is to say [`WAIT`]'s words.
+    pub fn of(mut command: Command) -> Running {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -3,6 +3,7 @@
 
 pub mod json_schema;
 pub mod program;
+pub mod recorded;
 
 use std::fmt;
 use std::ops::Range;

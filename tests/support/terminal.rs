@@ -4,9 +4,10 @@
 use std::{
     cell::Cell,
     fs,
-    os::unix::process::CommandExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Command, Output},
+    rc::Rc,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -26,7 +27,11 @@ const HEIGHT: u32 = 300;
 
 /// An interactive bash, whose prompt is `outer>`, in the folder of its desk.
 pub struct Terminal {
-    pub desk: Desk,
+    pub desk: Rc<Desk>,
+    /// Where the terminal's own tmux listens, in the folder of the desk.
+    socket: &'static str,
+    /// Who sits at it: the desk's owner, or root, behind `sudo`.
+    is_root: bool,
     /// The lines before this one were looked at already.
     seen: Cell<usize>,
 }
@@ -38,7 +43,24 @@ impl Terminal {
             "init.yaml",
             "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n",
         );
-        let terminal = Self { desk, seen: Cell::new(0) };
+        Self::at(Rc::new(desk), "tmux", false)
+    }
+
+    /// Root's, as `sudo` gives it to the owner of the desk.
+    pub fn behind_sudo() -> Self {
+        Self::at(Rc::new(Desk::of(Who::ordinary())), "tmux", true)
+    }
+
+    /// A second one at the same desk.
+    pub fn beside(&self) -> Self {
+        Self::at(Rc::clone(&self.desk), "tmux2", false)
+    }
+
+    fn at(desk: Rc<Desk>, socket: &'static str, is_root: bool) -> Self {
+        // Other tests' sandboxes are not the business of this desk.
+        desk.make_dir("run");
+        fs::set_permissions(desk.path("run"), fs::Permissions::from_mode(0o700)).expect("a mode");
+        let terminal = Self { desk, socket, is_root, seen: Cell::new(0) };
         let height = HEIGHT.to_string();
         let size = ["-x", "100", "-y", &height];
         let shell = ["env", "PS1=outer> ", "bash", "--norc", "--noprofile"];
@@ -51,7 +73,7 @@ impl Terminal {
         let mut command = Command::new("tmux");
         command
             .arg("-S")
-            .arg(self.desk.path("tmux"))
+            .arg(self.desk.path(self.socket))
             .args(["-f", "/dev/null"])
             .args(words)
             .current_dir(self.desk.folder())
@@ -60,8 +82,12 @@ impl Terminal {
             .env("HOME", self.desk.folder())
             .env("SHELL", "/bin/bash")
             .env("LANG", "C.UTF-8")
-            .env("TERM", "xterm");
-        if machine::own_uid() == 0 {
+            .env("TERM", "xterm")
+            .env("XDG_RUNTIME_DIR", self.desk.path("run"));
+        if self.is_root {
+            let (uid, gid) = (self.desk.who.uid().to_string(), self.desk.who.gid().to_string());
+            command.env("SUDO_UID", uid).env("SUDO_GID", gid).env("SUDO_USER", "ann");
+        } else if machine::own_uid() == 0 {
             command.uid(self.desk.who.uid()).gid(self.desk.who.gid());
         }
         command.output().expect("the package `tmux` is installed")
@@ -112,6 +138,19 @@ impl Terminal {
     #[track_caller]
     pub fn expect_within(&self, text: &str) -> String {
         self.expect_line(text, |line| line.contains(text))
+    }
+
+    /// Types a line, and gives what was printed until the next prompt.
+    #[track_caller]
+    pub fn says(&self, line: &str) -> String {
+        // It is typed behind the prompt that was waited for.
+        let begin = self.seen.get().saturating_sub(1);
+        self.type_line(&format!("{line}; echo done$((40 + 2))"));
+        self.expect("done42");
+        let screen = self.screen();
+        let lines = screen.lines().skip(begin).take(self.seen.get() - begin);
+        let said: Vec<&str> = lines.skip_while(|line| !line.contains("; echo done")).collect();
+        said[1..said.len() - 1].join("\n")
     }
 
     #[track_caller]

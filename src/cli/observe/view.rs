@@ -37,7 +37,15 @@ fn title(sheet: &mut Sheet, view: &View, now: u64) {
     let since = age(now.saturating_sub(sandbox.began));
     sheet.keyed_line(Weight::Faint, format!("{recipe}for {since}"), None);
     if let Some(layer) = &sandbox.paused {
-        sheet.line(Weight::Strong, format!("paused after the layer {layer}"));
+        sheet.line(Weight::Strong, paused(layer));
+    }
+}
+
+/// Where it waits: after a layer, or before any.
+pub(super) fn paused(layer: &str) -> String {
+    match layer {
+        "" => "paused before the first layer".to_owned(),
+        layer => format!("paused after the layer {layer}"),
     }
 }
 
@@ -219,7 +227,9 @@ fn overlays(sheet: &mut Sheet, view: &View) {
             sheet.line(Weight::Faint, "none");
         }
         for change in &overlay.changes {
-            sheet.line(Weight::Plain, format!("{} {}", change.change.letter(), change.path));
+            let from = change.from.as_ref().map_or(String::new(), |from| format!(", was {from}"));
+            let line = format!("{} {}{from}", change.change.letter(), change.path);
+            sheet.line(Weight::Plain, line);
         }
         if overlay.further > 0 {
             sheet.line(Weight::Plain, format!("and {} more", overlay.further));

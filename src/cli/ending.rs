@@ -1,0 +1,244 @@
+//! How a run of `apply` ended: in words, as an exit status, and as facts in a file.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::{
+    diagnostic::{Diagnostic, Record, Refusal},
+    exec::Outcome,
+    host::Host,
+    ops::Evidence,
+    plan::Plan,
+    recipe::{Document, Recipe, Run},
+    sys::{
+        Call, Errno, Fault,
+        process::{self, Change, Usage},
+        signal,
+    },
+    yaml,
+};
+
+use super::{COULD_NOT_START, Output, located, pause};
+
+/// How far a run came.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Phase {
+    /// The plan spoke against it: nothing was begun
+    Plan,
+    /// A step failed: the command never ran
+    Steps,
+    /// Whoever watched ended it at a pause
+    Abandoned,
+    /// The command ran
+    Command,
+}
+
+/// How a run ended, as facts: what `--report` writes.
+#[derive(Serialize)]
+pub(super) struct Account {
+    /// How far it came
+    pub phase: Phase,
+    /// The step of the plan that failed, from 1
+    pub step: Option<usize>,
+    /// What isorecipe exits with
+    pub status: u8,
+    /// What the command exited with
+    pub exit: Option<i32>,
+    /// The signal that killed the command
+    pub signal: Option<i32>,
+    /// The limit that ended it; there are none yet
+    pub limit: Option<&'static str>,
+    /// From the first process of the sandbox to the last, in seconds
+    pub duration: f64,
+    /// What the processes of the sandbox used together
+    pub usage: Option<Usage>,
+    /// What was said about it
+    pub problems: Vec<Record>,
+}
+
+impl Account {
+    fn new(duration: Duration) -> Self {
+        Self {
+            phase: Phase::Steps,
+            step: None,
+            status: COULD_NOT_START,
+            exit: None,
+            signal: None,
+            limit: None,
+            duration: duration.as_secs_f64(),
+            usage: process::usage_of_children(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Of a run that its plan forbade.
+    pub(super) fn of_plan(status: u8, problems: &[Diagnostic]) -> Self {
+        let problems = problems.iter().map(Record::from).collect();
+        Self { phase: Phase::Plan, status, usage: None, problems, ..Self::new(Duration::ZERO) }
+    }
+
+    fn ended(&mut self, change: Change) {
+        self.phase = Phase::Command;
+        self.status = status(change);
+        match change {
+            Change::Exited(status) => self.exit = Some(status),
+            Change::Killed(signal) => self.signal = Some(signal),
+            Change::Stopped(_) | Change::None => {}
+        }
+    }
+}
+
+/// The file that an account goes to, opened before anything runs.
+pub(super) struct Ledger {
+    file: File,
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// # Errors
+    /// It cannot be written, which is better known before.
+    pub(super) fn open(path: &Path) -> Result<Self, Box<Diagnostic>> {
+        // What was in it stays until there is something to say.
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|error| Box::new(unwritable(path, &error)))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Writes the account. The status of the command stays what it is.
+    pub(super) fn keep(mut self, account: &Account, output: &Output) {
+        let text = format!("{}\n", serde_json::to_string(account).unwrap_or_default());
+        // A pipe or a terminal has no length to set.
+        let _ = self.file.set_len(0);
+        if let Err(error) = self.file.write_all(text.as_bytes()) {
+            output.complain(&[unwritable(&self.path, &error).warning()]);
+        }
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Diagnostic {
+    Refusal::new("report::unwritable", format!("the report cannot go to {}", path.display()))
+        .why(error.to_string())
+        .help("name a file that you may write: `--report /tmp/report.json`")
+        .at(yaml::Path::root())
+}
+
+/// What is needed to say how it ended.
+pub(super) struct Ending<'a> {
+    pub recipe: &'a Recipe,
+    pub document: &'a Document,
+    pub run: &'a Run,
+    pub plan: &'a Plan,
+    pub output: &'a Output,
+}
+
+impl Ending<'_> {
+    /// Says on standard error how it ended, and gives it as facts.
+    pub(super) fn report(&self, outcome: Outcome, duration: Duration) -> Account {
+        let mut account = Account::new(duration);
+        match outcome {
+            Outcome::Ended(change) => account.ended(change),
+            Outcome::Abandoned(signal) => {
+                pause::say_abandoned(self.output);
+                account.phase = Phase::Abandoned;
+                account.status = signal.map_or(COULD_NOT_START, killed);
+            }
+            Outcome::Refused { step, fault, evidence } => {
+                account.step = Some(step + 1);
+                account.status = refusal_status(fault);
+                self.complain(&mut account, self.explain(step, fault, &evidence));
+            }
+            Outcome::Lost(change) => self.complain(&mut account, Some(lost(change))),
+            Outcome::Stillborn(fault) => self.complain(&mut account, Some(stillborn(fault))),
+        }
+        if let Some(signal) = account.signal.filter(|signal| !is_wished_for(*signal)) {
+            self.say_killed(signal);
+        }
+        account
+    }
+
+    /// As the shell says it of its own commands.
+    fn say_killed(&self, signal: i32) {
+        let name = signal::name(signal);
+        let text = match self.output.json {
+            true => format!("{}\n", serde_json::json!({ "killed": signal, "name": name })),
+            false => format!("isorecipe: {name} (signal {signal}) killed the command\n"),
+        };
+        // Nobody is left to be told that standard error is gone.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
+    fn complain(&self, account: &mut Account, diagnostic: Option<Diagnostic>) {
+        let diagnostics = located(self.document, diagnostic.into_iter().collect());
+        self.output.complain(&diagnostics);
+        account.problems = diagnostics.iter().map(Record::from).collect();
+    }
+
+    /// Explains with every fact there is: now they are worth looking for.
+    fn explain(&self, step: usize, fault: Fault, evidence: &Evidence) -> Option<Diagnostic> {
+        let (mut known, host) = self.recipe.plan_learning(Host::probe(), self.run);
+        self.recipe.point_at_order(&mut known, &Rc::new(host), self.run);
+        let is_same = known.steps.len() == self.plan.steps.len();
+        let plan = if is_same { &known } else { self.plan };
+        let explained = plan.explain(step, fault, evidence)?;
+        // Foreseen with all facts, it may be known where the line belongs.
+        let foreseen = plan.refusals.iter().find(|refusal| refusal.is_about_the_same(&explained));
+        Some(foreseen.cloned().unwrap_or(explained))
+    }
+}
+
+/// What the keyboard or the end of a pipeline does is no news to anybody.
+fn is_wished_for(signal: i32) -> bool {
+    matches!(signal, libc::SIGINT | libc::SIGPIPE)
+}
+
+/// As the shell counts (`bash(1)`, "EXIT STATUS").
+fn status(change: Change) -> u8 {
+    match change {
+        Change::Exited(status) => (status & 0xff) as u8,
+        Change::Killed(signal) => killed(signal),
+        Change::Stopped(_) | Change::None => COULD_NOT_START,
+    }
+}
+
+fn killed(signal: i32) -> u8 {
+    ((128 + signal) & 0xff) as u8
+}
+
+fn refusal_status(fault: Fault) -> u8 {
+    match (fault.call, fault.errno) {
+        (Call::Execve, Errno::ENOENT | Errno::ENOTDIR) => 127,
+        (Call::Execve, _) => 126,
+        _ => COULD_NOT_START,
+    }
+}
+
+fn lost(change: Change) -> Diagnostic {
+    let why = match change {
+        Change::Killed(signal) => format!("signal {signal} killed it"),
+        Change::Exited(status) => format!("it ended with status {status}"),
+        Change::Stopped(_) | Change::None => "nothing more is known".to_owned(),
+    };
+    Refusal::new("sandbox::lost", "the sandbox ended before its command began")
+        .why(why)
+        .help("if nobody killed it, look for the kernel's reasons: `sudo dmesg | tail`")
+        .at(yaml::Path::root())
+}
+
+fn stillborn(fault: Fault) -> Diagnostic {
+    let why = format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc());
+    let refusal = Refusal::new("sandbox::not_born", "no process could be made for the sandbox");
+    let help = match fault.errno {
+        Errno::EMFILE => "see `ulimit -n`: it has to be 16 or more",
+        Errno::ENFILE => "see `sysctl fs.file-max`",
+        _ => "see `ulimit -u`, and the `pids.max` of the control group",
+    };
+    refusal.why(why).help(help).at(yaml::Path::root())
+}

@@ -1,0 +1,116 @@
+//! Words of a command, quoted for a POSIX shell.
+//!
+//! **Invariant:** whatever the bytes, the shell reads back the very word, and
+//! nothing in it is run (held by `tests/export.rs`).
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+
+/// The words of one command, as they stand in a script.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Words(Vec<u8>);
+
+impl Words {
+    /// Words of ours, which need no quotes, with spaces between.
+    pub(super) fn of(words: &str) -> Self {
+        Self(words.as_bytes().to_owned())
+    }
+
+    /// One more word, quoted where it has to be.
+    pub(super) fn word(self, word: impl AsRef<OsStr>) -> Self {
+        self.and(quoted(word.as_ref().as_bytes()))
+    }
+
+    /// More of our own words, with whatever the shell is to expand in them.
+    pub(super) fn raw(self, words: &str) -> Self {
+        self.and(words.as_bytes().to_owned())
+    }
+
+    /// A path that goes on with what is in a variable.
+    pub(super) fn path_before(self, path: &Path, variable: &str) -> Self {
+        let path = within_quotes(path.as_os_str().as_bytes());
+        self.and([b"\"", path.as_slice(), b"$", variable.as_bytes(), b"\""].concat())
+    }
+
+    /// A variable that takes what a command prints.
+    pub(super) fn output_of(command: Words, variable: &str) -> Self {
+        Self([variable.as_bytes(), b"=$(", &command.0, b")"].concat())
+    }
+
+    /// The words of another after these.
+    pub(super) fn then(self, words: Words) -> Self {
+        self.and(words.0)
+    }
+
+    /// Whether this tool is the first word.
+    pub(super) fn begins_with(&self, tool: &str) -> bool {
+        self.0.split(|&byte| byte == b' ').next() == Some(tool.as_bytes())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn and(mut self, more: Vec<u8>) -> Self {
+        if !self.0.is_empty() && !more.is_empty() {
+            self.0.push(b' ');
+        }
+        self.0.extend(more);
+        self
+    }
+}
+
+/// A word as it stands between double quotes, without them.
+fn within_quotes(word: &[u8]) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(word.len());
+    for &byte in word {
+        if matches!(byte, b'\\' | b'"' | b'$' | b'`') {
+            quoted.push(b'\\');
+        }
+        quoted.push(byte);
+    }
+    quoted
+}
+
+/// A script as one word of another script.
+pub(super) fn script(text: &[u8]) -> Vec<u8> {
+    let mut quoted = vec![b'\''];
+    for &byte in text {
+        match byte {
+            b'\'' => quoted.extend(b"'\\''"),
+            byte => quoted.push(byte),
+        }
+    }
+    quoted.push(b'\'');
+    quoted
+}
+
+/// Double quotes, not single ones: most of it stands in a script that is in
+/// single quotes itself.
+fn quoted(word: &[u8]) -> Vec<u8> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(byte);
+    if !word.is_empty() && word.iter().all(is_plain) {
+        return word.to_owned();
+    }
+    [b"\"", within_quotes(word).as_slice(), b"\""].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_shell_would_expand_is_quoted() {
+        let words = Words::of("echo").word("a").word("").word("$(x) `y` \"z\" \\").word("it's");
+        let expected = r#"echo a "" "\$(x) \`y\` \"z\" \\" "it's""#;
+        assert_eq!(words.as_bytes(), expected.as_bytes());
+    }
+
+    #[test]
+    fn a_script_is_one_word() {
+        assert_eq!(script(b"echo \"it's\""), br#"'echo "it'\''s"'"#);
+    }
+}

@@ -1,0 +1,123 @@
+//! The ways into an image, and which of them works here.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cache::Unpacked,
+    diagnostic::Refusal,
+    host::{FuseDevice, ImageKind, Tool},
+    model::{UserId, capability},
+    plan::Planner,
+    yaml,
+};
+
+/// A way into an image. The first of these that works here is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// The kernel mounts it, for root only
+    Kernel,
+    /// `squashfuse`, `erofsfuse` or `fuse2fs` serves it, where /dev/fuse may be opened
+    Fuse,
+    /// It is unpacked once, into your cache
+    Unpack,
+}
+
+impl Way {
+    pub(super) const ALL: [Way; 3] = [Way::Kernel, Way::Fuse, Way::Unpack];
+
+    fn leads_into(self, kind: ImageKind) -> bool {
+        match self {
+            Way::Kernel => true,
+            Way::Fuse => kind.server().is_some(),
+            Way::Unpack => kind.unpacker().is_some(),
+        }
+    }
+
+    /// What is in the way on this host, for this caller; the unknown is not.
+    fn obstacle(self, to: &Planner, path: &Path, kind: ImageKind) -> Option<String> {
+        let tools = || to.image_tools();
+        let missing = |tool: Option<_>| {
+            let (tools, tool) = (tools()?, tool?);
+            tools.place(&tool).is_none().then(|| format!("`{}` is not installed", tool.name))
+        };
+        match self {
+            Way::Kernel => (!may_mount(to)).then(|| "only root can mount it".to_owned()),
+            Way::Fuse => match tools()?.fuse {
+                FuseDevice::Opens => missing(kind.server()),
+                _ => Some("/dev/fuse does not open".to_owned()),
+            },
+            Way::Unpack if is_foreign(to) => {
+                Some("your cache is closed to the ids of the sandbox".to_owned())
+            }
+            Way::Unpack => match to.unpacked(path) {
+                None => Some("you have no cache".to_owned()),
+                Some(Unpacked { since: Some(_), .. }) => None,
+                Some(_) => missing(kind.unpacker()),
+            },
+        }
+    }
+}
+
+/// Whether the supervisor is root of the machine, and not of a sandbox only.
+pub(super) fn may_mount(to: &Planner) -> bool {
+    to.model().supervisor_capable(UserId::HOST, capability::SYS_ADMIN)
+        && to.host().initial_user_namespace != Some(false)
+}
+
+/// Whether the sandbox is somebody else's than the cache, and not root's.
+pub(super) fn is_foreign(to: &Planner) -> bool {
+    let host = to.host();
+    let owner = host.invoker.as_ref().map_or(host.caller.uid, |invoker| invoker.uid);
+    to.model().process.uid != owner && !to.model().process_is_root()
+}
+
+/// The first way that is allowed and works; where only one could, it says
+/// itself what it lacks.
+pub(super) fn choose(
+    to: &mut Planner,
+    path: &Path,
+    kind: ImageKind,
+    allowed: &[Way],
+    via: impl Fn(&yaml::Path) -> yaml::Path,
+) -> Option<Way> {
+    let able = |way: &Way| allowed.contains(way) && way.leads_into(kind);
+    let able: Vec<Way> = Way::ALL.into_iter().filter(able).collect();
+    let mut obstacles = Vec::new();
+    for way in &able {
+        match way.obstacle(to, path, kind) {
+            None => return Some(*way),
+            Some(obstacle) => obstacles.push(obstacle),
+        }
+    }
+    match able.as_slice() {
+        [only] => return Some(*only),
+        [] => to.at_place(via).refuse(kernel_only(path, kind)),
+        able => to.at("lower").refuse(no_way(path, kind, able, &obstacles)),
+    }
+    None
+}
+
+fn kernel_only(path: &Path, kind: ImageKind) -> Refusal {
+    let (shown, kind) = (path.display(), kind.name());
+    Refusal::new(
+        "image::kernel_only",
+        format!("nothing but the kernel reads the {kind} image {shown}"),
+    )
+    .why(format!("there is no program that serves or unpacks {kind}"))
+    .help("allow `kernel` and run it through `sudo`, or make the image ext4, squashfs or erofs")
+}
+
+fn no_way(path: &Path, kind: ImageKind, able: &[Way], obstacles: &[String]) -> Refusal {
+    let message = format!("no way leads into the {} image {}", kind.name(), path.display());
+    let refusal = Refusal::new("image::no_way", message).why(obstacles.join("; "));
+    match kind.unpacker().filter(|_| able.contains(&Way::Unpack)) {
+        Some(Tool { package, .. }) => {
+            refusal.help(format!("`sudo apt install {package}`, or what your system calls it"))
+        }
+        None => refusal.help("allow another way, `via: [kernel, fuse, unpack]`, or use `sudo`"),
+    }
+}

@@ -1,0 +1,73 @@
+//! What can be executed: `execve(2)`, `fs/exec.c`.
+
+use std::path::Path;
+
+use crate::{
+    host::{Owner, Program},
+    sys::Errno,
+};
+
+use super::{Found, Model, Objection, Thing, capability};
+
+/// Interpreters that are scripts themselves, in a row (`exec_binprm()`).
+const MOST_INTERPRETERS: usize = 5;
+const EXECUTE: u32 = 1;
+/// An `x` bit for whomever (`S_IXUGO`)
+const ANY_EXECUTE: u32 = 0o111;
+
+impl Model {
+    /// Whether the process may execute the file at a path.
+    pub fn may_execute(&self, path: &Path) -> Result<(), Objection> {
+        let mut program = self.open_program(path)?;
+        for _ in 0..MOST_INTERPRETERS {
+            match program {
+                Program::Static => return Ok(()),
+                Program::Loader(loader) => return self.may_load(&loader),
+                Program::Interpreter(path) => program = self.open_program(&path)?,
+                Program::Unknown => return Err(Objection::Unknown),
+            }
+        }
+        Err(Objection::Unknown)
+    }
+
+    /// The loader is opened as a program is (`load_elf_binary()`).
+    fn may_load(&self, loader: &Path) -> Result<(), Objection> {
+        match self.open_program(loader)? {
+            Program::Static | Program::Loader(_) => Ok(()),
+            Program::Interpreter(_) | Program::Unknown => Err(Objection::Unknown),
+        }
+    }
+
+    /// The kernel's order: the way there, what it is and what its mount
+    /// allows (`may_open()`), then its mode (`inode_permission()`); all of the
+    /// latter are EACCES.
+    fn open_program(&self, path: &Path) -> Result<Program, Objection> {
+        let found = self.walk(path).map_err(Objection::No)?;
+        let (owner, program) = match &found.thing {
+            Thing::File(owner, program) => (*owner, program.clone()),
+            Thing::Directory(_) | Thing::Special => return Err(Objection::No(Errno::EACCES)),
+            Thing::Symlink(_) | Thing::Unknown => return Err(Objection::Unknown),
+        };
+        let is_allowed = self.lets_execute(&found) && self.permits_execution(owner);
+        match is_allowed {
+            true => Ok(program),
+            false => Err(Objection::No(Errno::EACCES)),
+        }
+    }
+
+    /// `path_noexec()`
+    fn lets_execute(&self, found: &Found) -> bool {
+        let mount = self.mounts.mount(found.at.mount);
+        !mount.no_exec && !self.mounts.forbids_programs(mount.filesystem, &self.host)
+    }
+
+    /// As for a directory, but no capability makes a program of a file that is
+    /// one for nobody (`generic_permission()`).
+    fn permits_execution(&self, owner: Owner) -> bool {
+        if self.permits_by_mode(owner, EXECUTE) {
+            return true;
+        }
+        let is_program = owner.mode & ANY_EXECUTE != 0;
+        is_program && self.reaches(owner) && self.has(capability::DAC_OVERRIDE)
+    }
+}

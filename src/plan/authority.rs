@@ -1,0 +1,226 @@
+//! What a sandbox could do: everything its command is, holds, and reaches.
+//!
+//! Read off the model at the end of a plan, so it can be printed before
+//! anything happens, and two recipes can be compared.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{
+    model::{Filesystem, FilesystemId, Model, UserId},
+    sys::Namespace,
+};
+
+use super::{Plan, within};
+
+/// Of what is not isolated.
+const HOSTS: &str = "the host's";
+/// Of what it has in common with the host.
+const SHARES: &str = "shares";
+
+/// What the command will be, have, and reach.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Authority {
+    namespaces: Vec<Own>,
+    uid: u32,
+    gid: u32,
+    host_uid: u32,
+    host_gid: u32,
+    hostname: Option<String>,
+    pid_1: &'static str,
+    capabilities: &'static str,
+    no_new_privs: bool,
+    root: &'static str,
+    mounts: Vec<Seen>,
+    can_read: String,
+    can_write: Vec<String>,
+    shared_with_host: Vec<&'static str>,
+    end: &'static str,
+}
+
+/// Whether a kind of namespace is its own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Own {
+    namespace: &'static str,
+    own: bool,
+}
+
+/// A mount that the recipe makes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Seen {
+    at: String,
+    what: String,
+    read_only: bool,
+}
+
+/// One thing that a command can or cannot do: what it is about, and how it is.
+pub type Line = (&'static str, String);
+
+impl Authority {
+    /// The authority at the end of a plan; paths in the recipe's folder begin with `.`.
+    pub fn of(plan: &Plan, folder: &Path) -> Self {
+        let model = &plan.end;
+        let user = model.own_user();
+        let overflow = 65534;
+        let own = |kind: Namespace| Own { namespace: kind.link(), own: model.has_own(kind) };
+        let is_other_root = model.mounts.visible().first().is_some_and(|(_, mount)| mount.own);
+        let mounts = mounts(model, folder);
+        Self {
+            namespaces: Namespace::ALL.into_iter().map(own).collect(),
+            uid: user.uids.from_host(model.process.uid).unwrap_or(overflow),
+            gid: user.gids.from_host(model.process.gid).unwrap_or(overflow),
+            host_uid: model.process.uid,
+            host_gid: model.process.gid,
+            hostname: model.hostname.clone(),
+            pid_1: match (model.pid.own, model.is_init) {
+                (false, _) => HOSTS,
+                (true, true) => "the command: signals that it does not handle do nothing",
+                (true, false) => "isorecipe's init",
+            },
+            capabilities: capabilities(model),
+            no_new_privs: model.process.no_new_privs,
+            root: if is_other_root { "its own" } else { "the host's" },
+            can_read: match is_other_root {
+                true => "what is mounted, and nothing else".to_owned(),
+                false => format!("on the host: whatever uid {} may read there", model.process.uid),
+            },
+            can_write: can_write(model, is_other_root, &mounts),
+            mounts,
+            shared_with_host: shared(model),
+            end: match model.pid.own {
+                true => "with PID 1, and everything in it",
+                false => "with the command; what it leaves in the background goes on",
+            },
+        }
+    }
+
+    /// All of it in words, in the order of a report.
+    pub fn lines(&self) -> Vec<Line> {
+        let hostname = match (&self.hostname, self.has_own("uts")) {
+            (Some(name), true) => format!("{name}, its own"),
+            (None, true) => "its own, with the host's to begin with".to_owned(),
+            _ => HOSTS.to_owned(),
+        };
+        let ids = format!(
+            "uid={} gid={} inside, uid={} gid={} on the host",
+            self.uid, self.gid, self.host_uid, self.host_gid
+        );
+        let mut lines = vec![
+            ("ids", ids),
+            ("holds", self.capabilities.to_owned()),
+            ("hostname", hostname),
+            ("PID 1", self.pid_1.to_owned()),
+            ("root", self.root.to_owned()),
+        ];
+        if self.pid_1 != HOSTS && !self.mounts.iter().any(|mount| mount.what == "proc") {
+            lines.push(("/proc", "the host's: `ps` shows the host; add `proc: true`".to_owned()));
+        }
+        for mount in &self.mounts {
+            let how = if mount.read_only { ", read-only" } else { "" };
+            lines.push(("mount", format!("{}: {}{how}", mount.at, mount.what)));
+        }
+        lines.push(("can read", self.can_read.clone()));
+        lines.extend(self.can_write.iter().map(|place| ("can write", place.clone())));
+        lines.push((SHARES, self.shared_with_host.join(", ")));
+        lines.push(("ends", self.end.to_owned()));
+        if !self.no_new_privs {
+            lines.push(("rights", "set-user-ID programs work: no_new_privs is off".to_owned()));
+        }
+        lines
+    }
+
+    /// What only this one says, and what only the other one says.
+    pub fn differences(&self, other: &Self) -> (Vec<Line>, Vec<Line>) {
+        let (own, others) = (self.apart(), other.apart());
+        let only = |these: &[Line], those: &[Line]| -> Vec<Line> {
+            these.iter().filter(|line| !those.contains(line)).cloned().collect()
+        };
+        (only(&own, &others), only(&others, &own))
+    }
+
+    /// The lines, each thing that is shared in one of its own.
+    fn apart(&self) -> Vec<Line> {
+        let mut lines = self.lines();
+        lines.retain(|(what, _)| *what != SHARES);
+        lines.extend(self.shared_with_host.iter().map(|what| (SHARES, (*what).to_owned())));
+        lines
+    }
+
+    fn has_own(&self, namespace: &str) -> bool {
+        self.namespaces.iter().any(|own| own.namespace == namespace && own.own)
+    }
+}
+
+/// What `execve` leaves: everything to root, nothing to others (`capabilities(7)`).
+fn capabilities(model: &Model) -> &'static str {
+    let is_root = model.own_user().uids.from_host(model.process.uid) == Some(0);
+    match (is_root, model.process.user == UserId::HOST) {
+        (true, true) => "the capabilities of the host's root",
+        (true, false) => "every capability over its own user namespace, none over the host's",
+        (false, _) => "no capability",
+    }
+}
+
+/// The mounts that the recipe makes.
+fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    for (at, mount) in model.mounts.visible() {
+        if !mount.own {
+            continue;
+        }
+        let what = match &model.mounts.filesystem(mount.filesystem).filesystem {
+            Filesystem::Host(base) => format!("{} of the host", base.join(&mount.root).display()),
+            Filesystem::Tmpfs(_) => "tmpfs, in memory".to_owned(),
+            Filesystem::Proc => "proc".to_owned(),
+            Filesystem::Image(file) => format!("the image {}", file.display()),
+            Filesystem::Overlay { layers } => match layers.first() {
+                Some((upper, path)) => {
+                    format!("overlay, changes go to {}", place(model, *upper, path))
+                }
+                None => "overlay".to_owned(),
+            },
+            Filesystem::Unknown => "unknown, see the errors".to_owned(),
+        };
+        let path = within(folder, &at.display().to_string());
+        seen.push(Seen { at: path, what: within(folder, &what), read_only: mount.read_only });
+    }
+    seen
+}
+
+fn place(model: &Model, filesystem: FilesystemId, path: &Path) -> String {
+    match &model.mounts.filesystem(filesystem).filesystem {
+        Filesystem::Host(base) => base.join(path).display().to_string(),
+        Filesystem::Tmpfs(_) => "memory".to_owned(),
+        _ => path.display().to_string(),
+    }
+}
+
+fn can_write(model: &Model, is_other_root: bool, mounts: &[Seen]) -> Vec<String> {
+    if !is_other_root {
+        let uid = model.process.uid;
+        return vec![format!("on the host: whatever uid {uid} may write there")];
+    }
+    mounts
+        .iter()
+        .filter(|mount| !mount.read_only && mount.what != "proc")
+        .map(|mount| format!("{}: {}", mount.at, mount.what))
+        .collect()
+}
+
+/// Namespaces that no layer has made, the kinds that no layer makes included.
+fn shared(model: &Model) -> Vec<&'static str> {
+    let mut shared = Vec::new();
+    for (kind, what) in [
+        (Namespace::User, "user ids"),
+        (Namespace::Mount, "mounts"),
+        (Namespace::Uts, "hostname"),
+        (Namespace::Pid, "processes"),
+    ] {
+        if !model.has_own(kind) {
+            shared.push(what);
+        }
+    }
+    shared.extend(["network", "System V IPC", "control groups", "clocks"]);
+    shared
+}

@@ -1,0 +1,87 @@
+//! Facts that a layer wants to know while it is planned: known, or asked for
+//! where the host planned for is this machine.
+
+use std::{fs, path::Path, rc::Rc};
+
+use crate::{
+    cache::{Cache, Identity, Unpacked},
+    host::{Host, ImageTools, Owner, PathFact, SubordinateIds},
+};
+
+use super::Planner;
+
+impl Planner {
+    /// Looks at whatever a walk along this path asks for, where a fact must not
+    /// stay unknown.
+    pub fn learn(&mut self, path: &Path) {
+        if !self.is_live {
+            return;
+        }
+        let asked_before = self.model.take_asked();
+        loop {
+            let _ = self.model.walk(path);
+            let asked = self.model.take_asked();
+            if asked.is_empty() {
+                break;
+            }
+            let host = Rc::make_mut(&mut self.model.host);
+            host.paths.extend(asked.into_iter().map(|path| {
+                let fact = Host::look_at(&path);
+                (path, fact)
+            }));
+        }
+        self.model.ask(asked_before);
+        self.plan.start.host = Rc::clone(&self.model.host);
+    }
+
+    /// The subordinate ids of whom the sandbox belongs to, asking if need be.
+    pub fn subordinate_ids(&self) -> SubordinateIds {
+        let host = self.host();
+        match &host.subordinate {
+            Some(known) => known.clone(),
+            None if self.is_live => host.subordinate_ids(),
+            None => SubordinateIds::default(),
+        }
+    }
+
+    /// What images can be read with, asking if need be and possible.
+    pub fn image_tools(&self) -> Option<ImageTools> {
+        let host = self.host();
+        host.images.clone().or_else(|| self.is_live.then(|| host.image_tools()))
+    }
+
+    /// Whether who runs isorecipe may read a file of this owner; the sandbox may be allowed more.
+    pub fn caller_may_read(&self, owner: Owner) -> bool {
+        self.plan.start.may_read(owner)
+    }
+
+    /// Where the user's cache has the tree of an image, or would have it; where
+    /// the image cannot be looked at, its name stands for what it is. `None`
+    /// for a user without a cache.
+    pub fn unpacked(&self, image: &Path) -> Option<Unpacked> {
+        let caller = &self.host().caller;
+        let home = || {
+            let home = caller.home.as_ref().filter(|home| home.is_absolute())?;
+            Some(home.join(".cache"))
+        };
+        let cache = Cache::below(&caller.cache.clone().or_else(home)?);
+        let found = self.is_live.then(|| fs::metadata(image).ok()).flatten();
+        Some(match found.map(|found| Identity::of(&found)) {
+            Some(identity) => {
+                Unpacked { tree: cache.tree(&identity), since: cache.unpacked(&identity), cache }
+            }
+            None => {
+                let name = image.file_name().unwrap_or_default();
+                Unpacked { tree: cache.folder().join(name).join("root"), since: None, cache }
+            }
+        })
+    }
+
+    /// What stands at a path of the host, looking if need be and possible.
+    pub fn look_at(&self, path: &Path) -> Option<PathFact> {
+        match self.host().paths.get(path) {
+            Some(fact) => Some(fact.clone()),
+            None => self.is_live.then(|| Host::look_at(path)),
+        }
+    }
+}
