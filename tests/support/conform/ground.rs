@@ -21,7 +21,7 @@ const SECONDS: u64 = 20;
 type Done = Result<(), String>;
 
 /// Names a step of the preparation that did not work.
-fn said<T>(what: &str) -> impl FnOnce(Errno) -> String + use<'_, T> {
+fn said(what: &str) -> impl FnOnce(Errno) -> String {
     move |errno| format!("{what}: {errno}")
 }
 
