@@ -152,8 +152,9 @@ fn mask(what: &str) -> Done {
     match what {
         "file" => bind("/dev/null", "/proc/timer_list", MsFlags::empty())
             .or_else(|_| bind("/dev/null", "/proc/version", MsFlags::empty())),
-        "directory" => mount(none, "/proc/irq", Some("tmpfs"), MsFlags::MS_RDONLY, none)
-            .map_err(said("mask")),
+        "directory" => {
+            mount(none, "/proc/irq", Some("tmpfs"), MsFlags::MS_RDONLY, none).map_err(said("mask"))
+        }
         "readonly" => {
             bind("/proc", "/proc", MsFlags::empty())?;
             bind("/proc", "/proc", MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY)
