@@ -19,6 +19,7 @@ use crate::{
     sys::{Call, Errno, Fault, Namespace},
 };
 
+mod copies;
 mod filesystems;
 mod limits;
 mod mounts;
@@ -69,6 +70,9 @@ pub mod capability {
 const ALL_CAPABILITIES: u64 = u64::MAX;
 /// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
+
+/// What is no deeper is not near that, wherever it started.
+const SHALLOW: u32 = 8;
 
 /// What the kernel would say to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +206,8 @@ impl Model {
             capabilities: caller.capabilities,
             chrooted: host.chrooted,
             directory: caller.directory.clone(),
-            no_new_privs: false,
+            no_new_privs: (host.confinement.as_ref())
+                .is_some_and(|known| known.no_new_privs == Some(true)),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },
@@ -326,6 +331,7 @@ impl Model {
             _ if !self.administers(self.process.user) => Err(Objection::No(Errno::EPERM)),
             Namespace::Pid if self.pid_for_children.is_some() => Err(Objection::No(Errno::EINVAL)),
             Namespace::Pid if self.pid_level >= DEEPEST => Err(Objection::No(Errno::ENOSPC)),
+            Namespace::Pid if self.pid_level > SHALLOW => Err(Objection::Unknown),
             kind => self.has_room_for(kind),
         }
     }

@@ -196,6 +196,8 @@ fn shell(desk: &Desk) -> Command {
     let mut shell = Command::new("bash");
     shell.current_dir(desk.folder()).env_clear();
     shell.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let path = format!("{}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", desk.folder().display());
+    shell.env("PATH", path);
     if own_uid() == 0 {
         shell.uid(desk.who.uid()).gid(desk.who.gid());
     }

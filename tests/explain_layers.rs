@@ -13,7 +13,7 @@ use std::{
 
 use isorecipe::{
     explain::{Block, Page, TITLES},
-    host::Host,
+    host::{FuseDevice, Host},
     layers::Layer,
     ops::Evidence,
     plan::Plan,
@@ -99,9 +99,10 @@ fn a_setting_is_described_from_its_type() {
         [
             "overlay: `{at, lower, create, upper, work, write}`",
             "at: a path",
-            "lower: a path, `{image, trusted}` or a list of them",
+            "lower: a path, `{image, trusted, via}` or a list of them",
             "lower.image: a path",
             "lower.trusted: true or false",
+            "lower.via: `kernel`, `fuse`, `unpack` or a list of them",
             "create: true or false",
             "upper: a path",
             "work: a path",
@@ -312,6 +313,9 @@ fn machines() -> Vec<Host> {
         host("root"),
         changed(|host| host.apparmor_restricts_userns = Some(true)),
         changed(|host| host.chrooted = Some(true)),
+        changed(|host| {
+            host.images.iter_mut().for_each(|tools| tools.fuse = FuseDevice::Missing);
+        }),
     ]
 }
 

@@ -171,6 +171,18 @@ fn an_image_below_other_mounts_cannot_be_said() {
 }
 
 #[test]
+fn an_image_without_root_cannot_be_said() {
+    let desk = Desk::of(Who::ordinary());
+    fs::write(desk.path("rootfs.squashfs"), [b"hsqs", &[0; 4096][..]].concat()).expect("a file");
+    check_refused(
+        &desk,
+        "layers: [{user: {map: root}}, mount, \
+         {overlay: {lower: {image: rootfs.squashfs, via: unpack}, at: merged, create: true}}]",
+        "export::image_without_root",
+    );
+}
+
+#[test]
 fn a_shell_stays_as_pid_1_where_an_init_is_wanted() {
     let desk = Desk::of(Who::ordinary());
     desk.write("recipe.yaml", "isorecipe: 1\nlayers: [{user: {map: root}}, {pid: {proc: true}}]\n");

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::{
     diagnostic::Refusal,
-    sys::{Call, Fault},
+    sys::{Call, Fault, error_words},
 };
 
 use super::tool::Tool;
@@ -202,14 +202,14 @@ pub(super) fn no_user_namespace(error: &io::Error) -> Refusal {
         "build::no_user_namespace",
         "an ext4 needs a user namespace to be made without root",
     )
-    .why(format!("in it your files are root's, as they should be in the image; {error}"))
+    .why(format!("the kernel says: {}; in it your files would be root's", error_words(error)))
     .help("build it through `sudo`, or write `filesystem: squashfs`")
 }
 
 pub(super) fn tool_failed(name: &str, words: &str) -> Refusal {
     Refusal::new("build::tool_failed", format!("`{name}` could not make the image"))
         .why(format!("it says: {words}"))
-        .help(format!("`{name}` with another version may: see its manual, `man {name}`"))
+        .help(format!("look for what it says in `man {name}`, or write another `filesystem`"))
 }
 
 pub(super) fn needs_root() -> Refusal {
@@ -275,13 +275,5 @@ fn mebibytes(bytes: u64) -> String {
     match bytes % MIB {
         0 => format!("{} MiB", bytes / MIB),
         _ => format!("{bytes} bytes"),
-    }
-}
-
-/// An error without Rust's own addition.
-fn error_words(error: &io::Error) -> String {
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(errno) => errno.desc().to_owned(),
-        None => error.to_string(),
     }
 }

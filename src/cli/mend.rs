@@ -35,7 +35,8 @@ pub(super) fn mend(planned: &Planned, host: &Host, run: &Run, output: &Output) -
 /// The text in this order, if what is read from it works.
 fn proven(planned: &Planned, order: Order, host: &Host, run: &Run) -> Option<(Order, String)> {
     let text = planned.document.reordered(&order.layers)?;
-    let (again, _, mistakes) = Recipe::read(text.as_bytes(), "", &planned.recipe.folder);
+    let (name, folder) = (planned.document.name(), &planned.recipe.folder);
+    let (again, _, mistakes) = Recipe::read(text.as_bytes(), name, folder);
     let again = again.filter(|_| mistakes.is_empty())?;
     let is_meant = again == planned.recipe.in_order(&order.layers);
     let works = is_meant && again.plan_learning(host.clone(), run).0.works();

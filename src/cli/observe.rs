@@ -71,8 +71,8 @@ impl From<Box<Refusal>> for Trouble {
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        let message = "this terminal cannot be watched at";
-        let why = error.to_string();
+        let message = "what changes cannot be shown here";
+        let why = sys::error_words(&error);
         let refusal = Refusal::new("observe::unwatchable", message);
         Self(refusal.why(why).help("leave out `--watch`").into())
     }

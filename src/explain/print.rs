@@ -13,8 +13,8 @@ use super::{Block, CodePage, Page, Section, Setting, Step};
 const WIDTHS: std::ops::RangeInclusive<usize> = 60..=200;
 
 /// What is typed on the host speaks of a `$sandbox`.
-const SANDBOX: &str = "`$sandbox` is the process id of the command. While one sandbox runs, this finds it: \
-                       `sandbox=$(pgrep -P $(pgrep -n isorecipe))`";
+const SANDBOX: &str = "`$sandbox` is the process id of the command, which `isorecipe observe` shows under PID: \
+                       `sandbox=4711`";
 
 /// Every layer in a line, and how to go on.
 pub fn list(how: &Style) -> String {

@@ -260,12 +260,7 @@ fn warn_of_kernel(to: &mut Planner, lower: &Lower, path: &Path) {
 fn no_image(to: &Planner, path: &Path, found: Option<&PathFact>) -> Refusal {
     let shown = path.display();
     match found {
-        Some(PathFact::Missing) => {
-            Refusal::new("image::missing", format!("there is no image {shown}"))
-                .why("no such file")
-                .help("let the recipe make it: the README shows how, \"Building images\"")
-                .lacks(path)
-        }
+        Some(PathFact::Missing) => ops::image_missing(path),
         // What it holds is not known of a file that cannot be read.
         Some(PathFact::File(owner, None)) if !to.caller_may_read(*owner) => ops::image_hidden(path),
         Some(PathFact::Hidden) => ops::image_hidden(path),

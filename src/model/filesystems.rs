@@ -141,6 +141,15 @@ impl Mounts {
         is_sure.then_some(true)
     }
 
+    /// Whether a mount shows a procfs, or a part of one.
+    pub(super) fn shows_proc(&self, id: MountId, host: &Host) -> bool {
+        match &self.filesystem(self.mount(id).filesystem).filesystem {
+            Filesystem::Proc => true,
+            Filesystem::Host(at) => known(host, at).is_some_and(|known| known.filesystem == "proc"),
+            _ => false,
+        }
+    }
+
     fn is_proc(&self, mount: &Mount, host: &Host) -> bool {
         match &self.filesystem(mount.filesystem).filesystem {
             Filesystem::Proc => true,

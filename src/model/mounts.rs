@@ -1,19 +1,14 @@
 //! The mount table: `mount_namespaces(7)`.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf, StripPrefixError},
 };
 
-use crate::{
-    host::{Host, HostMount},
-    sys::Errno,
-};
+use crate::host::{Host, HostMount};
 
-use super::{Filesystem, Instance, Objection, UserId, propagation::Travel};
-
-/// A tree that is bound into itself doubles; the model follows it this far.
-const MOST_MOUNTS: usize = 1000;
+use super::{Filesystem, Instance, UserId, propagation::Travel};
 
 /// A mount of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +66,18 @@ pub struct Mount {
     pub own: bool,
 }
 
+/// What stands topmost over the root of a mount, as far as it was asked: who
+/// walks through a hundred mounts on one place does so once.
+#[derive(Clone, Debug, Default)]
+struct Topmost(RefCell<BTreeMap<MountId, MountId>>);
+
+impl PartialEq for Topmost {
+    /// What was asked makes no difference.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// A mount namespace and the root of the process in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mounts {
@@ -83,6 +90,7 @@ pub struct Mounts {
     table: BTreeMap<MountId, Mount>,
     /// The mounts that stand on each
     standing: BTreeMap<MountId, BTreeSet<MountId>>,
+    topmost: Topmost,
     /// The next peer group that is made
     pub(super) next_group: u32,
     pub(super) filesystems: BTreeMap<FilesystemId, Instance>,
@@ -98,6 +106,7 @@ impl Mounts {
             root: MountId(0),
             table: BTreeMap::new(),
             standing: BTreeMap::new(),
+            topmost: Topmost::default(),
             next_group: 0,
             filesystems: BTreeMap::new(),
         };
@@ -206,10 +215,11 @@ impl Mounts {
     /// Puts a mount on another, or on nothing.
     pub(super) fn place(&mut self, id: MountId, on: Option<Position>) {
         let Some(mount) = self.table.get_mut(&id) else { return };
-        if let Some(before) = &mount.on
-            && let Some(standing) = self.standing.get_mut(&before.mount)
-        {
-            standing.remove(&id);
+        if let Some(before) = &mount.on {
+            self.topmost.0.borrow_mut().clear();
+            if let Some(standing) = self.standing.get_mut(&before.mount) {
+                standing.remove(&id);
+            }
         }
         if let Some(on) = &on {
             self.standing.entry(on.mount).or_default().insert(id);
@@ -243,11 +253,15 @@ impl Mounts {
     }
 
     /// The root of the topmost mount that covers a position, or the position.
-    pub fn follow(&self, mut at: Position) -> Position {
-        while let Some(over) = self.child_at(&at) {
-            at = Position::root_of(over);
+    pub fn follow(&self, at: Position) -> Position {
+        let Some(first) = self.child_at(&at) else { return at };
+        let mut topmost = self.topmost.0.borrow_mut();
+        let mut top = topmost.get(&first).copied().unwrap_or(first);
+        while let Some(over) = self.child_at(&Position::root_of(top)) {
+            top = topmost.get(&over).copied().unwrap_or(over);
         }
-        at
+        topmost.insert(first, top);
+        Position::root_of(top)
     }
 
     pub(super) fn child_at(&self, at: &Position) -> Option<MountId> {
@@ -288,68 +302,6 @@ impl Mounts {
         }
         let is_opaque = self.mount(at.mount).opaque && self.owner != UserId::HOST;
         found.filter(|_| !is_opaque)
-    }
-
-    /// Whether the mounts at a position and below can be copied (`copy_tree()`):
-    /// what may not be bound is left out, unless it hides what is below it.
-    pub fn may_clone(&self, from: &Position) -> Result<(), Objection> {
-        let mount = self.mount(from.mount);
-        match mount.unbindable {
-            Some(true) => return Err(Objection::No(Errno::EINVAL)),
-            None => return Err(Objection::Unknown),
-            Some(false) => {}
-        }
-        let mut is_sure = true;
-        let mut above = vec![(from.mount, from.path.as_path())];
-        while let Some((id, path)) = above.pop() {
-            for (child, mount) in self.children(id) {
-                let is_below = mount.on.as_ref().is_some_and(|on| on.path.starts_with(path));
-                match (mount.unbindable, mount.locked) {
-                    _ if !is_below => {}
-                    (Some(true), Some(true)) => return Err(Objection::No(Errno::EPERM)),
-                    (Some(true), None) => is_sure = false,
-                    (Some(true), Some(false)) => {}
-                    _ => above.push((child, Path::new(""))),
-                }
-            }
-        }
-        if is_sure { Ok(()) } else { Err(Objection::Unknown) }
-    }
-
-    /// A detached copy of the mounts at a position and below (`open_tree(2)`).
-    pub fn clone_tree(&mut self, from: &Position) -> MountId {
-        let source = self.mount(from.mount).clone();
-        let top = self.insert(Mount {
-            on: None,
-            root: join(&source.root, &from.path),
-            locked: Some(false),
-            own: true,
-            ..source
-        });
-        self.clone_children(from.mount, &from.path, top);
-        top
-    }
-
-    fn clone_children(&mut self, of: MountId, below: &Path, onto: MountId) {
-        if self.table.len() > MOST_MOUNTS {
-            // Of so many nobody could read the plan: what is below is not sure.
-            if let Some(mount) = self.table.get_mut(&onto) {
-                (mount.opaque, mount.uncertain) = (true, true);
-            }
-            return;
-        }
-        let children: Vec<(MountId, Mount, PathBuf)> = self
-            .children(of)
-            .filter_map(|(id, mount)| {
-                let path = mount.on.as_ref()?.path.strip_prefix(below).ok()?;
-                (mount.unbindable != Some(true)).then(|| (id, mount.clone(), path.to_owned()))
-            })
-            .collect();
-        for (id, mount, path) in children {
-            let on = Some(Position { mount: onto, path });
-            let copy = self.insert(Mount { on, own: true, ..mount });
-            self.clone_children(id, Path::new(""), copy);
-        }
     }
 
     /// Makes a tree read-only, mounts below included.

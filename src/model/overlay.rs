@@ -144,7 +144,7 @@ impl Model {
     /// with nothing but the mounter's capabilities over its own files.
     fn may_use_own_scratch(&self) -> bool {
         let (uid, gid) = (self.process.uid, self.process.gid);
-        self.may_search(Owner { uid, gid, mode: 0 })
+        self.may_write(Owner { uid, gid, mode: 0 })
     }
 
     /// Whether the mounter may prepare `work`; if not, the overlay comes up

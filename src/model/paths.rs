@@ -173,6 +173,15 @@ impl Model {
         Ok(Found { at, thing })
     }
 
+    /// Whether the process may make this directory its own (`chdir(2)`); `None`:
+    /// not known.
+    pub fn may_enter(&self, directory: &Found) -> Option<bool> {
+        match directory.thing {
+            Thing::Directory(Some(owner)) => Some(self.permits(owner, SEARCH)),
+            _ => None,
+        }
+    }
+
     /// Whether the process may search a directory.
     fn enter(&self, directory: &Found) -> Result<(), Errno> {
         match &directory.thing {
@@ -180,6 +189,12 @@ impl Model {
             Thing::File(..) | Thing::Special => Err(Errno::ENOTDIR),
             _ => Ok(()),
         }
+    }
+
+    /// Whether it is a part of a procfs, in which a name that is not there is
+    /// looked up in vain even by who wants to make it (`proc_lookup_de()`).
+    pub fn is_proc(&self, found: &Found) -> bool {
+        self.mounts.shows_proc(found.at.mount, &self.host)
     }
 
     /// Whether the process may make or remove something in a directory.

@@ -34,10 +34,14 @@ impl Mounts {
     pub fn pivot(&mut self, new: MountId) -> MountId {
         let old = self.root;
         let below = self.mount(old).on.clone();
-        let was_locked =
-            self.mount_mut(old).and_then(|mount| mount.locked.replace(false)) == Some(true);
+        let was_locked = self.mount_mut(old).and_then(|mount| mount.locked.replace(false));
         if let Some(mount) = self.mount_mut(new) {
-            mount.locked = mount.locked.map(|is_locked| is_locked || was_locked);
+            // The lock goes over to what now covers the rest (`MNT_LOCKED`).
+            mount.locked = match (mount.locked, was_locked) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            };
         }
         self.place(new, below);
         self.place(old, Some(Position::root_of(new)));

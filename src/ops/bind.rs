@@ -140,11 +140,7 @@ impl Bind {
     }
 
     fn check(&self, model: &Model) -> Result<(), Answer> {
-        let is_directory = match self.held(model) {
-            // The source is unknown, the target may still be known to be missing.
-            Err(Answer::KernelDecides) => None,
-            held => held?,
-        };
+        let is_directory = self.held(model)?;
         let may_mount = model.may_mount();
         if self.read_only && !may_mount {
             return Err(Answer::No(Call::MountSetattr.gave(Errno::EPERM)));
@@ -152,9 +148,6 @@ impl Bind {
         let target = place::target(model, &self.to)?;
         if !may_mount {
             return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
-        }
-        if is_directory.is_none() {
-            return Err(Answer::KernelDecides);
         }
         may_attach(is_directory, &target)
     }

@@ -207,11 +207,10 @@ impl Operation for Execute {
         for path in &self.candidates {
             match model.may_execute(path.as_path()) {
                 Ok(()) => return Answer::Yes,
-                Err(Objection::No(Errno::ENOENT | Errno::ENOTDIR)) => {}
-                Err(Objection::No(Errno::EACCES)) => match model.walk(path.as_path()) {
-                    Ok(_) => last = Errno::EACCES,
-                    Err(_) => {}
-                },
+                Err(Objection::No(Errno::EACCES)) if model.walk(path.as_path()).is_ok() => {
+                    last = Errno::EACCES;
+                }
+                Err(Objection::No(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => {}
                 Err(objection) => return objection.to(Call::Execve),
             }
         }

@@ -74,6 +74,9 @@ impl MakeDirectory {
     /// The places where something will be made, if the process may.
     fn check(&self, model: &Model) -> Result<Vec<Position>, Answer> {
         let (parent, missing) = self.walk(model)?;
+        if !missing.is_empty() && model.is_proc(&parent) {
+            return Err(Answer::No(Call::Mkdir.gave(Errno::ENOENT)));
+        }
         if !missing.is_empty() {
             model.may_change(&parent).map_err(|objection| objection.to(Call::Mkdir))?;
         }
@@ -85,6 +88,9 @@ impl MakeDirectory {
     fn walk(&self, model: &Model) -> Result<(Found, Vec<Position>), Answer> {
         let open = |errno| Answer::No(Call::OpenTarget.gave(errno));
         let start = self.start(model).map_err(open)?;
+        if start.thing.is_directory() == Some(false) {
+            return Err(open(Errno::ENOTDIR));
+        }
         let root = match self.base {
             None => model.mounts.root_position(),
             Some(_) => start.at.clone(),
@@ -236,6 +242,11 @@ impl Operation for MakeDirectory {
         let shown = self.shown();
         let shown = shown.display();
         match fault.errno {
+            Errno::ENOENT if fault.call == Call::Mkdir => {
+                Refusal::new("dir::in_proc", format!("{shown} cannot be made in a /proc"))
+                    .why("it holds what the kernel puts there, and nothing else")
+                    .help("name a place outside of it")
+            }
             Errno::EROFS => Refusal::new(
                 "dir::read_only",
                 format!("{shown} cannot be made: the place is read-only"),
@@ -272,7 +283,8 @@ impl Operation for MakeDirectory {
         }
         let (parent, missing) = self.walk(before).ok()?;
         let first = missing.first()?;
-        if matches!(before.may_change(&parent), Err(Objection::No(_))) {
+        let is_refused = matches!(before.may_change(&parent), Err(Objection::No(_)));
+        if is_refused || before.is_proc(&parent) {
             return None;
         }
         let (filesystem, _) = before.mounts.within(first);

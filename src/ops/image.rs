@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-use super::{Evidence, Need, Operation, Stage, place, unexplained, yes};
+use super::{Evidence, Need, Operation, Stage, place, program, unexplained, yes};
 
 /// A detached mount of an image file, its ids translated for the child.
 pub struct MountImage {
@@ -117,15 +117,13 @@ impl Operation for MountImage {
                 format!("only root can mount the {kind} image {file}"),
             )
             .why("the kernel reads the raw bytes of a filesystem for nobody else")
-            .help("run it through `sudo`, or take a directory as `lower`");
+            .help(match self.kind.server() {
+                Some(_) => "run it through `sudo`, or allow other ways: `via: [fuse, unpack]`",
+                None => "run it through `sudo`, or take a directory as `lower`",
+            });
         }
         match (fault.call, fault.errno) {
-            (Call::Open, Errno::ENOENT) => {
-                Refusal::new("image::missing", format!("there is no image {file}"))
-                    .why("the file has to be made before")
-                    .help("let the recipe make it: the README shows how, \"Building images\"")
-                    .lacks(self.file.as_path())
-            }
+            (Call::Open, Errno::ENOENT) => program::image_missing(self.file.as_path()),
             (Call::Loop, Errno::ENOENT) => {
                 Refusal::new("image::no_loop", "this machine has no loop devices")
                     .why("/dev/loop-control is not there")

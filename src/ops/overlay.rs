@@ -118,12 +118,12 @@ impl MountOverlay {
     }
 
     /// A configuration with all its layers. An older kernel answers EINVAL to
-    /// the first descriptor; so it is started anew.
+    /// the first descriptor, and EOPNOTSUPP before Linux 6.5; so it is started anew.
     fn configure(&self, stage: &Stage) -> Result<Configuration, Fault> {
         let overlay = new_overlay()?;
         match self.name_by_place(&overlay) {
             Ok(()) => return Ok(overlay),
-            Err(Fault { call: Call::Fsconfig, errno: Errno::EINVAL }) => {}
+            Err(Fault { call: Call::Fsconfig, errno: Errno::EINVAL | Errno::EOPNOTSUPP }) => {}
             Err(fault) => {
                 stage.keep_log(&overlay);
                 return Err(fault);

@@ -51,6 +51,9 @@ impl PivotRoot {
     fn check(&self, model: &Model) -> Result<(), Answer> {
         let new = self.find_new(model)?;
         let old = self.find_old(model, &new)?;
+        if model.may_enter(&new) == Some(false) {
+            return Err(Answer::No(Call::Fchdir.gave(Errno::EACCES)));
+        }
         if !model.may_mount() {
             return Err(Answer::No(Call::PivotRoot.gave(Errno::EPERM)));
         }
@@ -107,8 +110,10 @@ impl Operation for PivotRoot {
     /// tree of which nothing is known.
     fn intend(&self, model: &mut Model) {
         let new = match self.find_new(model) {
-            Ok(found) => model.mounts.clone_tree(&found.at),
-            Err(_) => {
+            Ok(found) if model.may_enter(&found) != Some(false) => {
+                model.mounts.clone_tree(&found.at)
+            }
+            _ => {
                 let user = model.process.user;
                 let unknown = model.mounts.instance(Filesystem::Unknown, user);
                 model.mounts.insert_detached(unknown)
@@ -153,6 +158,11 @@ impl Operation for PivotRoot {
                 Refusal::new("pivot_root::not_a_directory", format!("{shown} is not a directory"))
                     .why("only a directory can become the root")
                     .help("name the place where an earlier layer has mounted the new root")
+            }
+            (Call::Fchdir, Errno::EACCES) => {
+                Refusal::new("pivot_root::hidden", format!("you may not enter {shown}"))
+                    .why("the directory does not let you in")
+                    .help("make the new root a directory of your own")
             }
             (Call::PivotRoot, Errno::EBUSY) => Refusal::new(
                 "pivot_root::is_root",

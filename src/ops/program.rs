@@ -210,21 +210,29 @@ pub(super) fn is_missing(tool: &Tool, file: &Path) -> Refusal {
     };
     Refusal::new("image::no_program", message)
         .why(format!("{} is to be read with it", file.display()))
-        .help(format!("`sudo apt install {}`, or what your system calls it", tool.package))
+        .help(install(tool))
+}
+
+/// How to get it.
+pub fn install(tool: &Tool) -> String {
+    format!("`sudo apt-get install {}`, or what your system calls it", tool.package)
 }
 
 /// The image could not be opened.
 pub(super) fn unopened(file: &Path, fault: Fault) -> Option<Refusal> {
-    let shown = file.display();
     match (fault.call, fault.errno) {
-        (Call::Open, Errno::ENOENT) => Some(
-            Refusal::new("image::missing", format!("there is no image {shown}"))
-                .why("the file has to be made before")
-                .help("the README shows how, step 4"),
-        ),
+        (Call::Open, Errno::ENOENT) => Some(image_missing(file)),
         (Call::Open, Errno::EACCES) => Some(image_hidden(file)),
         _ => None,
     }
+}
+
+/// There is no such image.
+pub fn image_missing(file: &Path) -> Refusal {
+    Refusal::new("image::missing", format!("there is no image {}", file.display()))
+        .why("the file has to be made before")
+        .help("describe it under `image`, and make it: `isorecipe build RECIPE`")
+        .lacks(file)
 }
 
 /// The image is closed to who wants to read it.

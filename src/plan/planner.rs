@@ -11,7 +11,7 @@ use crate::{
     diagnostic::Refusal,
     host::Host,
     model::{Answer, Filesystem, Model, Slot, Thing},
-    ops::{Bind, Evidence, HoldSource, Op, Source},
+    ops::{self, Bind, Evidence, HoldSource, Op, Source},
     sys::KernelPath,
     yaml,
 };
@@ -132,7 +132,7 @@ impl Planner {
             Actor::Supervisor => self.model.supervisor_capable(need.over, need.capability),
         });
         if let Answer::No(fault) = answer {
-            let refusal = operation.explain(fault, &self.model, &Evidence::default());
+            let refusal = ops::explain(operation, fault, &self.model, &Evidence::default());
             let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
             let refusal = self.point_at_late_layer(refusal);
             if self.is_new(&refusal) {

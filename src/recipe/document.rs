@@ -14,6 +14,11 @@ pub struct Document {
 }
 
 impl Document {
+    /// How messages call it.
+    pub fn name(&self) -> &str {
+        self.source.name()
+    }
+
     /// The text itself.
     pub fn text(&self) -> &str {
         self.source.text()

@@ -77,7 +77,8 @@ impl Configuration {
     /// Sets an option to an open place (overlayfs: Linux 6.13).
     ///
     /// # Errors
-    /// `EINVAL` where the filesystem takes no descriptors.
+    /// `EINVAL` where the filesystem takes no descriptors; `EOPNOTSUPP` before
+    /// Linux 6.5, which configures overlayfs as `mount(2)` does.
     pub fn set_place(&self, key: &CStr, place: BorrowedFd) -> Result<(), Errno> {
         self.configure(FSCONFIG_SET_FD, key.as_ptr(), ptr::null(), place.as_raw_fd())
     }

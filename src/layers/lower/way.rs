@@ -10,6 +10,7 @@ use crate::{
     diagnostic::Refusal,
     host::{FuseDevice, ImageKind, Tool},
     model::{UserId, capability},
+    ops,
     plan::Planner,
     yaml,
 };
@@ -38,28 +39,44 @@ impl Way {
     }
 
     /// What is in the way on this host, for this caller; the unknown is not.
-    fn obstacle(self, to: &Planner, path: &Path, kind: ImageKind) -> Option<String> {
+    fn obstacle(self, to: &Planner, path: &Path, kind: ImageKind) -> Option<Obstacle> {
         let tools = || to.image_tools();
-        let missing = |tool: Option<_>| {
+        let missing = |tool: Option<Tool>| {
             let (tools, tool) = (tools()?, tool?);
-            tools.place(&tool).is_none().then(|| format!("`{}` is not installed", tool.name))
+            tools.place(&tool).is_none().then(|| Obstacle {
+                why: format!("`{}` is not installed", tool.name),
+                help: ops::install(&tool),
+            })
         };
+        let other =
+            |why: &str, help: &str| Some(Obstacle { why: why.to_owned(), help: help.to_owned() });
         match self {
-            Way::Kernel => (!may_mount(to)).then(|| "only root can mount it".to_owned()),
+            Way::Kernel if may_mount(to) => None,
+            Way::Kernel => other("only root can mount it", "run it through `sudo`"),
             Way::Fuse => match tools()?.fuse {
                 FuseDevice::Opens => missing(kind.server()),
-                _ => Some("/dev/fuse does not open".to_owned()),
+                _ => other(
+                    "/dev/fuse does not open",
+                    "allow another way, `via: [kernel, fuse, unpack]`, or use `sudo`",
+                ),
             },
-            Way::Unpack if is_foreign(to) => {
-                Some("your cache is closed to the ids of the sandbox".to_owned())
-            }
+            Way::Unpack if is_foreign(to) => other(
+                "your cache is closed to the ids of the sandbox",
+                "take other ids, `user: {map: root}`, or use `sudo`",
+            ),
             Way::Unpack => match to.unpacked(path) {
-                None => Some("you have no cache".to_owned()),
+                None => other("you have no cache", "name one: `export XDG_CACHE_HOME=/…`"),
                 Some(Unpacked { since: Some(_), .. }) => None,
                 Some(_) => missing(kind.unpacker()),
             },
         }
     }
+}
+
+/// Why a way does not lead there, and what would clear it.
+struct Obstacle {
+    why: String,
+    help: String,
 }
 
 /// Whether the supervisor is root of the machine, and not of a sandbox only.
@@ -96,7 +113,7 @@ pub(super) fn choose(
     match able.as_slice() {
         [only] => return Some(*only),
         [] => to.at_place(via).refuse(kernel_only(path, kind)),
-        able => to.at("lower").refuse(no_way(path, kind, able, &obstacles)),
+        _ => to.at("lower").refuse(no_way(path, kind, &obstacles)),
     }
     None
 }
@@ -111,13 +128,10 @@ fn kernel_only(path: &Path, kind: ImageKind) -> Refusal {
     .help("allow `kernel` and run it through `sudo`, or make the image ext4, squashfs or erofs")
 }
 
-fn no_way(path: &Path, kind: ImageKind, able: &[Way], obstacles: &[String]) -> Refusal {
+/// The last way asks for the least: its obstacle is the one to clear.
+fn no_way(path: &Path, kind: ImageKind, obstacles: &[Obstacle]) -> Refusal {
     let message = format!("no way leads into the {} image {}", kind.name(), path.display());
-    let refusal = Refusal::new("image::no_way", message).why(obstacles.join("; "));
-    match kind.unpacker().filter(|_| able.contains(&Way::Unpack)) {
-        Some(Tool { package, .. }) => {
-            refusal.help(format!("`sudo apt install {package}`, or what your system calls it"))
-        }
-        None => refusal.help("allow another way, `via: [kernel, fuse, unpack]`, or use `sudo`"),
-    }
+    let why: Vec<&str> = obstacles.iter().map(|obstacle| obstacle.why.as_str()).collect();
+    let help = obstacles.last().map_or("", |obstacle| obstacle.help.as_str());
+    Refusal::new("image::no_way", message).why(why.join("; ")).help(help)
 }

@@ -47,6 +47,11 @@ impl Tally {
         }
     }
 
+    pub fn disagree(&mut self, found: Disagreement) {
+        self.cases += 1;
+        self.disagreements.push(found);
+    }
+
     pub fn unfit(&mut self, why: String) {
         self.cases += 1;
         *self.unfit.entry(why).or_default() += 1;

@@ -107,7 +107,7 @@ fn serve(cases: &[&Case], who: Who) -> Tally {
                 };
                 let found = Disagreement { case: smallest.to_string(), how, code };
                 eprintln!("as {who}: {found}");
-                tally.disagreements.push(found);
+                tally.disagree(found);
             }
         }
         if (index + 1) % EVERY == 0 {
