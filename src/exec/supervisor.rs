@@ -27,6 +27,10 @@ use super::{
     turn::{self, Message},
 };
 
+/// A command that ends within so many milliseconds is gone before anybody could
+/// look at it, and need not be announced.
+const MOMENT: u16 = 20;
+
 /// Everything the supervisor holds.
 pub(super) struct Supervisor<'a> {
     pub plan: &'a Plan,
@@ -57,6 +61,8 @@ struct Progress {
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
     killed: Option<i32>,
+    /// The command that runs, until somebody is told
+    unseen: Option<i32>,
     abandoned: Option<Option<i32>>,
     change: Option<Change>,
 }
@@ -67,14 +73,19 @@ impl Supervisor<'_> {
         let mut progress = Progress::default();
         let change = loop {
             let socket = (!progress.is_silent).then_some(&self.ours);
-            match signal::poll_two(&self.signals, socket, self.console.time_to_look()) {
+            match signal::poll_two(&self.signals, socket, self.patience(&progress)) {
                 Ok((_, true)) => self.listen(&mut progress),
                 Ok((true, _)) => {
                     if let Some(change) = self.heed_signals() {
                         break change;
                     }
                 }
-                _ => self.console.lend_again(None),
+                _ => {
+                    self.console.lend_again(None);
+                    if let Some(command) = progress.unseen.take() {
+                        self.onlooker.runs(command);
+                    }
+                }
             }
             if let Some(change) = progress.change {
                 break change;
@@ -104,6 +115,12 @@ impl Supervisor<'_> {
         }
     }
 
+    /// How many milliseconds nothing may happen before there is something to do.
+    fn patience(&self, progress: &Progress) -> Option<u16> {
+        let moment = progress.unseen.map(|_| MOMENT);
+        [self.console.time_to_look(), moment].into_iter().flatten().min()
+    }
+
     fn listen(&self, progress: &mut Progress) {
         match turn::next(self.ours.as_fd()) {
             Message::Turn(step, sender) => {
@@ -121,9 +138,7 @@ impl Supervisor<'_> {
             Message::Ready(command) => {
                 progress.is_ready = true;
                 self.console.meet(command);
-                if !progress.is_over {
-                    self.onlooker.runs(command.unwrap_or(self.pid));
-                }
+                progress.unseen = Some(command.unwrap_or(self.pid));
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
             Message::Killed(signal) => progress.killed = Some(signal),
