@@ -40,8 +40,8 @@ impl fmt::Display for DenySetgroups {
 impl Operation for DenySetgroups {
     fn answer(&self, model: &Model) -> Answer {
         let namespace = model.own_user();
-        if let Err(errno) = model.proc.refusal() {
-            return Answer::No(Call::WriteSetgroups.gave(errno));
+        if let Err(objection) = model.may_open_map_files() {
+            return objection.to(Call::WriteSetgroups);
         }
         if !model.administers(model.process.user) {
             return Answer::No(Call::WriteSetgroups.gave(Errno::EACCES));
@@ -101,7 +101,7 @@ impl WriteMap {
         if namespace.is_presumed {
             return Ok(());
         }
-        model.proc.refusal().or_else(no)?;
+        model.may_open_map_files().map_err(|objection| objection.to(self.ids.call()))?;
         if self.is_from_afar(model) {
             return no(Errno::EPERM);
         }

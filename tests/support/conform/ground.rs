@@ -21,7 +21,7 @@ const SECONDS: u64 = 20;
 type Done = Result<(), String>;
 
 /// Names a step of the preparation that did not work.
-fn said<T>(what: &str) -> impl FnOnce(Errno) -> String + use<'_, T> {
+fn said(what: &str) -> impl FnOnce(Errno) -> String {
     move |errno| format!("{what}: {errno}")
 }
 
@@ -32,14 +32,14 @@ pub fn leave_the_machine() -> Done {
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWPID;
-    unshare(flags).map_err(said::<()>("unshare"))?;
+    unshare(flags).map_err(said("unshare"))?;
     propagate("/", MsFlags::MS_PRIVATE)
 }
 
 /// What the first process of the PID namespace does.
 pub fn settle() -> Done {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>).map_err(said::<()>("proc"))
+    mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>).map_err(said("proc"))
 }
 
 /// Limits of one case.
@@ -51,7 +51,7 @@ pub fn limit() -> Done {
         (Resource::RLIMIT_CORE, 0),
     ];
     for (resource, most) in limits {
-        setrlimit(resource, most, most).map_err(said::<()>("setrlimit"))?;
+        setrlimit(resource, most, most).map_err(said("setrlimit"))?;
     }
     Ok(())
 }
@@ -65,14 +65,14 @@ pub fn prepare<'a>(ground: impl Iterator<Item = &'a str>, who: Who, folder: &Pat
     };
     if who.has_ground() {
         let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
-        unshare(flags).map_err(said::<()>("unshare"))?;
+        unshare(flags).map_err(said("unshare"))?;
         let kind = all("propagation").first().map_or("shared", |part| part[1]).to_owned();
         propagate("/", MsFlags::MS_PRIVATE)?;
         if kind != "private" {
             propagate("/", MsFlags::MS_SHARED)?;
         }
         if kind == "slave" {
-            unshare(CloneFlags::CLONE_NEWNS).map_err(said::<()>("unshare"))?;
+            unshare(CloneFlags::CLONE_NEWNS).map_err(said("unshare"))?;
             propagate("/", MsFlags::MS_SLAVE)?;
         }
         for part in all("mount") {
@@ -104,21 +104,21 @@ pub fn prepare<'a>(ground: impl Iterator<Item = &'a str>, who: Who, folder: &Pat
         fs::write(&file, part[2]).map_err(|error| format!("{file}: {error}"))?;
     }
     if !all("nnp").is_empty() {
-        nix::sys::prctl::set_no_new_privs().map_err(said::<()>("no_new_privs"))?;
+        nix::sys::prctl::set_no_new_privs().map_err(said("no_new_privs"))?;
     }
     Ok(())
 }
 
 fn propagate(at: &str, kind: MsFlags) -> Done {
     let none = None::<&str>;
-    mount(none, at, none, MsFlags::MS_REC | kind, none).map_err(said::<()>("propagation"))
+    mount(none, at, none, MsFlags::MS_REC | kind, none).map_err(said("propagation"))
 }
 
 /// A mount that the recipe finds, on a directory or over it.
 fn prepare_mount(flags: &str, at: &Path) -> Done {
     let none = None::<&str>;
     let call = |source: Option<&Path>, kind: Option<&str>, flags| {
-        mount(source, at, kind, flags, none).map_err(said::<()>("mount"))
+        mount(source, at, kind, flags, none).map_err(said("mount"))
     };
     match flags {
         "tmpfs" => return call(None, Some("tmpfs"), MsFlags::empty()),
@@ -147,13 +147,14 @@ fn prepare_mount(flags: &str, at: &Path) -> Done {
 fn mask(what: &str) -> Done {
     let none = None::<&str>;
     let bind = |from: &str, at: &str, flags| {
-        mount(Some(from), at, none, MsFlags::MS_BIND | flags, none).map_err(said::<()>("mask"))
+        mount(Some(from), at, none, MsFlags::MS_BIND | flags, none).map_err(said("mask"))
     };
     match what {
         "file" => bind("/dev/null", "/proc/timer_list", MsFlags::empty())
             .or_else(|_| bind("/dev/null", "/proc/version", MsFlags::empty())),
-        "directory" => mount(none, "/proc/irq", Some("tmpfs"), MsFlags::MS_RDONLY, none)
-            .map_err(said::<()>("mask")),
+        "directory" => {
+            mount(none, "/proc/irq", Some("tmpfs"), MsFlags::MS_RDONLY, none).map_err(said("mask"))
+        }
         "readonly" => {
             bind("/proc", "/proc", MsFlags::empty())?;
             bind("/proc", "/proc", MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY)
@@ -166,7 +167,7 @@ fn mask(what: &str) -> Done {
 fn enter_jail(jail: &Path) -> Done {
     let failed = |error: std::io::Error| format!("jail: {error}");
     let none = None::<&str>;
-    mount(none, jail, Some("tmpfs"), MsFlags::empty(), none).map_err(said::<()>("jail"))?;
+    mount(none, jail, Some("tmpfs"), MsFlags::empty(), none).map_err(said("jail"))?;
     let top = jail.join("top");
     fs::create_dir(&top).map_err(failed)?;
     for entry in fs::read_dir("/").map_err(failed)?.flatten() {
@@ -177,29 +178,29 @@ fn enter_jail(jail: &Path) -> Done {
         } else if from.is_dir() {
             fs::create_dir(&to).map_err(failed)?;
             let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-            mount(Some(&from), &to, none, flags, none).map_err(said::<()>("jail"))?;
+            mount(Some(&from), &to, none, flags, none).map_err(said("jail"))?;
         }
     }
-    chroot(&top).map_err(said::<()>("chroot"))?;
-    chdir("/").map_err(said::<()>("chdir"))
+    chroot(&top).map_err(said("chroot"))?;
+    chdir("/").map_err(said("chdir"))
 }
 
 fn become_user(who: Who, group: Option<&str>) -> Done {
     let groups: Vec<Gid> =
         group.and_then(|group| group.parse().ok()).map(Gid::from_raw).into_iter().collect();
     let Who::User(uid) = who else {
-        return setgroups(&groups).map_err(said::<()>("setgroups"));
+        return setgroups(&groups).map_err(said("setgroups"));
     };
-    setgroups(&groups).map_err(said::<()>("setgroups"))?;
-    setgid(Gid::from_raw(uid)).map_err(said::<()>("setgid"))?;
-    setuid(Uid::from_raw(uid)).map_err(said::<()>("setuid"))?;
-    nix::sys::prctl::set_dumpable(true).map_err(said::<()>("dumpable"))
+    setgroups(&groups).map_err(said("setgroups"))?;
+    setgid(Gid::from_raw(uid)).map_err(said("setgid"))?;
+    setuid(Uid::from_raw(uid)).map_err(said("setuid"))?;
+    nix::sys::prctl::set_dumpable(true).map_err(said("dumpable"))
 }
 
 /// A user namespace around the recipe, as a container engine without root makes it.
 fn go_inside(with_mounts: bool) -> Done {
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(said::<()>("inside"))?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(said("inside"))?;
     let write = |file: &str, text: String| {
         fs::write(format!("/proc/self/{file}"), text).map_err(|error| format!("{file}: {error}"))
     };
@@ -207,7 +208,7 @@ fn go_inside(with_mounts: bool) -> Done {
     write("uid_map", format!("0 {uid} 1"))?;
     write("gid_map", format!("0 {gid} 1"))?;
     match with_mounts {
-        true => unshare(CloneFlags::CLONE_NEWNS).map_err(said::<()>("inside")),
+        true => unshare(CloneFlags::CLONE_NEWNS).map_err(said("inside")),
         false => Ok(()),
     }
 }
@@ -221,14 +222,14 @@ fn drop_capabilities(dropped: &[u32]) -> Done {
     let call = |number, header: &mut [u32; 2], sets: &mut [u32; 6]| unsafe {
         Errno::result(libc::syscall(number, header.as_mut_ptr(), sets.as_mut_ptr())).map(drop)
     };
-    call(libc::SYS_capget, &mut header, &mut sets).map_err(said::<()>("capget"))?;
+    call(libc::SYS_capget, &mut header, &mut sets).map_err(said("capget"))?;
     for &capability in dropped {
         let half = (capability / 32) as usize * 3;
         for set in [half, half + 1] {
             sets[set] &= !(1 << (capability % 32));
         }
     }
-    call(libc::SYS_capset, &mut header, &mut sets).map_err(said::<()>("capset"))
+    call(libc::SYS_capset, &mut header, &mut sets).map_err(said("capset"))
 }
 
 fn set_variables(variables: &[(&str, &str)]) {

@@ -87,7 +87,7 @@ impl Tally {
     /// The share that was left to the kernel, in tenths of a percent.
     pub fn open_per_mille(&self) -> usize {
         let (all, open) = self.steps();
-        if all == 0 { 0 } else { open * 1000 / all }
+        (open * 1000).checked_div(all).unwrap_or(0)
     }
 
     /// One line that says it all.
