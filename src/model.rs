@@ -25,6 +25,7 @@ mod limits;
 mod mounts;
 mod overlay;
 mod paths;
+mod permission;
 mod pivot;
 mod programs;
 mod propagation;
@@ -146,6 +147,13 @@ pub struct Process {
     pub no_new_privs: bool,
 }
 
+impl Process {
+    /// Whether it has a capability over its own user namespace.
+    pub(crate) fn has(&self, capability: u32) -> bool {
+        self.capabilities & (1_u64 << capability) != 0
+    }
+}
+
 /// The state of the kernel, as far as a recipe can change it.
 #[derive(Clone)]
 pub struct Model {
@@ -214,7 +222,7 @@ impl Model {
             own: false,
         };
         let owned = host.owned.as_ref();
-        Self {
+        let mut model = Self {
             users: vec![UserNamespace::host(&host)],
             process,
             uts: of(owned.is_none_or(|owned| owned.uts)),
@@ -227,10 +235,12 @@ impl Model {
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
             made: BTreeMap::new(),
-            proc: MapFiles::of(&host),
+            proc: MapFiles::Writable,
             host,
             asked: Rc::default(),
-        }
+        };
+        model.proc = model.map_files();
+        model
     }
 
     /// Remembers paths whose facts are still wanted.
@@ -372,7 +382,7 @@ impl Model {
 
     /// Whether a procfs is among the mounts.
     pub fn has_proc(&self) -> bool {
-        self.mounts.has_proc(&self.host)
+        self.mounts.has_proc()
     }
 
     /// Whether the kernel would show a fresh procfs beside those there are
@@ -382,7 +392,7 @@ impl Model {
         if self.mounts.owner == UserId::HOST && is_initial {
             return Ok(());
         }
-        match self.mounts.has_full_proc(&self.host) {
+        match self.mounts.has_full_proc() {
             Some(true) => Ok(()),
             Some(false) => Err(Objection::No(Errno::EPERM)),
             None => Err(Objection::Unknown),
