@@ -32,7 +32,7 @@ pub use confinement::{Confinement, Seccomp};
 pub use control_groups::{ControlGroups, Layout};
 pub use helpers::{Helper, Helpers, Powerless};
 pub use images::{FuseDevice, ImageTools, Tool};
-pub use kernel::{Device, Kernel};
+pub use kernel::{Device, Kernel, Landlock};
 pub use names::Names;
 
 /// A machine and the process that asks, as far as known.
@@ -256,6 +256,13 @@ pub struct Owner {
     pub gid: u32,
     /// Permission bits
     pub mode: u32,
+}
+
+impl Owner {
+    /// Whether the bits let everybody read and write.
+    pub fn lets_everybody(self) -> bool {
+        self.mode & 0o006 == 0o006
+    }
 }
 
 /// A filesystem in a file, told by its magic number.

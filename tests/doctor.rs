@@ -173,6 +173,67 @@ fn loop_devices_that_may_not_be_opened_are_told_from_none() {
 }
 
 #[test]
+fn a_loop_device_that_is_not_there_is_told_from_one_that_nothing_answers_and_from_no_control() {
+    let desk = Desk::of(Who::all()[0]);
+    let why = |script: &str| {
+        let script = format!("mount -t tmpfs none /dev; {script}");
+        match machine::own_uid() {
+            0 => {
+                doctor_after(&desk, As::Root, &script).problem("image, as root")["why"].to_string()
+            }
+            // Only root may mount images: nothing is tried, and no cause is told.
+            _ => {
+                let report = doctor_after(&desk, As::Root, "true");
+                report.check(&[("image, as root", "untried")]);
+                report.problem("image, as root").to_string()
+            }
+        }
+    };
+    let node = |minor: u32| format!("mknod /dev/loop-control c 10 {minor}");
+    let whys = [why("true"), why(&node(237)), why(&node(254))];
+    let words = match machine::own_uid() {
+        0 => ["is not there", "is not in /dev", "no driver answers"],
+        _ => ["null"; 3],
+    };
+    for (why, words) in whys.iter().zip(words) {
+        assert!(why.contains(words), "{words}: {whys:?}");
+    }
+}
+
+#[test]
+fn a_fact_has_no_cause_that_was_not_found_out() {
+    let desk = Desk::of(Who::ordinary());
+    let says = |report: &Report, fact: &str| report.json["facts"][fact].to_string();
+    let landlock = |errno: i32| {
+        let mut command = doctor(&desk);
+        let rules = [(libc::SYS_landlock_create_ruleset, errno)];
+        says(&Report::of(under_filter(&mut command, &rules)), "Landlock")
+    };
+    assert!(landlock(ENOSYS).contains("no such call"), "{}", landlock(ENOSYS));
+    assert!(landlock(libc::EOPNOTSUPP).contains("`lsm=`"), "{}", landlock(libc::EOPNOTSUPP));
+    assert_eq!(landlock(EPERM), "\"unknown\"");
+
+    let empty = doctor_after(&desk, As::Root, "mount -t tmpfs none /sys/kernel");
+    assert!(says(&empty, "security modules").contains("cannot be read"), "{}", empty.json);
+    let inside = doctor_after(&desk, As::Root, "program=\"unshare -Ur $program\"");
+    let own = "in a user namespace other than the machine's own";
+    assert!(says(&inside, "you").contains(own), "{}", inside.json);
+
+    let fuse = |mode: &str| {
+        let script = format!("touch fuse; chmod {mode} fuse; mount --bind fuse /dev/fuse");
+        let owners = doctor_after(&desk, As::Owner, &script);
+        says(&owners, "FUSE")
+    };
+    assert!(fuse("0000").contains("mode 0000: `sudo chmod 666 /dev/fuse`"), "{}", fuse("0000"));
+    let nodev = "mount -t tmpfs none /mnt; mknod /mnt/fuse c 10 229; chmod 666 /mnt/fuse
+        mount -o remount,nodev /mnt; mount --bind /mnt/fuse /dev/fuse";
+    if machine::own_uid() == 0 {
+        let closed = says(&doctor_after(&desk, As::Owner, nodev), "FUSE");
+        assert!(closed.contains("whatever its mode") && !closed.contains("chmod"), "{closed}");
+    }
+}
+
+#[test]
 fn a_masked_proc_is_told_from_a_filter() {
     let desk = Desk::of(Who::ordinary());
     let script = "mount --bind /dev/null /proc/cpuinfo; mount --rbind /proc/sys /proc/sys";

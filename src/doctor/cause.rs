@@ -2,7 +2,7 @@
 
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
-    host::Host,
+    host::{Device, Host},
     model::Answer,
     ops,
     plan::Plan,
@@ -72,11 +72,7 @@ fn bare(thing: Thing, host: &Host, fault: Fault, is_filtered: bool) -> Refusal {
                 .why("it was built without that kind")
                 .help("no layer needs it yet")
         }
-        (Call::Loop, Errno::ENOENT | Errno::ENODEV) => {
-            Refusal::new("image::no_loop", "this machine has no loop devices")
-                .why("/dev/loop-control is not there")
-                .help("`sudo modprobe loop`")
-        }
+        (Call::Loop, Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => no_loop(host, fault.errno),
         (Call::Loop, Errno::EPERM | Errno::EACCES) => {
             Refusal::new("image::loop_denied", "loop devices may not be used here")
                 .why("/dev/loop-control cannot be opened, though you are root")
@@ -95,6 +91,20 @@ fn bare(thing: Thing, host: &Host, fault: Fault, is_filtered: bool) -> Refusal {
         _ => unknown(thing, fault),
     };
     refusal.observed(Observed::new(1, fault.call.name(), fault.errno as i32))
+}
+
+/// The device that hands out the others may be there, and what it names not.
+fn no_loop(host: &Host, errno: Errno) -> Refusal {
+    let control = host.kernel_settings.as_ref().and_then(|known| known.loop_control);
+    let (why, help) = match (errno, control) {
+        (Errno::ENOENT, Some(Device::Usable)) => (
+            "/dev/loop-control is there, and the device that it gives is not in /dev",
+            "start the outer container with the machine's own /dev",
+        ),
+        (Errno::ENOENT, _) => ("/dev/loop-control is not there", "`sudo modprobe loop`"),
+        _ => ("the file of the device is there, and no driver answers", "`sudo modprobe loop`"),
+    };
+    Refusal::new("image::no_loop", "this machine has no loop devices").why(why).help(help)
 }
 
 fn limit(thing: Thing) -> Refusal {

@@ -2,7 +2,8 @@
 
 use crate::{
     host::{
-        Confinement, ControlGroups, Device, FuseDevice, Host, ImageTools, Kernel, Layout, Seccomp,
+        Confinement, ControlGroups, Device, FuseDevice, Host, ImageTools, Kernel, Landlock, Layout,
+        Seccomp,
     },
     sys::capability,
 };
@@ -47,7 +48,7 @@ fn who(host: &Host) -> String {
         (_, Some(invoker)) => format!("root, through sudo for uid {}", invoker.uid),
     };
     match host.initial_user_namespace {
-        Some(false) => format!("{who}, in a user namespace of somebody else's making"),
+        Some(false) => format!("{who}, in a user namespace other than the machine's own"),
         _ => who,
     }
 }
@@ -92,7 +93,10 @@ fn seccomp(confinement: &Confinement) -> String {
 fn modules(confinement: &Confinement, settings: &Kernel) -> String {
     let names = match &settings.security_modules {
         Some(modules) => modules.join(", "),
-        None => "unknown: /sys/kernel/security is not there".to_owned(),
+        None => {
+            "unknown: /sys/kernel/security/lsm cannot be read; perhaps securityfs is not mounted"
+                .to_owned()
+        }
     };
     match &confinement.apparmor {
         Some(label) => format!("{names}; AppArmor calls isorecipe `{label}`"),
@@ -103,8 +107,13 @@ fn modules(confinement: &Confinement, settings: &Kernel) -> String {
 fn landlock(settings: &Kernel) -> String {
     match settings.landlock {
         None => UNKNOWN.to_owned(),
-        Some(0) => "none: `lsm=` on the kernel's command line does not name it".to_owned(),
-        Some(number) => format!("interface {number}"),
+        Some(Landlock::Missing) => {
+            "none: the kernel has no such call, or a filter hides it".to_owned()
+        }
+        Some(Landlock::Off) => {
+            "off: built in, and `lsm=` on the kernel's command line does not name it".to_owned()
+        }
+        Some(Landlock::Interface(number)) => format!("interface {number}"),
     }
 }
 
@@ -130,7 +139,7 @@ fn device(device: Option<Device>) -> &'static str {
     match device {
         None => UNKNOWN,
         Some(Device::Missing) => "none: `sudo modprobe loop`",
-        Some(Device::Denied) => "root's alone",
+        Some(Device::Denied) => "you may not use them",
         Some(Device::Usable) => "usable",
     }
 }
@@ -138,10 +147,18 @@ fn device(device: Option<Device>) -> &'static str {
 fn fuse(tools: Option<&ImageTools>) -> String {
     let Some(tools) = tools else { return UNKNOWN.to_owned() };
     let device = match tools.fuse {
-        FuseDevice::Opens => "/dev/fuse opens",
-        FuseDevice::Missing => "/dev/fuse is not there: `sudo modprobe fuse`",
-        FuseDevice::Closed(_) => "/dev/fuse is root's alone: `sudo chmod a+rw /dev/fuse`",
-        FuseDevice::Broken(_) => "/dev/fuse does not open",
+        FuseDevice::Opens => "/dev/fuse opens".to_owned(),
+        FuseDevice::Missing => "/dev/fuse is not there: `sudo modprobe fuse`".to_owned(),
+        FuseDevice::Closed(owner) if owner.lets_everybody() => {
+            "/dev/fuse may not be opened, whatever its mode".to_owned()
+        }
+        FuseDevice::Closed(owner) => {
+            format!(
+                "/dev/fuse may not be opened, mode {:04o}: `sudo chmod 666 /dev/fuse`",
+                owner.mode
+            )
+        }
+        FuseDevice::Broken(_) => "/dev/fuse does not open".to_owned(),
     };
     let servers = [
         ("squashfuse", &tools.squashfuse),

@@ -20,10 +20,22 @@ pub struct Kernel {
     pub security_modules: Option<Vec<String>>,
     /// SELinux's boolean `deny_userns`
     pub selinux_denies_userns: Option<bool>,
-    /// The number of Landlock's interface; 0: there is none
-    pub landlock: Option<u32>,
+    /// Which Landlock answers
+    pub landlock: Option<Landlock>,
     /// `/dev/loop-control`
     pub loop_control: Option<Device>,
+}
+
+/// Which Landlock answers (`landlock_create_ruleset(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Landlock {
+    /// No such call: not built in, or a seccomp filter hides it
+    Missing,
+    /// Built in, and not switched on
+    Off,
+    /// The number of its interface, 1 and up
+    Interface(u32),
 }
 
 /// What the caller can do with a device.
@@ -56,8 +68,9 @@ pub(super) fn probe() -> Kernel {
         selinux_denies_userns: read("/sys/fs/selinux/booleans/deny_userns")
             .map(|text| text.trim_start().starts_with('1')),
         landlock: match landlock::interface() {
-            Ok(number) => Some(number),
-            Err(Errno::ENOSYS | Errno::EOPNOTSUPP) => Some(0),
+            Ok(number) => Some(Landlock::Interface(number)),
+            Err(Errno::ENOSYS) => Some(Landlock::Missing),
+            Err(Errno::EOPNOTSUPP) => Some(Landlock::Off),
             Err(_) => None,
         },
         loop_control: match file::may_write(c"/dev/loop-control") {
