@@ -28,6 +28,7 @@ mod build;
 mod choice;
 mod completions;
 mod diff;
+mod doctor;
 mod ending;
 mod explain;
 mod export;
@@ -103,6 +104,7 @@ enum Command {
     Apply(apply::Apply),
     Plan(plan::Plan),
     Validate(validate::Validate),
+    Doctor(doctor::Doctor),
     Build(build::Build),
     Export(export::Export),
     Observe(observe::Observe),
@@ -134,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Apply(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
+        Command::Doctor(command) => command.run(&output),
         Command::Build(command) => command.run(&output),
         Command::Export(command) => command.run(&output),
         Command::Observe(command) => command.run(&output),

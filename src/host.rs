@@ -16,13 +16,23 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::sys::{Call, Errno};
+
+mod confinement;
+mod control_groups;
+mod helpers;
 mod images;
+mod kernel;
 pub mod mountinfo;
 mod names;
 mod probe;
 mod program;
 
+pub use confinement::{Confinement, Seccomp};
+pub use control_groups::{ControlGroups, Layout};
+pub use helpers::{Helper, Helpers, Powerless};
 pub use images::{FuseDevice, ImageTools, Tool};
+pub use kernel::{Device, Kernel, Landlock};
 pub use names::Names;
 
 /// A machine and the process that asks, as far as known.
@@ -62,6 +72,14 @@ pub struct Host {
     pub paths: BTreeMap<PathBuf, PathFact>,
     /// The caller's lines of `/etc/subuid` and `/etc/subgid`.
     pub subordinate: Option<SubordinateIds>,
+    /// The programs that give them.
+    pub helpers: Option<Helpers>,
+    /// What the caller itself is held back by.
+    pub confinement: Option<Confinement>,
+    /// What the kernel and its administrator allow everybody.
+    pub kernel_settings: Option<Kernel>,
+    /// How control groups are laid out.
+    pub control_groups: Option<ControlGroups>,
     /// What images can be read with.
     pub images: Option<ImageTools>,
 }
@@ -117,6 +135,18 @@ pub struct NamespaceLimits {
     pub uts: u64,
     /// `max_pid_namespaces`
     pub pid: u64,
+    /// `max_cgroup_namespaces`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<u64>,
+    /// `max_ipc_namespaces`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc: Option<u64>,
+    /// `max_net_namespaces`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<u64>,
+    /// `max_time_namespaces`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
 }
 
 /// Ids that exist in a user namespace, as it counts them: first id and count
@@ -228,6 +258,13 @@ pub struct Owner {
     pub mode: u32,
 }
 
+impl Owner {
+    /// Whether the bits let everybody read and write.
+    pub fn lets_everybody(self) -> bool {
+        self.mode & 0o006 == 0o006
+    }
+}
+
 /// A filesystem in a file, told by its magic number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -310,5 +347,42 @@ impl Host {
     /// Whether the caller has this capability.
     pub fn has(&self, capability: u32) -> bool {
         self.caller.capabilities & 1 << capability != 0
+    }
+
+    /// Whether AppArmor takes the rights in new user namespaces from the caller
+    /// (Ubuntu 23.10 and later): not from root, and not from a program that has
+    /// a profile of its own, as far as known.
+    pub fn is_restricted_by_apparmor(&self) -> Option<bool> {
+        const SYS_ADMIN: u32 = 21;
+        if !self.apparmor_restricts_userns? || self.has(SYS_ADMIN) {
+            return Some(false);
+        }
+        match self.confinement.as_ref()?.apparmor.as_deref()? {
+            "unconfined" => Some(true),
+            label if label.starts_with("unprivileged_userns") => Some(true),
+            // Its profile may have the rule `userns`, or not.
+            _ => None,
+        }
+    }
+
+    /// The errno by which something answers this call in the kernel's place.
+    pub fn denies(&self, call: Call) -> Option<Errno> {
+        self.confinement.as_ref()?.denies(call)
+    }
+
+    /// What is mounted over parts of the caller's `/proc`.
+    pub fn masks_of_proc(&self) -> Vec<&Path> {
+        let mounts = self.mounts.as_deref().unwrap_or_default();
+        let Some(proc) = mounts.iter().rfind(|mount| mount.at == Path::new("/proc")) else {
+            return Vec::new();
+        };
+        let is_mask = |mount: &&HostMount| mount.parent == proc.id && mount.at != proc.at;
+        mounts.iter().filter(is_mask).map(|mount| mount.at.as_path()).collect()
+    }
+
+    /// The kernel's version, without its name: 6.12 is `(6, 12)`.
+    pub fn kernel_version(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.kernel.as_ref()?.split(|c: char| !c.is_ascii_digit());
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }
 }

@@ -25,6 +25,7 @@
 //! |---|---|
 //! | [`cli`] | the commands, one file each |
 //! | [`build`] | the image, or the directory, that a recipe's `image` describes |
+//! | [`doctor`] | what the machine can do, each thing tried in a child |
 //! | [`exec`], [`export`] | a supervisor that stays on the host and a child that becomes the sandbox play one list of steps; the same list in another tool's words |
 //! | [`explain`] | the pages of the manual: what a layer does, needs, and does not isolate; what a code means |
 //! | [`observe`] | a running sandbox, as the host sees it |
@@ -76,6 +77,7 @@ pub mod cache;
 pub mod cli;
 pub mod diagnostic;
 pub mod diff;
+pub mod doctor;
 pub mod exec;
 pub mod explain;
 pub mod export;

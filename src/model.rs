@@ -214,7 +214,8 @@ impl Model {
             capabilities: caller.capabilities,
             chrooted: host.chrooted,
             directory: caller.directory.clone(),
-            no_new_privs: false,
+            no_new_privs: (host.confinement.as_ref())
+                .is_some_and(|known| known.no_new_privs == Some(true)),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },

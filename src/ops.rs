@@ -9,8 +9,9 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
+    host::Host,
     model::{Answer, Model, Slot, UserId, capability},
-    sys::{Fault, Namespace},
+    sys::{Call, Errno, Fault, Namespace, filter},
 };
 
 mod bind;
@@ -174,7 +175,93 @@ impl Op {
 fn unexplained(operation: &dyn Operation, fault: Fault) -> Refusal {
     Refusal::new("step::refused", format!("the kernel refused to {operation}"))
         .why(format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc()))
-        .help("`isorecipe plan` shows the state before each step")
+        .help(match fault.errno {
+            Errno::EPERM | Errno::EACCES | Errno::ENOSYS => {
+                "`isorecipe doctor` finds out who denies it"
+            }
+            _ => "`isorecipe plan` shows the state before each step",
+        })
+}
+
+/// A fault in words. What is not the kernel's answer is no operation's to explain.
+pub fn explain(
+    operation: &dyn Operation,
+    fault: Fault,
+    before: &Model,
+    seen: &Evidence,
+) -> Refusal {
+    let host = &before.host;
+    let is_recorded = host.denies(fault.call) == Some(fault.errno);
+    // Who lacks the capability is told so by the kernel, whatever the arguments.
+    let is_seen = seen.filtered
+        && !(filter::asks_capability_first(fault.call)
+            && matches!(operation.answer(before), Answer::No(_)));
+    if !is_recorded && !is_seen {
+        let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
+        return match is_permission && before.is_stripped_by_apparmor() {
+            true => explain_stripped(operation, fault, before, seen),
+            false => operation.explain(fault, before, seen),
+        };
+    }
+    answered_by_filter(fault, host)
+}
+
+/// A call that the kernel did not answer as it does, in words.
+pub fn answered_by_filter(fault: Fault, host: &Host) -> Refusal {
+    match (fault.errno, filter::since(fault.call), host.kernel_version()) {
+        (Errno::ENOSYS, Some(since), Some(version)) if version < since => {
+            too_old(fault.call, since, version)
+        }
+        _ => filtered(fault.call),
+    }
+}
+
+/// What would be refused with every right too is a mistake of its own.
+fn explain_stripped(
+    operation: &dyn Operation,
+    fault: Fault,
+    before: &Model,
+    seen: &Evidence,
+) -> Refusal {
+    let mut with_rights = before.clone();
+    with_rights.process.capabilities = u64::MAX;
+    match operation.answer(&with_rights) {
+        Answer::No(_) => operation.explain(fault, &with_rights, seen),
+        _ => restricted_by_apparmor(),
+    }
+}
+
+/// Ubuntu's way: the namespace is made, and every right in it is taken away.
+fn restricted_by_apparmor() -> Refusal {
+    Refusal::new(
+        "user::restricted_by_apparmor",
+        "AppArmor lets you make a user namespace, not use it",
+    )
+    .why("kernel.apparmor_restrict_unprivileged_userns is 1")
+    .help(
+        "install the profile `apparmor/isorecipe`; to try without: \
+         `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`",
+    )
+    .once()
+}
+
+fn filtered(call: Call) -> Refusal {
+    Refusal::new("seccomp::denies", format!("a seccomp filter denies `{call}`"))
+        .why("the filter that isorecipe was started under answers for the kernel")
+        .help(format!(
+            "start the outer container with a profile that allows `{call}`: \
+             `--security-opt seccomp=PROFILE.json`, or `seccomp=unconfined` to try"
+        ))
+        .once()
+}
+
+fn too_old(call: Call, since: (u32, u32), version: (u32, u32)) -> Refusal {
+    Refusal::new("host::kernel_too_old", format!("this kernel has no `{call}`"))
+        .why(format!(
+            "it is Linux {}.{}, and the call came with {}.{}",
+            version.0, version.1, since.0, since.1
+        ))
+        .help("run it on a newer kernel: isorecipe wants Linux 5.14")
 }
 
 /// What the kernel's yes means to a check that has a fault to report.

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
     model::{Answer, Filesystem, FilesystemId, Model},
-    ops::{Evidence, Need, Op},
+    ops::{self, Evidence, Need, Op},
     registry::Overlay,
     sys::{Fault, Namespace},
     yaml,
@@ -143,7 +143,7 @@ impl Plan {
     pub fn explain(&self, step: usize, fault: Fault, seen: &Evidence) -> Option<Diagnostic> {
         let origin = self.steps.get(step)?;
         let before = self.before(step);
-        let refusal = origin.op.operation().explain(fault, &before, seen);
+        let refusal = ops::explain(origin.op.operation(), fault, &before, seen);
         let refusal = tell_how_to_make(refusal, self.made.as_ref());
         Some(observed(refusal, step, fault).at(origin.origin.clone()))
     }

@@ -12,7 +12,8 @@ use std::{collections::BTreeSet, ffi::CString, os::fd::OwnedFd, path::PathBuf};
 use nix::errno::Errno;
 
 use crate::sys::{
-    self, descriptor, ids,
+    self, descriptor,
+    ids::Acting,
     lock::{self, Holder},
 };
 
@@ -62,7 +63,7 @@ impl Registration {
         describe: impl FnOnce(&mut Entry),
     ) -> Result<Self, Distrust> {
         let owner = subject.owner;
-        let _user = owner.act();
+        let _user = owner.act().map_err(|errno| Distrust::Unreachable(PathBuf::new(), errno))?;
         let place = Place::to_register(&owner)?;
         let gone = |errno| Distrust::Unreachable(place.path.clone(), errno);
         let find = |pid| Process::with_pid(pid).ok_or(gone(Errno::ESRCH));
@@ -89,7 +90,7 @@ impl Registration {
 
     /// Says something else from now on. If that cannot be written, what was said stays.
     pub fn update(&mut self, change: impl FnOnce(&mut Entry)) {
-        let _user = self.owner.act();
+        let Ok(_user) = self.owner.act() else { return };
         self.rewrite(change);
     }
 
@@ -119,14 +120,15 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let _user = self.owner.act();
+        let Ok(_user) = self.owner.act() else { return };
         self.place.remove(&c_string(&self.file.text()));
     }
 }
 
 impl Owner {
-    fn act(&self) -> Option<ids::OnBehalf> {
-        self.by_root.then(|| ids::on_behalf_of(self.uid, self.gid))
+    /// Makes and opens files as the owner, if that is somebody else.
+    fn act(&self) -> Result<Option<Acting>, Errno> {
+        self.by_root.then(|| Acting::new(self.uid, self.gid, &[self.gid])).transpose()
     }
 }
 
@@ -158,7 +160,7 @@ pub fn running(owner: &Owner) -> Census {
     let others = others.into_iter().chain(own).filter(|&uid| uid != owner.uid);
     let stranger = |uid| Owner { uid, gid: uid, by_root: uid != 0 };
     for whose in std::iter::once(*owner).chain(others.map(stranger)) {
-        let _user = whose.act();
+        let Ok(_user) = whose.act() else { continue };
         for home in homes(&whose) {
             match Place::to_read(&home, whose.uid) {
                 Ok(Some(place)) => census.take(&place),

@@ -21,6 +21,7 @@ use nix::{
 };
 
 use isorecipe::{
+    doctor::{self, Thing, Verdict},
     exec::{self, Nobody, Outcome},
     host::Host,
     plan::Plan,
@@ -112,6 +113,7 @@ fn main() {
         a_root_of_its_own_is_entered
         a_program_that_unpacks_is_started
         a_program_that_serves_is_started_and_its_mount_fetched
+        everything_is_tried_by_doctor
     } {
         case();
         println!("test {name} ... ok");
@@ -300,4 +302,14 @@ fn assert_refused(outcome: Outcome, call: Call, errno: Errno) {
         Outcome::Refused { fault, .. } => assert_eq!((fault.call, fault.errno), (call, errno)),
         other => panic!("{other:?}"),
     }
+}
+
+fn everything_is_tried_by_doctor() {
+    for found in doctor::examine(&Host::probe()) {
+        // Who is caught ends without a word.
+        let is_lost = matches!(&found.verdict, Verdict::No(why) if why.code() == "sandbox::lost");
+        assert!(!is_lost, "{found:?}");
+        assert!(found.verdict.works() || !found.thing.is_basic(), "{found:?}");
+    }
+    assert_eq!(Thing::ALL.len(), 21);
 }

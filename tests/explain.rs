@@ -9,7 +9,7 @@ use std::{path::Path, rc::Rc};
 
 use isorecipe::{
     diagnostic::Diagnostic,
-    host::Host,
+    host::{Host, Ids},
     ops::Evidence,
     plan::Plan,
     recipe::{Recipe, Run},
@@ -96,6 +96,47 @@ fn apparmor_is_blamed_only_where_it_restricts_users() {
         let said = explain_on(host, layers, step, (call, errno), &Evidence::default());
         assert_eq!(said.code(), "user::restricted_by_apparmor", "{call}");
     }
+}
+
+#[test]
+fn a_call_that_the_kernel_is_too_old_for_is_told_from_one_that_a_filter_denies() {
+    let layers = "[user: {map: root}, mount, tmpfs: /tmp]";
+    let seen = Evidence { filtered: true, ..Evidence::default() };
+    let fault = (Call::Fsopen, Errno::ENOSYS);
+    for (kernel, code) in [("5.1.9", "host::kernel_too_old"), ("6.12.0-amd64", "seccomp::denies")] {
+        let mut host = host("user");
+        host.kernel = Some(kernel.to_owned());
+        let said = explain_on(host, layers, "mount tmpfs", fault, &seen);
+        assert_eq!(said.code(), code, "{kernel}");
+    }
+}
+
+#[test]
+fn a_capability_that_is_missing_is_no_filter() {
+    // Without the capability the kernel itself says EPERM to nonsense.
+    let seen = Evidence { filtered: true, ..Evidence::default() };
+    let fault = (Call::Fsopen, Errno::EPERM);
+    let without = "[user: {map: root}, tmpfs: /tmp]";
+    let said = explain_on(host("user"), without, "mount tmpfs", fault, &seen);
+    assert_eq!(said.code(), "mount::shared");
+    let with = "[user: {map: root}, mount, tmpfs: /tmp]";
+    let said = explain_on(host("user"), with, "mount tmpfs", fault, &seen);
+    assert_eq!(said.code(), "seccomp::denies");
+}
+
+#[test]
+fn the_ids_of_the_namespace_around_are_the_ones_there_are() {
+    let refused = |name: &str, ids: &[(u32, u32)], layers: &str| -> Vec<String> {
+        let mut host = host(name);
+        host.ids = Some(Ids { uid: ids.to_owned(), gid: ids.to_owned(), setgroups: true });
+        plan(host, layers).refusals.iter().map(|refusal| refusal.code().to_owned()).collect()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(refused("user", &[(1000, 1)], "[user: {map: root}]"), none);
+    assert_eq!(refused("user", &[(0, 1)], "[user: {map: root}]"), ["user::unmapped"]);
+    let block = "[user: {map: {uid: [{inside: 0, outside: 5, count: 9}]}}]";
+    assert_eq!(refused("root", &[(0, 14)], block), none);
+    assert_eq!(refused("root", &[(0, 13)], block), ["map::outside_unmapped"]);
 }
 
 #[test]

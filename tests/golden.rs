@@ -13,6 +13,23 @@ use std::{
 use support::program::{folder_of_tests, isorecipe};
 
 const HOSTS: [&str; 3] = ["user", "root", "sudo"];
+/// Machines written from what is documented of them, each with what is particular about it.
+const MACHINES: [&str; 7] = [
+    // An ordinary user under `kernel.apparmor_restrict_unprivileged_userns=1`, which Ubuntu switches on since 23.10.
+    "ubuntu-24.04",
+    // `newuidmap` has a file capability and no set-user-ID bit, as the package shadow-utils ships it; SELinux.
+    "rhel-9",
+    // `/etc/subuid` has a line for the user, and the package uidmap is not installed.
+    "debian-12",
+    // Root under moby's default seccomp profile, with its 14 capabilities and its masked and read-only paths of /proc.
+    "docker",
+    // The kernel that Microsoft ships; nothing is shared, and security modules are not known.
+    "wsl2",
+    // Where isorecipe grew up: a small virtual machine with both versions of cgroups, and a root without
+    // CAP_SYS_RESOURCE.
+    "vm-root",
+    "vm-user",
+];
 /// Recipes whose plan is also kept as people see it.
 const FOR_PEOPLE: [&str; 2] = ["step2-no-uts", "step4-rootless"];
 
@@ -35,11 +52,30 @@ fn a_plan_for_people_stays_as_it_is() {
 }
 
 #[test]
+fn a_recorded_machine_runs_what_it_can_and_says_what_it_cannot() {
+    let mut table = String::new();
+    for machine in MACHINES {
+        for recipe in recipes() {
+            let json = plan(&recipe, machine, &["--json"]).0;
+            let plan: serde_json::Value = serde_json::from_str(&json).expect("a plan");
+            let problems = plan["problems"].as_array().expect("problems");
+            let errors = problems.iter().filter(|problem| problem["severity"] == "error");
+            let codes: Vec<_> = errors.filter_map(|problem| problem["code"].as_str()).collect();
+            let what = if codes.is_empty() { "works".to_owned() } else { codes.join(" ") };
+            table += &format!("{machine:<12}  {recipe:<14}  {what}\n");
+        }
+        table.push('\n');
+    }
+    check("machines.txt", &table);
+}
+
+#[test]
 fn every_golden_file_is_somebody_s() {
     let programs =
         recipes().into_iter().flat_map(|recipe| HOSTS.map(|host| format!("{recipe}.{host}.json")));
     let people = FOR_PEOPLE.map(|recipe| format!("{recipe}.user.txt"));
-    let expected: BTreeSet<String> = programs.chain(people).collect();
+    let expected: BTreeSet<String> =
+        programs.chain(people).chain(["machines.txt".to_owned()]).collect();
     assert_eq!(names_in(&folder_of_tests().join("golden")), expected);
 }
 

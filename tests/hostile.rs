@@ -156,7 +156,7 @@ fn a_kept_old_root_is_no_way_back_to_the_host() {
     std::os::unix::fs::symlink(format!("/.old{out}"), desk.path("box/root/evil")).expect("a link");
     let before = "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - mount\n  - bind: {from: root, to: root}\n  - pivot_root: {new: root, old: .old}\n";
     for (layer, code) in [
-        ("  - dir: /evil/made\n", "dir::host"),
+        ("  - dir: /evil/made\n", "dir::leads_nowhere"),
         (
             "  - overlay: {lower: /, upper: /evil/up, work: /evil/wk, at: /, create: true}\n",
             "overlay::writes_outside",

@@ -12,7 +12,7 @@ use regex::Regex;
 const FLOORS: [&[&str]; 10] = [
     &["main", "lib"],
     &["cli"],
-    &["build", "exec", "explain", "export", "observe"],
+    &["build", "doctor", "exec", "explain", "export", "observe"],
     &["recipe"],
     &["layers"],
     &["plan"],
@@ -141,6 +141,7 @@ fn a_code_is_an_area_and_a_condition() {
         "hostname",
         "image",
         "layer",
+        "lsm",
         "map",
         "mode",
         "mount",

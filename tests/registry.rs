@@ -275,6 +275,13 @@ fn what_nobody_holds_does_not_run_whatever_it_says() {
     sandbox.finish();
 }
 
+/// When this process began, in clock ticks since the machine did.
+fn began() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("a stat");
+    let after = stat.rsplit(')').next().expect("fields");
+    after.split_whitespace().nth(19).expect("field 22").parse().expect("ticks")
+}
+
 #[test]
 fn a_registration_is_not_believed_of_other_processes_than_its_own() {
     let session = Session::of(Who::ordinary());
@@ -284,7 +291,7 @@ fn a_registration_is_not_believed_of_other_processes_than_its_own() {
     let mut entry: Value = serde_json::from_slice(&before).expect("JSON");
     let started = entry["command"]["started"].as_u64().expect("ticks");
     for (what, command) in [
-        ("another process", json!({"pid": 1, "started": 0})),
+        ("another process", json!({"pid": std::process::id(), "started": began()})),
         (
             "a PID that was given out again",
             json!({"pid": entry["command"]["pid"], "started": started + 1}),

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::{
     diagnostic::Refusal,
-    sys::{Call, Fault},
+    sys::{Call, Fault, error_words},
 };
 
 use super::tool::Tool;
@@ -275,13 +275,5 @@ fn mebibytes(bytes: u64) -> String {
     match bytes % MIB {
         0 => format!("{} MiB", bytes / MIB),
         _ => format!("{bytes} bytes"),
-    }
-}
-
-/// An error without Rust's own addition.
-fn error_words(error: &io::Error) -> String {
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(errno) => errno.desc().to_owned(),
-        None => error.to_string(),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     plan::Plan,
     recipe::{Document, Recipe, Run},
     sys::{
-        Call, Errno, Fault,
+        Call, Errno, Fault, error_words,
         process::{self, Change, Usage},
         signal,
     },
@@ -125,7 +125,7 @@ impl Ledger {
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Diagnostic {
     Refusal::new("report::unwritable", format!("the report cannot go to {}", path.display()))
-        .why(error.to_string())
+        .why(error_words(error))
         .help("name a file that you may write: `--report /tmp/report.json`")
         .at(yaml::Path::root())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::{
@@ -60,6 +60,10 @@ impl Observe {
     }
 }
 
+/// A name that nobody has is looked for so often, this long apart.
+const LOOKS_AGAIN: usize = 6;
+const A_MOMENT: Duration = Duration::from_millis(40);
+
 /// Why there is nothing to look at.
 struct Trouble(Box<Refusal>);
 
@@ -72,7 +76,7 @@ impl From<Box<Refusal>> for Trouble {
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         let message = "what changes cannot be shown here";
-        let why = error.to_string();
+        let why = sys::error_words(&error);
         let refusal = Refusal::new("observe::unwatchable", message);
         Self(refusal.why(why).help("leave out `--watch`").into())
     }
@@ -125,8 +129,21 @@ impl Observer<'_> {
         }
     }
 
-    /// What there is to see now.
+    /// What there is to see now. A sandbox that has just begun is announced in
+    /// a moment.
     fn look(&mut self) -> Result<Report, Box<Refusal>> {
+        for _ in 0..LOOKS_AGAIN {
+            match self.look_once() {
+                Err(refusal) if refusal.code() == "observe::unknown" && self.target.is_none() => {
+                    std::thread::sleep(A_MOMENT);
+                }
+                other => return other,
+            }
+        }
+        self.look_once()
+    }
+
+    fn look_once(&mut self) -> Result<Report, Box<Refusal>> {
         let census = observe::running(&owner(&Host::at_hand()));
         if self.now.is_none() {
             self.complain(&census);

@@ -7,6 +7,7 @@ use crate::{
     host::Host,
     plan::{self, Authority, Line},
     recipe::{Document, Recipe, Run},
+    sys,
     yaml::{self, spelled_out},
 };
 
@@ -166,7 +167,7 @@ pub(super) fn recorded(file: &PathBuf, recipe: &Recipe) -> Result<Host, Box<Diag
             Refusal::new("host::unreadable", message).why(why).help(help).at(yaml::Path::root()),
         )
     };
-    let text = fs::read(file).map_err(|error| refuse(error.to_string()))?;
+    let text = fs::read(file).map_err(|error| refuse(sys::error_words(&error)))?;
     let mut host: Host =
         serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
     let paths = std::mem::take(&mut host.paths);

@@ -64,6 +64,10 @@ impl Onlooker for Watch<'_> {
         self.prompt.say(pause, child, ends);
     }
 
+    fn asks_again(&self, ends: EndsWith) {
+        self.prompt.say_again(ends);
+    }
+
     fn is_over(&self) {
         self.registration.replace(None);
     }

@@ -14,7 +14,7 @@ use crate::{
     ops::{Op, Stage, Turnings},
     plan::{Actor, Plan, Step},
     sys::{
-        Call, Errno, Fault, descriptor,
+        Call, Errno, Fault, descriptor, filter,
         namespace::{self, Side},
         process, signal, socket, terminal,
     },
@@ -65,7 +65,7 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
                     child.pass_turn(index, &stage);
                 }
                 if let Err(fault) = child.take(step, &stage) {
-                    let filtered = fault.call == Call::Unshare && is_filtered();
+                    let filtered = is_filtered(step, fault.call);
                     turn::fail(end.as_fd(), index, fault, filtered, &stage);
                     process::exit(GAVE_UP);
                 }
@@ -185,8 +185,10 @@ impl Turnings for Child<'_> {
     }
 }
 
-/// Whether a seccomp filter answers in the kernel's place: the kernel itself
-/// has nothing against `unshare(0)`.
-fn is_filtered() -> bool {
-    namespace::unshare_nothing().is_err()
+/// Whether something answers this call in the kernel's place.
+fn is_filtered(step: &Step, call: Call) -> bool {
+    match (call, step.op.namespace()) {
+        (Call::Unshare, Some(kind)) => filter::denies_namespace(kind.flag()).is_some(),
+        _ => filter::denies(call).is_some(),
+    }
 }

@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, OnceCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use nix::sys::signalfd::SignalFd;
@@ -26,6 +27,10 @@ use super::{
     pause::{Ended, Wait},
     turn::{self, Message},
 };
+
+/// A command that ends within this time is gone before anybody could look at
+/// it, and need not be announced.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Everything the supervisor holds.
 pub(super) struct Supervisor<'a> {
@@ -57,6 +62,8 @@ struct Progress {
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
     killed: Option<i32>,
+    /// The command that runs, and since when, until somebody is told
+    unseen: Option<(i32, Instant)>,
     abandoned: Option<Option<i32>>,
     change: Option<Change>,
 }
@@ -67,7 +74,7 @@ impl Supervisor<'_> {
         let mut progress = Progress::default();
         let change = loop {
             let socket = (!progress.is_silent).then_some(&self.ours);
-            match signal::poll_two(&self.signals, socket, self.console.time_to_look()) {
+            match signal::poll_two(&self.signals, socket, self.patience(&progress)) {
                 Ok((_, true)) => self.listen(&mut progress),
                 Ok((true, _)) => {
                     if let Some(change) = self.heed_signals() {
@@ -76,6 +83,7 @@ impl Supervisor<'_> {
                 }
                 _ => self.console.lend_again(None),
             }
+            self.announce(&mut progress);
             if let Some(change) = progress.change {
                 break change;
             }
@@ -104,6 +112,22 @@ impl Supervisor<'_> {
         }
     }
 
+    /// How many milliseconds nothing may happen before there is something to do.
+    fn patience(&self, progress: &Progress) -> Option<u16> {
+        let moment = progress.unseen.map(|_| MOMENT.as_millis() as u16);
+        [self.console.time_to_look(), moment].into_iter().flatten().min()
+    }
+
+    /// Tells the onlooker of a command that is there to stay.
+    fn announce(&self, progress: &mut Progress) {
+        if let Some((command, since)) = progress.unseen
+            && since.elapsed() >= MOMENT
+        {
+            progress.unseen = None;
+            self.onlooker.runs(command);
+        }
+    }
+
     fn listen(&self, progress: &mut Progress) {
         match turn::next(self.ours.as_fd()) {
             Message::Turn(step, sender) => {
@@ -121,9 +145,7 @@ impl Supervisor<'_> {
             Message::Ready(command) => {
                 progress.is_ready = true;
                 self.console.meet(command);
-                if !progress.is_over {
-                    self.onlooker.runs(command.unwrap_or(self.pid));
-                }
+                progress.unseen = Some((command.unwrap_or(self.pid), Instant::now()));
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
             Message::Killed(signal) => progress.killed = Some(signal),

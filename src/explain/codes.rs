@@ -21,6 +21,7 @@ const TEXTS: &[&str] = &[
     include_str!("../export/sh/command.md"),
     include_str!("../export/sh/limits.md"),
     include_str!("../export/sh/tools.md"),
+    include_str!("../doctor/cause.md"),
     include_str!("../layers/forms.md"),
     include_str!("../layers/lower.md"),
     include_str!("../layers/lower/way.md"),

@@ -11,7 +11,11 @@ use crate::sys::{self, Namespace};
 
 use super::{
     Caller, Host, HostMount, Ids, ImageKind, Invoker, NamespaceLimits, OwnedNamespaces, Owner,
-    PathFact, SubordinateIds, images, mountinfo, names::Names, program,
+    PathFact, SubordinateIds, confinement, control_groups, helpers, images,
+    kernel::{self, switch},
+    mountinfo,
+    names::Names,
+    program,
 };
 
 /// Ids 524288 and up are customary for containers, and systemd leaves them alone.
@@ -45,7 +49,7 @@ pub(super) fn at_hand() -> Host {
 
 pub(super) fn everything() -> Host {
     let mut host = at_hand();
-    host.kernel = read("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned());
+    host.kernel = kernel_release();
     host.caller.name = name_of(host.caller.uid);
     host.initial_user_namespace = is_initial_user_namespace();
     host.ids = ids();
@@ -61,9 +65,26 @@ pub(super) fn everything() -> Host {
     // As mountinfo shows it, the root of the namespace is the mount at `/`.
     host.chrooted =
         host.mounts.as_ref().map(|mounts| !mounts.iter().any(|m| m.at == Path::new("/")));
-    host.subordinate = Some(subordinate_ids(&host.caller, host.invoker.as_ref()));
+    if host.chrooted.is_none() {
+        // Without a procfs: a directory that is no mount cannot be the root of all.
+        host.chrooted =
+            sys::file::is_mount_root(c"/").and_then(|is_root| (!is_root).then_some(true));
+    }
+    let subordinate = subordinate_ids(&host.caller, host.invoker.as_ref());
+    host.helpers =
+        Some(helpers::probe(subordinate.newuidmap.as_deref(), subordinate.newgidmap.as_deref()));
+    host.subordinate = Some(subordinate);
+    host.confinement = Some(confinement::probe());
+    host.kernel_settings = Some(kernel::probe());
+    host.control_groups = control_groups::probe(host.mounts.as_deref());
     host.images = Some(images::probe(host.invoker.as_ref()));
     host
+}
+
+fn kernel_release() -> Option<String> {
+    let release = sys::uts::kernel_release().ok()?;
+    let end = release.iter().position(|&byte| byte == 0)?;
+    Some(String::from_utf8_lossy(release.get(..end)?).into_owned())
 }
 
 /// `$XDG_CACHE_HOME`, which is only heeded when it is absolute, or `~/.cache`
@@ -232,11 +253,11 @@ fn namespace_limits() -> Option<NamespaceLimits> {
         mount: limit("mnt")?,
         uts: limit("uts")?,
         pid: limit("pid")?,
+        cgroup: limit("cgroup"),
+        ipc: limit("ipc"),
+        network: limit("net"),
+        time: limit("time"),
     })
-}
-
-fn switch(path: &str) -> Option<bool> {
-    read(path).map(|text| text.trim() != "0")
 }
 
 fn read(path: impl AsRef<Path>) -> Option<String> {
@@ -306,4 +327,17 @@ fn subordinate(file: &str, uid: u32, name: Option<&str>) -> (Option<(u32, u32)>,
         }
     }
     (own, end.next_multiple_of(BLOCK).min(u32::MAX - BLOCK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_apply_knows_at_hand_is_not_looked_for() {
+        let host = at_hand();
+        assert_eq!((host.kernel, host.mounts, host.namespace_limits), (None, None, None));
+        assert_eq!((host.confinement, host.helpers, host.ids), (None, None, None));
+        assert_eq!((host.kernel_settings, host.control_groups), (None, None));
+    }
 }

@@ -166,6 +166,10 @@ impl Model {
         if self.host.unprivileged_userns_clone == Some(false) && !self.process_is_root() {
             return no(Errno::EPERM);
         }
+        let settings = self.host.kernel_settings.as_ref();
+        if settings.and_then(|known| known.selinux_denies_userns) == Some(true) {
+            return no(Errno::EACCES);
+        }
         if current.level > DEEPEST {
             return no(Errno::ENOSPC);
         }
@@ -202,7 +206,16 @@ impl Model {
         };
         self.users.push(made);
         self.process.user = UserId(self.users.len() - 1);
-        self.process.capabilities = ALL_CAPABILITIES;
+        let is_stripped = self.host.is_restricted_by_apparmor() == Some(true);
+        self.process.capabilities = if is_stripped { 0 } else { ALL_CAPABILITIES };
+    }
+
+    /// Whether AppArmor has taken every right from the process in its own user
+    /// namespace (the profile `unprivileged_userns`).
+    pub fn is_stripped_by_apparmor(&self) -> bool {
+        self.process.user != UserId::HOST
+            && self.process.capabilities == 0
+            && self.host.is_restricted_by_apparmor() == Some(true)
     }
 
     /// The user namespace the process is in, to be changed.

@@ -6,6 +6,7 @@ use crate::{
     diagnostic::Refusal,
     host::Names,
     registry::{Distrust, Running},
+    sys::error_words,
 };
 
 pub(super) fn unknown(word: &str, running: &[Running]) -> Box<Refusal> {
@@ -88,7 +89,7 @@ fn forbidden(pid: i32, error: &io::Error) -> Box<Refusal> {
 /// It may have rights that the observer does not have, or a security module says no.
 fn unknown_cause(pid: i32, error: &io::Error) -> Box<Refusal> {
     Refusal::new("observe::unreadable", format!("process {pid} may not be looked at"))
-        .why(format!("/proc/{pid}/ns: {error}"))
+        .why(format!("/proc/{pid}/ns: {}", error_words(error)))
         .help(format!("`sudo isorecipe observe {pid}`"))
         .into()
 }

@@ -246,6 +246,13 @@ impl Operation for MakeDirectory {
                     .why("it holds what the kernel puts there, and nothing else")
                     .help("name a place outside of it")
             }
+            // What was missing has been made on the way; a name that is there and leads nowhere is a link.
+            Errno::ENOENT => Refusal::new(
+                "dir::leads_nowhere",
+                format!("{shown} leads through a link to nothing"),
+            )
+            .why("what a symbolic link on the way points to is not there")
+            .help("name a path without that link: `ls -l` shows links"),
             Errno::EROFS => Refusal::new(
                 "dir::read_only",
                 format!("{shown} cannot be made: the place is read-only"),

@@ -194,7 +194,10 @@ fn no_device(device: FuseDevice) -> Option<Refusal> {
                     "it belongs to user {} and group {}, and its mode is 0{:o}",
                     owner.uid, owner.gid, owner.mode
                 ))
-                .help("`sudo chmod 666 /dev/fuse`, or another way: `via: [unpack]`"),
+                .help(match owner.lets_everybody() {
+                    true => "a container takes `--device /dev/fuse`; another way: `via: [unpack]`",
+                    false => "`sudo chmod 666 /dev/fuse`, or another way: `via: [unpack]`",
+                }),
         ),
         FuseDevice::Broken(errno) => Some(
             Refusal::new("image::no_fuse", "/dev/fuse does not work here")

@@ -5,6 +5,7 @@ use std::{fmt, process::Command};
 
 use crate::{
     diagnostic::Refusal,
+    host::{Helper, Powerless},
     model::{Answer, Model, UserId},
     sys::{Call, Errno, Fault},
 };
@@ -45,6 +46,47 @@ impl HelperMap {
             Ids::Group => (known.gid, model.host.caller.gid),
         };
         Some(self.lines.iter().all(|line| is_allowed(line, range, own)))
+    }
+
+    /// The helper's file, where it was looked at.
+    fn file<'a>(&self, model: &'a Model) -> Option<&'a Helper> {
+        let helpers = model.host.helpers.as_ref()?;
+        match self.ids {
+            Ids::User => helpers.newuidmap.as_ref(),
+            Ids::Group => helpers.newgidmap.as_ref(),
+        }
+    }
+
+    /// Why the helper has no more rights than its caller, where that is known.
+    fn powerless(&self, model: &Model) -> Option<Refusal> {
+        let helper = self.ids.helper();
+        let host = &model.host;
+        let message = format!("`{helper}` gets no rights to write the map");
+        let file = self.file(model);
+        if host.confinement.as_ref().and_then(|known| known.no_new_privs) == Some(true) {
+            return Some(
+                Refusal::new("map::helper_no_new_privs", message)
+                    .why("isorecipe was started with no_new_privs on, and nobody can turn it off")
+                    .help("start it without: a systemd unit needs `NoNewPrivileges=no`, a container no `--security-opt no-new-privileges`"),
+            );
+        }
+        let file = file?;
+        let path = file.path.display();
+        match file.powerless()? {
+            Powerless::Plain => Some(
+                Refusal::new("map::helper_not_setuid", message)
+                    .why(format!(
+                        "{path} has mode {:04o} and owner {}, and no file capability",
+                        file.mode, file.uid
+                    ))
+                    .help("`sudo apt install --reinstall uidmap` (Debian, Ubuntu) or `sudo dnf reinstall shadow-utils`"),
+            ),
+            Powerless::NoSuid => Some(
+                Refusal::new("map::helper_on_nosuid", message)
+                    .why(format!("{path} lies on a mount that ignores set-user-ID bits"))
+                    .help(format!("`sudo mount -o remount,suid $(findmnt -n -o TARGET --target {path})`")),
+            ),
+        }
     }
 
     /// What the caller could ask for instead, or ask root for.
@@ -103,7 +145,8 @@ impl Operation for HelperMap {
         }
         match (is_installed, self.is_allowed(model)) {
             (Some(true), Some(false)) => Answer::No(Call::Helper.gave(Errno::EPERM)),
-            // It may have lost its set-user-ID bit, which only a try can tell.
+            _ if self.powerless(model).is_some() => Answer::No(Call::Helper.gave(Errno::EPERM)),
+            // It may lack a right that only a try can tell.
             _ => Answer::KernelDecides,
         }
     }
@@ -145,6 +188,9 @@ impl Operation for HelperMap {
         }
         if self.is_allowed(before) == Some(false) {
             return self.not_allowed(before);
+        }
+        if let Some(refusal) = self.powerless(before) {
+            return refusal;
         }
         let refusal =
             Refusal::new("map::helper_refused", format!("`{helper}` did not write the map"));

@@ -6,14 +6,14 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Model, UserId, capability},
+    model::{Answer, Model, Objection, UserId, capability},
     sys::{Call, Errno, Fault},
 };
 
 use super::{
     Evidence, Need, Operation, Stage,
     idmap::{Ids, Line, Listed, from_afar, map, overlap, overlapping},
-    unexplained, yes,
+    restricted_by_apparmor, unexplained, yes,
 };
 
 /// The kernel takes a map in one write, smaller than a page.
@@ -40,7 +40,7 @@ impl fmt::Display for DenySetgroups {
 impl Operation for DenySetgroups {
     fn answer(&self, model: &Model) -> Answer {
         let namespace = model.own_user();
-        if let Err(objection) = model.may_open_map_files() {
+        if let Err(objection) = may_open(model) {
             return objection.to(Call::WriteSetgroups);
         }
         if !model.administers(model.process.user) {
@@ -101,7 +101,7 @@ impl WriteMap {
         if namespace.is_presumed {
             return Ok(());
         }
-        model.may_open_map_files().map_err(|objection| objection.to(self.ids.call()))?;
+        may_open(model).map_err(|objection| objection.to(self.ids.call()))?;
         if self.is_from_afar(model) {
             return no(Errno::EPERM);
         }
@@ -251,8 +251,8 @@ impl Operation for WriteMap {
                 .why("that needs CAP_SETFCAP over the namespace around")
                 .help("map another id: `map: auto`");
         }
-        match (self.is_permitted(before), before.host.apparmor_restricts_userns) {
-            (true, Some(true)) => restricted_by_apparmor(),
+        match (self.is_permitted(before), may_be_restricted(before)) {
+            (true, true) => restricted_by_apparmor(),
             (true, _) => unexplained(self, fault),
             (false, _) => not_yours(self.ids, before),
         }
@@ -283,12 +283,6 @@ fn not_yours(ids: Ids, before: &Model) -> Refusal {
         .help("use `map: auto`, which takes your subordinate ids from /etc/subuid and /etc/subgid")
 }
 
-fn restricted_by_apparmor() -> Refusal {
-    Refusal::new("user::restricted_by_apparmor", "AppArmor lets you make a user namespace, not use it")
-        .why("kernel.apparmor_restrict_unprivileged_userns is 1")
-        .help("install the profile `apparmor/isorecipe`; to try without: `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`")
-}
-
 /// What opening the file itself can say.
 fn file_refused(fault: Fault, before: &Model) -> Option<Refusal> {
     match fault.errno {
@@ -305,10 +299,35 @@ fn file_refused(fault: Fault, before: &Model) -> Option<Refusal> {
             .why("/proc was mounted read-only when isorecipe was started")
             .help("start isorecipe where /proc can be written"),
         ),
-        Errno::EACCES if before.host.apparmor_restricts_userns == Some(true) => {
-            Some(restricted_by_apparmor())
-        }
+        Errno::EACCES if is_undumpable(before) => Some(
+            Refusal::new("map::not_dumpable", "isorecipe may not write its own id maps")
+                .why("you cannot read its program file, so what /proc has of it is root's")
+                .help("`sudo chmod a+r $(command -v isorecipe)`"),
+        ),
+        Errno::EACCES if may_be_restricted(before) => Some(restricted_by_apparmor()),
         _ => None,
+    }
+}
+
+/// Where AppArmor restricts users, and nothing is known that excepts this one.
+fn may_be_restricted(before: &Model) -> bool {
+    let host = &before.host;
+    host.apparmor_restricts_userns == Some(true) && host.is_restricted_by_apparmor() != Some(false)
+}
+
+/// Whether the process's own `/proc` files are root's (`proc(5)`).
+fn is_undumpable(before: &Model) -> bool {
+    let host = &before.host;
+    let is_known = host.confinement.as_ref().and_then(|known| known.dumpable) == Some(false);
+    is_known && !host.is_root()
+}
+
+/// What opening a file of the process in `/proc` says before anything else.
+fn may_open(model: &Model) -> Result<(), Objection> {
+    model.may_open_map_files()?;
+    match is_undumpable(model) {
+        true => Err(Objection::No(Errno::EACCES)),
+        false => Ok(()),
     }
 }
 

@@ -171,12 +171,15 @@ impl Operation for MountNew {
             .why("the `pid` layer stands before the `user` layer")
             .help("put the `pid` layer after `user`")
             .wants("user"),
-            (MountKind::Proc, Call::Fsmount, Errno::EPERM) if before.has_proc() => Refusal::new(
-                "proc::masked",
-                "the kernel gives no fresh /proc beside a masked one",
-            )
-            .why("parts of the /proc outside are covered")
-            .help("start the outer container with an unmasked /proc, or bind the one there is"),
+            (MountKind::Proc, Call::Fsmount, Errno::EPERM) if before.has_proc() => {
+                Refusal::new("proc::masked", "the kernel gives no fresh /proc beside a masked one")
+                    .why(covered(&before.host.masks_of_proc()))
+                    .help(
+                        "start the outer container with an unmasked /proc (docker: `--security-opt \
+                 systempaths=unconfined`, podman: `--security-opt unmask=ALL`), or bind the one \
+                 there is: `bind: {from: /proc, to: /proc, read_only: true}`",
+                    )
+            }
             (MountKind::Proc, Call::Fsmount, Errno::EPERM) => Refusal::new(
                 "proc::none_left",
                 "the kernel gives a fresh /proc only beside another",
@@ -198,6 +201,17 @@ impl Operation for MountNew {
 
     fn needs(&self, before: &Model) -> Option<Need> {
         Some(Need::admin(before.mounts.owner, "the mount namespace"))
+    }
+}
+
+/// Which parts are covered, where that is known.
+fn covered(masks: &[&Path]) -> String {
+    let what = "parts of the /proc outside are covered";
+    let names: Vec<_> = masks.iter().take(3).map(|mask| mask.display().to_string()).collect();
+    match masks.len() {
+        0 => what.to_owned(),
+        1..=3 => format!("{what}: {}", names.join(", ")),
+        count => format!("{what}: {} and {} more", names.join(", "), count - names.len()),
     }
 }
 
@@ -228,6 +242,9 @@ impl fmt::Display for SetPropagation {
 
 impl Operation for SetPropagation {
     fn answer(&self, model: &Model) -> Answer {
+        if let Some(errno) = model.host.denies(Call::Mount) {
+            return Answer::No(Call::Mount.gave(errno));
+        }
         match (model.may_mount(), model.process.chrooted) {
             (false, _) => Answer::No(Call::Mount.gave(Errno::EPERM)),
             // `/` has to be a mount.

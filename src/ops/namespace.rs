@@ -4,11 +4,11 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Model},
+    model::{Answer, Model, UserId},
     sys::{Call, Errno, Fault, Namespace, namespace},
 };
 
-use super::{Evidence, Need, Operation, Stage, unexplained};
+use super::{Evidence, Need, Operation, Stage, restricted_by_apparmor, unexplained};
 
 /// User namespaces nest this deep (`user_namespaces(7)`).
 const DEEPEST: u32 = 32;
@@ -24,6 +24,9 @@ impl fmt::Display for NewNamespace {
 
 impl Operation for NewNamespace {
     fn answer(&self, model: &Model) -> Answer {
+        if let Some(errno) = model.host.denies(Call::Unshare) {
+            return Answer::No(Call::Unshare.gave(errno));
+        }
         match model.may_make(self.0) {
             Ok(()) => Answer::Yes,
             Err(objection) => objection.to(Call::Unshare),
@@ -43,17 +46,13 @@ impl Operation for NewNamespace {
         namespace::unshare(self.0).map_err(|errno| Call::Unshare.gave(errno))
     }
 
-    fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {
-        if seen.filtered {
-            return Refusal::new("seccomp::denies", "a seccomp filter denies new namespaces")
-                .why("the filter that isorecipe was started under answers for the kernel")
-                .help("start the outer container with a profile that allows `unshare`");
-        }
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         match (self.0, fault.errno) {
-            (Namespace::User, Errno::EPERM) => user_refused(self, fault, before),
+            (Namespace::User, Errno::EPERM | Errno::EACCES) => user_refused(self, fault, before),
             (Namespace::User, Errno::ENOSPC) if before.own_user().level > DEEPEST => too_deep(),
             (kind, Errno::ENOSPC) => limit_reached(kind),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
+            (kind, Errno::EINVAL) if before.pid_for_children.is_none() => not_built_in(kind),
             _ => unexplained(self, fault),
         }
     }
@@ -74,6 +73,12 @@ fn user_refused(operation: &NewNamespace, fault: Fault, before: &Model) -> Refus
             .why("kernel.unprivileged_userns_clone is 0")
             .help("`sudo sysctl kernel.unprivileged_userns_clone=1`");
     }
+    if host.is_restricted_by_apparmor() == Some(true) {
+        return restricted_by_apparmor();
+    }
+    if host.kernel_settings.as_ref().and_then(|known| known.selinux_denies_userns) == Some(true) {
+        return denied_by_selinux();
+    }
     if before.is_chrooted() == Some(true) {
         return Refusal::new("user::chrooted", "no user namespace can be made inside a chroot")
             .why(match before.process.chrooted {
@@ -83,11 +88,30 @@ fn user_refused(operation: &NewNamespace, fault: Fault, before: &Model) -> Refus
             .help("start isorecipe outside the chroot; a recipe enters a tree with `pivot_root`");
     }
     if !is_mapped {
-        return Refusal::new("user::unmapped", "the user has no id in the user namespace around")
-            .why("the outer `user` layer maps no ids")
-            .help("give the outer one a map: `user: {map: root}`");
+        let refusal =
+            Refusal::new("user::unmapped", "the user has no id in the user namespace around");
+        return match before.process.user == UserId::HOST {
+            true => refusal
+                .why("isorecipe was started in a user namespace that does not map you")
+                .help("write its maps from outside, once: `echo \"0 $(id -u) 1\" > /proc/PID/uid_map`"),
+            false => refusal
+                .why("the outer `user` layer maps no ids")
+                .help("give the outer one a map: `user: {map: root}`"),
+        };
     }
     unexplained(operation, fault)
+}
+
+fn denied_by_selinux() -> Refusal {
+    Refusal::new("user::denied_by_selinux", "SELinux gives no user namespace to this program")
+        .why("its boolean deny_userns is on")
+        .help("`sudo setsebool deny_userns off`")
+}
+
+fn not_built_in(kind: Namespace) -> Refusal {
+    Refusal::new("host::not_built_in", format!("this kernel makes no {} namespace", noun(kind)))
+        .why("it was built without that kind")
+        .help("run it on a kernel that a distribution ships")
 }
 
 fn too_deep() -> Refusal {

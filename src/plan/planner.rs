@@ -11,7 +11,7 @@ use crate::{
     diagnostic::Refusal,
     host::Host,
     model::{Answer, Filesystem, Model, Slot, Thing},
-    ops::{Bind, Evidence, HoldSource, Op, Source},
+    ops::{self, Bind, Evidence, HoldSource, Op, Source},
     sys::KernelPath,
     yaml,
 };
@@ -29,6 +29,7 @@ pub struct Planner {
     place: Option<yaml::Path>,
     folder: PathBuf,
     layers: Vec<yaml::Path>,
+    left_out: Vec<yaml::Path>,
     is_live: bool,
     has_pivoted: bool,
     old_root: Option<(PathBuf, yaml::Path)>,
@@ -65,6 +66,7 @@ impl Planner {
             place: None,
             folder,
             layers,
+            left_out: Vec::new(),
             is_live,
             has_pivoted: false,
             old_root: None,
@@ -77,6 +79,11 @@ impl Planner {
     /// Tells what `isorecipe build` makes of the same recipe.
     pub fn makes(&mut self, made: MadeByRecipe) {
         self.plan.made = Some(made);
+    }
+
+    /// These layers stand in the recipe, and the run does not take them.
+    pub fn leaves_out(&mut self, layers: Vec<yaml::Path>) {
+        self.left_out = layers;
     }
 
     /// The state before the next step.
@@ -132,7 +139,7 @@ impl Planner {
             Actor::Supervisor => self.model.supervisor_capable(need.over, need.capability),
         });
         if let Answer::No(fault) = answer {
-            let refusal = operation.explain(fault, &self.model, &Evidence::default());
+            let refusal = ops::explain(operation, fault, &self.model, &Evidence::default());
             let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
             let refusal = self.point_at_late_layer(refusal);
             if self.is_new(&refusal) {
@@ -152,11 +159,15 @@ impl Planner {
     /// Where a missing layer is not missing but stands too late, says so.
     fn point_at_late_layer(&self, refusal: Refusal) -> Refusal {
         let Some(wanted) = refusal.wanted_layer() else { return refusal };
-        let here = self.layers.iter().position(|layer| *layer == self.layer).unwrap_or(0);
-        let is_wanted = |layer: &&yaml::Path| {
+        let is_it = |layer: &&yaml::Path| {
             layer.segments().last() == Some(&yaml::Segment::Key(wanted.to_owned()))
         };
-        match self.layers.iter().skip(here + 1).find(is_wanted) {
+        if let Some(left_out) = self.left_out.iter().find(is_it) {
+            let help = format!("take `--skip {wanted}` away");
+            return refusal.help(help).also(left_out.clone(), "this is left out");
+        }
+        let here = self.layers.iter().position(|layer| *layer == self.layer).unwrap_or(0);
+        match self.layers.iter().skip(here + 1).find(is_it) {
             None => refusal,
             Some(late) => refusal
                 .help(format!("move the `{wanted}` layer above it"))

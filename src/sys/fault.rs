@@ -1,7 +1,7 @@
 //! What goes wrong: a call and the errno it gave, both small numbers, so that
 //! they cross a process boundary as they are.
 
-use std::fmt;
+use std::{fmt, io};
 
 use nix::errno::Errno;
 
@@ -100,5 +100,13 @@ impl Call {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// An error of the standard library as the kernel's own words, without the number behind them.
+pub fn error_words(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(errno) => errno.desc().to_owned(),
+        None => error.to_string(),
     }
 }

@@ -33,26 +33,6 @@ pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     unsafe { super::call(libc::SYS_setgroups, [count, list, 0, 0, 0]) }.map(drop)
 }
 
-/// Root on behalf of a user: files are looked for and made as theirs, with
-/// their rights (`setfsuid(2)`), until this is dropped.
-pub struct OnBehalf {
-    before: (nix::unistd::Uid, nix::unistd::Gid),
-}
-
-/// Acts for a user as far as files go; for who has no right to, nothing changes.
-pub fn on_behalf_of(uid: u32, gid: u32) -> OnBehalf {
-    use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
-    let gid = setfsgid(Gid::from_raw(gid));
-    OnBehalf { before: (setfsuid(Uid::from_raw(uid)), gid) }
-}
-
-impl Drop for OnBehalf {
-    fn drop(&mut self) {
-        let (uid, gid) = self.before;
-        nix::unistd::setfsuid(uid);
-        nix::unistd::setfsgid(gid);
-    }
-}
 /// Who else files are made and opened as, until this is dropped: the effective
 /// ids and the groups. The process can always go back.
 pub struct Acting {

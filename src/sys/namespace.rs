@@ -6,6 +6,8 @@ use nix::errno::Errno;
 
 use super::descriptor::own;
 
+const CLONE_NEWTIME: libc::c_int = 0x80;
+
 /// The kinds of namespace a recipe can ask for, in the order `clone3` makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Namespace {
@@ -60,13 +62,39 @@ pub fn enter(namespace: BorrowedFd) -> Result<(), Errno> {
     Errno::result(unsafe { libc::setns(namespace.as_raw_fd(), 0) }).map(drop)
 }
 
-/// Asks for nothing, which the kernel grants to everybody: a no is a filter's.
+/// The kinds of namespace that no layer makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// `cgroup_namespaces(7)`
+    Cgroup,
+    /// `ipc_namespaces(7)`
+    Ipc,
+    /// `network_namespaces(7)`
+    Network,
+    /// `time_namespaces(7)`
+    Time,
+}
+
+impl Other {
+    /// The `CLONE_NEW*` bit.
+    pub fn flag(self) -> u64 {
+        let flag = match self {
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+            Self::Ipc => libc::CLONE_NEWIPC,
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Time => CLONE_NEWTIME,
+        };
+        flag as u32 as u64
+    }
+}
+
+/// Moves the caller into a new namespace of this kind (`Time`: its next child).
 ///
 /// # Errors
-/// What a seccomp filter answers to `unshare(2)`.
-pub fn unshare_nothing() -> Result<(), Errno> {
+/// As `unshare(2)`.
+pub fn unshare_other(kind: Other) -> Result<(), Errno> {
     // SAFETY: `unshare` takes a number.
-    Errno::result(unsafe { libc::unshare(0) }).map(drop)
+    Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
 }
 
 /// `ioctl_nsfs(2)`

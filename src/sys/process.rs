@@ -75,6 +75,21 @@ pub fn no_new_privs() -> Result<(), Errno> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
 }
 
+/// Whether no `execve` gives more than the process has (`PR_GET_NO_NEW_PRIVS`).
+pub fn has_no_new_privs() -> Option<bool> {
+    asks(libc::PR_GET_NO_NEW_PRIVS).map(|answer| answer == 1)
+}
+
+/// Whether others of the same user may look into the process (`PR_GET_DUMPABLE`).
+pub fn is_dumpable() -> Option<bool> {
+    asks(libc::PR_GET_DUMPABLE).map(|answer| answer == 1)
+}
+
+fn asks(option: libc::c_int) -> Option<libc::c_int> {
+    // SAFETY: the options used here take no argument and give a number.
+    Errno::result(unsafe { libc::prctl(option, 0, 0, 0, 0) }).ok()
+}
+
 fn prctl(option: libc::c_int, value: libc::c_ulong) -> Result<(), Errno> {
     // SAFETY: the options used here take numbers.
     Errno::result(unsafe { libc::prctl(option, value, 0, 0, 0) }).map(drop)

@@ -31,6 +31,20 @@ pub fn set_domainname(name: &[u8]) -> Result<(), Errno> {
     Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
 }
 
+/// `uname -r`
+///
+/// # Errors
+/// As `uname(2)`.
+pub fn kernel_release() -> Result<[u8; 65], Errno> {
+    // SAFETY: an all-zero structure is a valid one, and outlives the call.
+    let found = unsafe {
+        let mut found: libc::utsname = std::mem::zeroed();
+        Errno::result(libc::uname(&raw mut found))?;
+        found
+    };
+    Ok(found.release.map(|byte| byte as u8))
+}
+
 /// The hostname in another UTS namespace: a child goes there and reads it.
 /// The caller must have one thread.
 ///

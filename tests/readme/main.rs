@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 17] = [
+const TOOLS: [(&str, &str); 19] = [
     ("fallocate", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
@@ -52,6 +52,8 @@ const TOOLS: [(&str, &str); 17] = [
     ("fuse2fs", "fuse2fs"),
     ("perl", "perl-base"),
     ("mke2fs", "e2fsprogs"),
+    ("bwrap", "bubblewrap"),
+    ("runc", "runc"),
 ];
 
 /// Set in the run that reads the page: its scratch folder.

@@ -214,6 +214,13 @@ impl Desk {
     }
 }
 
+impl Drop for Desk {
+    /// overlayfs leaves a directory that its owner may remove, and not look into.
+    fn drop(&mut self) {
+        let _ = Command::new("rm").arg("-rf").arg(self.folder()).status();
+    }
+}
+
 /// Says that it is there, and waits until it is let go.
 pub const WAIT: &str = "echo ready; read -r line; exit 7";
 

@@ -7,7 +7,7 @@ use super::{
     view::called,
 };
 
-const HEAD: [&str; 7] = ["NAME", "PID", "USER", "OWN", "SINCE", "PAUSED AFTER", "COMMAND"];
+const HEAD: [&str; 7] = ["NAME", "PID", "USER", "OWN", "SINCE", "PAUSED", "COMMAND"];
 /// The column that changes by itself.
 const SINCE: usize = 4;
 
@@ -59,7 +59,10 @@ fn row(listed: &Listed, now: u64, pen: Pen) -> [String; 7] {
         called(&listed.user),
         own,
         age(now.saturating_sub(sandbox.began)),
-        sandbox.paused.clone().unwrap_or_default(),
+        sandbox.paused.as_deref().map_or(String::new(), |layer| match layer {
+            "" => "at the start".to_owned(),
+            layer => format!("after {layer}"),
+        }),
         listed.command.clone(),
     ]
 }

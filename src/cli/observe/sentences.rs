@@ -6,7 +6,7 @@ use crate::observe::{
 
 use super::{
     sheet::{Sheet, Weight, age},
-    view::shown,
+    view::{self, shown},
 };
 
 pub(super) fn view(view: &View, now: u64) -> Sheet {
@@ -24,7 +24,7 @@ pub(super) fn view(view: &View, now: u64) -> Sheet {
                 say(&mut sheet, format!("Its recipe is {recipe}."));
             }
             if let Some(layer) = &sandbox.paused {
-                say(&mut sheet, format!("It is paused after the layer {layer}."));
+                say(&mut sheet, format!("It is {}.", view::paused(layer)));
             }
         }
     }
@@ -55,7 +55,7 @@ pub(super) fn list(sandboxes: &[Listed], now: u64) -> Sheet {
             None => "namespaces that may not be read".to_owned(),
         };
         let paused = sandbox.paused.as_ref();
-        let paused = paused.map_or(String::new(), |layer| format!(", is paused after {layer}"));
+        let paused = paused.map_or(String::new(), |layer| format!(", is {}", view::paused(layer)));
         let (name, pid, command) = (&sandbox.name, sandbox.pid, &listed.command);
         let key = format!("{name} {pid}{paused}{own}{command}");
         let since = age(now.saturating_sub(sandbox.began));

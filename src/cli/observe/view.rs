@@ -37,7 +37,15 @@ fn title(sheet: &mut Sheet, view: &View, now: u64) {
     let since = age(now.saturating_sub(sandbox.began));
     sheet.keyed_line(Weight::Faint, format!("{recipe}for {since}"), None);
     if let Some(layer) = &sandbox.paused {
-        sheet.line(Weight::Strong, format!("paused after the layer {layer}"));
+        sheet.line(Weight::Strong, paused(layer));
+    }
+}
+
+/// Where it waits: after a layer, or before any.
+pub(super) fn paused(layer: &str) -> String {
+    match layer {
+        "" => "paused before the first layer".to_owned(),
+        layer => format!("paused after the layer {layer}"),
     }
 }
 
