@@ -1,4 +1,4 @@
-//! `--plain` says in sentences what is otherwise drawn, and `--json` says it to programs.
+//! Words where others have pictures: `--plain` says in sentences what is otherwise drawn, and `--help` what is so.
 
 #[path = "support/machine.rs"]
 mod machine;
@@ -70,4 +70,26 @@ fn changes_are_named_by_words() {
     let starts: Vec<&str> =
         said.lines().map(|line| line.split(" (").next().expect("a name")).collect();
     assert_eq!(starts, ["modified: a", "added: b"], "{said}");
+}
+
+#[test]
+fn the_help_says_how_a_command_ends_and_what_it_leaves() {
+    let desk = Desk::of(Who::ordinary());
+    let help = |command: &str| {
+        let said = desk.run(&[command, "--help"]).succeeds().out();
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for command in ["plan", "observe", "export", "build", "doctor", "diff"] {
+        assert!(help(command).contains("Exit status"), "{command}");
+        // It begins a paragraph, where it is found.
+        let lines = desk.run(&[command, "--help"]).out();
+        assert!(lines.contains("\n\nExit status"), "{command}: {lines}");
+    }
+    for command in ["observe", "build"] {
+        assert!(help(command).contains("128+N if signal N ended it"), "{command}");
+    }
+    assert!(help("observe").contains("Nothing of a sandbox is changed"));
+    for command in ["plan", "apply"] {
+        assert!(help(command).contains("Take only the layers up to this one"), "{command}");
+    }
 }
