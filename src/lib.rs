@@ -23,18 +23,15 @@
 //!
 //! | floor | what lives there |
 //! |---|---|
+//! | `main`, `lib` | the program, and this page |
 //! | [`cli`] | the commands, one file each |
-//! | [`build`] | the image, or the directory, that a recipe's `image` describes |
-//! | [`doctor`] | what the machine can do, each thing tried in a child |
-//! | [`exec`], [`export`] | a supervisor that stays on the host and a child that becomes the sandbox play one list of steps; the same list in another tool's words |
-//! | [`explain`] | the pages of the manual: what a layer does, needs, and does not isolate; what a code means |
-//! | [`observe`] | a running sandbox, as the host sees it |
+//! | [`build`], [`doctor`], [`exec`], [`explain`], [`export`], [`observe`] | what the commands do: make an image; try a machine; have a supervisor and a child play the steps; print a page of the manual; say the steps in another tool's words; look at a sandbox from the host |
 //! | [`recipe`] | a recipe file: read, located, planned |
 //! | [`layers`] | what an author can ask for: `user`, `uts`, `overlay`, one file each |
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |
 //! | [`ops`] | what the kernel can be told, and the words for its refusals |
 //! | [`model`] | a model of the kernel: namespaces and who owns them, ids, capabilities, mounts |
-//! | [`host`], [`cache`], [`registry`], [`diff`], [`diagnostic`] | facts about a machine, as data; what was unpacked before; which sandboxes run; what a run changed; what is said to people |
+//! | [`cache`], [`diff`], [`host`], [`diagnostic`], [`registry`] | what was unpacked before; what a run changed; facts about a machine, as data; what is said to people; which sandboxes run |
 //! | [`sys`], [`yaml`] | system calls, the only unsafe code; the reader of YAML, with the place of every word |
 //!
 //! Follow one thing through the house to know it: `hostname` goes from

@@ -1,5 +1,5 @@
-//! Console 2: what the host sees of a sandbox, read from `/proc` and changed by
-//! nobody's looking.
+//! Console 2: what the host sees of a sandbox, read from `/proc`. Nothing of a
+//! sandbox is changed; registrations of those that are over are swept away.
 //!
 //! It works for any process that the caller may look at, whoever made its
 //! namespaces: what isorecipe registered ([`crate::registry`]) adds a name and

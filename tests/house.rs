@@ -37,6 +37,18 @@ fn a_room_uses_only_rooms_below() {
 }
 
 #[test]
+fn the_tour_leads_through_every_room() {
+    let tour = read("src/lib.rs");
+    let rows = tour.lines().filter_map(|line| line.strip_prefix("//! | ")?.split(" | ").next());
+    let name = regex("`([a-z]+)`");
+    let rooms = |cell| name.captures_iter(cell).map(|found| found[1].to_owned()).collect();
+    let shown: Vec<BTreeSet<String>> = rows.skip(1).map(rooms).collect();
+    assert_eq!(shown, FLOORS.map(|floor| floor.iter().map(|&room| room.to_owned()).collect()));
+    let all: BTreeSet<String> = sources().iter().map(|source| source.room().to_owned()).collect();
+    assert_eq!(shown.into_iter().flatten().collect::<BTreeSet<_>>(), all);
+}
+
+#[test]
 fn a_look_up_is_noticed() {
     let plan = Source::new(
         "src/plan/merge.rs",

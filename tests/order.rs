@@ -236,3 +236,38 @@ fn what_a_change_allows_can_be_read_before_it_is_made() {
     assert_eq!(json["more"][0]["how"], "./new: ./source of the host");
     assert_eq!(json["less"][0]["how"], "./new: ./source of the host, read-only");
 }
+
+#[test]
+fn a_program_is_told_the_moves_the_recipe_and_what_is_in_the_way() {
+    let desk = desk();
+    let fix = |layers: &[&str]| {
+        desk.write("box.yaml", &recipe(layers));
+        desk.run(&["--json", "plan", "--fix", "box.yaml"])
+    };
+    let object = |ran: machine::Ran| -> serde_json::Value {
+        assert_eq!(ran.err(), "");
+        serde_json::from_str(&ran.succeeds().out()).expect("an object")
+    };
+    let mended = object(fix(&[USER, "hostname: HOGE", "uts"]));
+    let (hostname, uts) = (("hostname", 4), ("uts", 5));
+    let moved = &mended["moves"][0];
+    let (layer, side, of) = match moved["side"].as_str() {
+        Some("below") => (hostname, "below", uts),
+        _ => (uts, "above", hostname),
+    };
+    let one = serde_json::json!({
+        "layer": layer.0, "line": layer.1, "side": side, "of": {"layer": of.0, "line": of.1},
+    });
+    assert_eq!(mended["moves"], serde_json::json!([one]));
+    assert_eq!(mended["recipe"], recipe(&[USER, "uts", "hostname: HOGE"]));
+    assert_eq!(mended["works"], true);
+
+    let fine = object(fix(&[USER]));
+    assert_eq!((&fine["moves"], &fine["works"]), (&serde_json::json!([]), &true.into()));
+
+    let ran = fix(&[USER, "hostname: HOGE"]);
+    assert_eq!((ran.code(), ran.out()), (1, String::new()));
+    let problems: Vec<serde_json::Value> =
+        ran.err().lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    assert_eq!(problems[0]["code"], "hostname::shared");
+}

@@ -24,7 +24,8 @@ const FEW: usize = 5;
 /// It is made beside its place and put there whole, and only if the recipe or
 /// something that it copies has changed. Without root, but for xfs.
 ///
-/// Exit status: 0 if the image is there, 1 if not, 2 for wrong usage.
+/// Exit status: 0 if the image is there, 1 if not, 2 for wrong usage, 128+N if
+/// signal N ended it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Try:

@@ -8,7 +8,7 @@ pub(super) struct Choice {
     /// Leave a layer out, to see what goes wrong without it
     #[arg(long, value_name = "LAYER")]
     skip: Vec<String>,
-    /// Stop after a layer: a shell with only the layers so far
+    /// Take only the layers up to this one, and a shell as the command
     #[arg(long, value_name = "LAYER")]
     until: Option<String>,
 }

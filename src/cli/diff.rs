@@ -120,8 +120,9 @@ impl Diff {
 
     fn print(&self, output: &Output, overlay: &Overlay, found: &Comparison, is_one: bool) -> u8 {
         let look = Look {
-            has_color: output.has_color(&io::stdout()),
+            has_color: !output.plain && output.has_color(&io::stdout()),
             has_unicode: has_unicode(),
+            is_plain: output.plain,
             owner: found.owner,
         };
         let mut chunk = String::new();

@@ -18,8 +18,10 @@ use super::{
 /// Print the same sandbox in another tool's words, as commands to read and run
 ///
 /// A recipe that will not work gives a script that does not work either, and
-/// the reason. Exit status: 0 if it would work, 1 if not or if it cannot be
-/// said, 2 for wrong usage.
+/// the reason.
+///
+/// Exit status: 0 if it would work, 1 if not or if it cannot be said, 2 for
+/// wrong usage.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Try:

@@ -2,6 +2,8 @@
 
 use std::{io::Write, rc::Rc};
 
+use serde_json::json;
+
 use crate::{
     host::Host,
     recipe::{Move, Order, Recipe, Run},
@@ -18,7 +20,7 @@ pub(super) fn mend(planned: &Planned, host: &Host, run: &Run, output: &Output) -
     let text = planned.document.text();
     if planned.plan.works() {
         say(output, "nothing to mend: the order works");
-        return print(text);
+        return print(&result(&[], text, planned, output));
     }
     let order = planned.recipe.mended_order(&Rc::new(host.clone()), run);
     let Some((order, mended)) = order.and_then(|order| proven(planned, order, host, run)) else {
@@ -29,7 +31,32 @@ pub(super) fn mend(planned: &Planned, host: &Host, run: &Run, output: &Output) -
     for movement in &order.moves {
         say(output, &in_words(movement, planned));
     }
-    print(&mended)
+    print(&result(&order.moves, &mended, planned, output))
+}
+
+/// The recipe as text; for a program with the moves that lead to it.
+fn result(moves: &[Move], text: &str, planned: &Planned, output: &Output) -> String {
+    if !output.json {
+        return text.to_owned();
+    }
+    let layer = |index| {
+        let (layer, line) = planned.recipe.place_of(planned.document, index).unzip();
+        json!({ "layer": layer, "line": line.flatten() })
+    };
+    let moves: Vec<_> = moves
+        .iter()
+        .map(|movement| {
+            let mut moved = layer(movement.layer);
+            moved["side"] = side(movement).into();
+            moved["of"] = layer(movement.next_to);
+            moved
+        })
+        .collect();
+    format!("{}\n", json!({ "moves": moves, "recipe": text, "works": true }))
+}
+
+fn side(movement: &Move) -> &'static str {
+    if movement.before { "above" } else { "below" }
 }
 
 /// The text in this order, if what is read from it works.
@@ -45,7 +72,7 @@ fn proven(planned: &Planned, order: Order, host: &Host, run: &Run) -> Option<(Or
 
 fn in_words(movement: &Move, planned: &Planned) -> String {
     let layer = |index| planned.recipe.describe(planned.document, index);
-    let side = if movement.before { "above" } else { "below" };
+    let side = side(movement);
     format!("moved {} {side} {}", layer(movement.layer), layer(movement.next_to))
 }
 

@@ -28,8 +28,12 @@ use watch::{End, Look};
 ///
 /// Shows what it has of its own and what it shares with the host: namespaces,
 /// ids, hostname, processes, mounts, and what it changed. Without NAME or PID
-/// it lists the sandboxes that run. Nothing is changed by looking, and no
-/// rights are needed for one's own sandboxes.
+/// it lists the sandboxes that run. Nothing of a sandbox is changed, and no rights
+/// are needed for one's own. What a killed isorecipe left in the list of those
+/// that run is taken away.
+///
+/// Exit status: 0 if there was something to see, or nothing runs; 1 if not, 2
+/// for wrong usage. With `--watch`: 128+N if signal N ended it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Try:

@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     Choice, Output, PROBLEM_FOUND, RecipePath, WRONG_USAGE, environment, located, mend, print,
-    report::{Report, listed},
+    report::{Report, listed, sentence},
 };
 
 /// Show what a recipe would do, step by step, and what the sandbox could do then
@@ -76,9 +76,10 @@ impl Plan {
             return self.compare(&authority, other, &host, output);
         }
         let report = Report::of(&self.recipe.name(), &recipe, &document, &plan);
-        let printed = match output.json {
-            true => report.json(),
-            false => report.text(super::width()),
+        let printed = match (output.json, output.plain) {
+            (true, _) => report.json(),
+            (_, true) => report.sentences(),
+            _ => report.text(super::width()),
         };
         let code = print(&printed);
         output.has_printed.set(true);
@@ -124,6 +125,13 @@ impl Plan {
         let printed = match output.json {
             true => difference_in_json(&more, &less),
             false if is_same => "no difference: both sandboxes could do the same\n".to_owned(),
+            false if output.plain => {
+                let only = |name: String, lines: &[Line]| -> String {
+                    let name = spelled_out(&name).into_owned();
+                    lines.iter().map(|line| format!("Only {name}: {}\n", sentence(line))).collect()
+                };
+                format!("{}{}", only(old.name(), &less), only(self.recipe.name(), &more))
+            }
             false => {
                 let (new, old) = (self.recipe.name(), old.name());
                 let head = format!("- {}\n+ {}\n\n", spelled_out(&old), spelled_out(&new));

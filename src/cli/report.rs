@@ -79,6 +79,16 @@ impl Report {
         text
     }
 
+    /// The same as plain sentences, one a line: for screen readers and logs.
+    pub(super) fn sentences(&self) -> String {
+        let works = if self.works { "works" } else { "does not work" };
+        let head = format!("{}\nThis plan {works}.\n", self.head().trim_end());
+        let steps = self.steps.iter().map(Row::sentence);
+        let sandbox = self.sandbox.lines().iter().map(sentence).collect::<Vec<_>>();
+        let lines = steps.chain(sandbox).map(|line| format!("{line}\n"));
+        std::iter::once(head).chain(lines).collect()
+    }
+
     fn head(&self) -> String {
         let about = self.about.as_ref().map_or(String::new(), |about| format!(": {about}"));
         let name = self.name.as_ref().unwrap_or(&self.recipe);
@@ -134,6 +144,28 @@ impl Row {
         }
     }
 
+    fn sentence(&self) -> String {
+        let by = match self.by {
+            "birth" => "taken as the child is made".to_owned(),
+            by => format!("taken by the {by}"),
+        };
+        let line = self.line.map_or(String::new(), |line| format!(", line {line}"));
+        let what = spelled_out(&self.what);
+        let mut sentence = format!("Step {}, {by}{line}: {what}.", self.step);
+        if let Some(need) = &self.needs {
+            let whose = if need.owner == "own" { "the recipe's own" } else { "the host's" };
+            let has = if need.has { "has it" } else { "lacks it" };
+            let capability = need.capability;
+            sentence.push_str(&format!(
+                " It needs {capability} over {whose} user namespace, and {has}."
+            ));
+        }
+        if let ("no", Some(call), Some(errno)) = (self.answer, &self.call, &self.errno) {
+            sentence.push_str(&format!(" The kernel will refuse it: {call} gives {errno}."));
+        }
+        sentence
+    }
+
     fn cells(&self) -> [String; 5] {
         let needs = self.needs.as_ref().map_or(String::new(), |need| {
             let has = if need.has { "has it" } else { "lacks it" };
@@ -153,6 +185,25 @@ impl Row {
             needs.trim_end_matches("; ").to_owned(),
         ]
     }
+}
+
+/// A line of authority as a sentence.
+pub(super) fn sentence((what, how): &Line) -> String {
+    let beginning = match *what {
+        "ids" => "The command has the ids",
+        "holds" => "It holds",
+        "hostname" => "The hostname is",
+        "PID 1" => "PID 1 is",
+        "root" => "The root is",
+        "/proc" => "/proc is",
+        "mount" => "There is a mount at",
+        "can read" => "It can read",
+        "can write" => "It can write",
+        "shares" => "It shares with the host:",
+        "ends" => "It ends",
+        what => return format!("Its {what}: {}.", spelled_out(how)),
+    };
+    format!("{beginning} {}.", spelled_out(how))
 }
 
 /// Lines of authority in columns, after a mark.

@@ -116,11 +116,21 @@ impl Recipe {
 
     /// What people call a layer: its name, and its line if it has one.
     pub fn describe(&self, document: &Document, layer: usize) -> String {
-        let Some(found) = self.layers.get(layer) else { return String::new() };
-        match document.line(&super::place(layer, found)) {
-            Some(line) => format!("`{}` (line {line})", found.name()),
-            None => format!("`{}`", found.name()),
+        match self.place_of(document, layer) {
+            Some((name, Some(line))) => format!("`{name}` (line {line})"),
+            Some((name, None)) => format!("`{name}`"),
+            None => String::new(),
         }
+    }
+
+    /// The name of a layer, and its line.
+    pub fn place_of(
+        &self,
+        document: &Document,
+        layer: usize,
+    ) -> Option<(&'static str, Option<usize>)> {
+        let found = self.layers.get(layer)?;
+        Some((found.name(), document.line(&super::place(layer, found))))
     }
 
     /// The same recipe with its layers in another order.

@@ -159,6 +159,17 @@ impl Desk {
         Ran(self.command(words).output().expect("the program"))
     }
 
+    /// Asserts that the desk's owner, an ordinary user, is refused with this code, and says whether there is a root
+    /// who can do it. So what takes root has a half that everybody tests.
+    #[track_caller]
+    pub fn is_refused_and_root_is_here(&self, words: &[&str], code: &str) -> bool {
+        assert_ne!(self.who, Who::Root);
+        let ran = self.run(words);
+        assert!(matches!(ran.code(), 1 | 125), "{}: {}{}", ran.code(), ran.out(), ran.err());
+        assert!(ran.err().contains(&format!("error[{code}]")), "{}", ran.err());
+        own_uid() == 0
+    }
+
     /// A small root filesystem: the programs, with the libraries they need.
     pub fn make_rootfs(&self, name: &str, programs: &[&str]) {
         for directory in ["dev", "proc", "tmp", "usr/bin"] {

@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct Look {
     pub(super) has_color: bool,
     pub(super) has_unicode: bool,
+    /// Words, not letters
+    pub(super) is_plain: bool,
     /// Whose files need not be said
     pub(super) owner: (u32, u32),
 }
@@ -33,6 +35,16 @@ pub(super) fn json(upper: &Path, change: &Change, text: Option<String>) -> Strin
     format!("{}\n", serde_json::to_string(&record).unwrap_or_default())
 }
 
+fn word(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Added => "added:",
+        Kind::Deleted => "deleted:",
+        Kind::Modified => "modified:",
+        Kind::Renamed { .. } => "renamed:",
+        Kind::AddedOrModified => "added or modified:",
+    }
+}
+
 impl Look {
     /// For people.
     pub(super) fn line(&self, change: &Change) -> String {
@@ -40,8 +52,13 @@ impl Look {
         let slash = if is_directory.is_some_and(Facts::is_directory) { "/" } else { "" };
         let details = self.details(change).join(", ");
         let details = if details.is_empty() { details } else { format!("  ({details})") };
-        let letter = self.paint(change.kind.letter());
-        format!("{letter}  {}{slash}{details}\n", name(&change.path))
+        let name = name(&change.path);
+        match self.is_plain {
+            true => {
+                format!("{} {name}{slash}{}\n", word(&change.kind), details.replacen(' ', "", 1))
+            }
+            false => format!("{}  {name}{slash}{details}\n", self.paint(change.kind.letter())),
+        }
     }
 
     /// Lines of a text, coloured, with nothing in them that acts on a terminal.
