@@ -40,6 +40,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/mount.md"),
     include_str!("../ops/namespace.md"),
     include_str!("../ops/overlay.md"),
+    include_str!("../ops/overlay/trouble.md"),
     include_str!("../ops/pivot.md"),
     include_str!("../ops/place.md"),
     include_str!("../ops/program.md"),
