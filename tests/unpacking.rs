@@ -211,7 +211,7 @@ fn what_reads_images_is_not_run_to_learn_about_it() {
             let mode = fs::Permissions::from_mode(0o755);
             fs::set_permissions(desk.path(&program), mode).expect("a mode");
         }
-        desk.write("image.yaml", "layers: [{overlay: {lower: image, at: merged}}]\n");
+        desk.write("image.yaml", "isorecipe: 1\nlayers: [{overlay: {lower: image, at: merged}}]\n");
         for words in [
             &["plan", "step2.yaml"][..],
             &["plan", "image.yaml"],
