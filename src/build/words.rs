@@ -173,7 +173,7 @@ pub(super) fn no_program(name: &str) -> Refusal {
 pub(super) fn no_library(program: &Path, library: &str) -> Refusal {
     Refusal::new("build::no_library", format!("{} needs {library}", program.display()))
         .why("the loader of this machine would not find it either")
-        .help(format!("install it: `ldd {}` shows what is missing", typed(program)))
+        .help(format!("install it: `readelf -d {}` names what it needs", typed(program)))
 }
 
 pub(super) fn no_interpreter(program: &Path, interpreter: &Path) -> Refusal {
