@@ -239,3 +239,25 @@ fn a_tool_that_cannot_unpack_is_believed_when_it_says_so() {
     assert!(ran.err().contains("error[image::not_unpacked]"), "{}", ran.err());
     assert!(ran.err().contains("unrecognized option '--extract=.'"), "{}", ran.err());
 }
+
+/// Root's home is not the place for what an ordinary user unpacks.
+#[test]
+fn a_user_behind_sudo_without_a_home_has_no_cache() {
+    let bench = Bench::of(Who::ordinary(), "squashfs", "unpack");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]);
+    if own_uid() == 0 {
+        command = Command::new("env");
+    }
+    command.args(["./isorecipe", "plan", "lower.yaml"]).current_dir(bench.desk.folder());
+    let stranger = machine::STRANGER.to_string();
+    command.env_remove("XDG_CACHE_HOME").env("HOME", "/root");
+    let ran = Ran(command
+        .env("SUDO_UID", &stranger)
+        .env("SUDO_GID", &stranger)
+        .output()
+        .expect("the program"));
+    let said = format!("{}{}", ran.out(), ran.err());
+    assert!(said.contains("unpack the squashfs image"), "{said}");
+    assert!(!said.contains("/root/.cache"), "{said}");
+}
