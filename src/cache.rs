@@ -10,8 +10,8 @@
 //! nobody will want again is swept away by the next one who builds.
 
 use std::{
+    fmt::Write as _,
     fs::{self, DirBuilder, File},
-    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
     os::{
         fd::{AsFd, OwnedFd},
@@ -24,6 +24,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::sys::descriptor::{self, Lock};
 
 /// A file changed this recently may change again and keep its time: the clock
@@ -33,11 +35,13 @@ const STEP_OF_CLOCK: Duration = Duration::from_millis(50);
 const ATTEMPTS: u32 = 64;
 /// A record is a line of numbers and a path.
 const LONGEST_RECORD: u64 = 8192;
+/// Of a SHA-256, as much as tells all images of a user apart.
+const KEY_BYTES: usize = 16;
 /// How the name of what is not whole begins.
 const UNFINISHED: &str = ".unfinished-";
 
 /// A file as it is at one time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     device: u64,
     inode: u64,
@@ -66,6 +70,15 @@ impl Identity {
         if age.as_ref().is_ok_and(|age| *age < STEP_OF_CLOCK) {
             std::thread::sleep(STEP_OF_CLOCK);
         }
+    }
+
+    /// A name for what is made from it: the same from every isorecipe.
+    fn key(&self) -> String {
+        let digest = Sha256::digest(self.record());
+        digest.iter().take(KEY_BYTES).fold(String::new(), |mut key, byte| {
+            _ = write!(key, "{byte:02x}");
+            key
+        })
     }
 
     fn record(&self) -> String {
@@ -97,9 +110,7 @@ impl Cache {
     }
 
     fn entry(&self, identity: &Identity) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        identity.hash(&mut hasher);
-        self.folder.join(format!("{:016x}", hasher.finish()))
+        self.folder.join(identity.key())
     }
 
     /// When the tree of an image was unpacked, if it was.
@@ -323,4 +334,16 @@ fn remove(path: &Path) -> io::Result<()> {
         }
     }
     fs::remove_dir_all(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_has_the_same_name_whoever_built_isorecipe() {
+        let identity = Identity { device: 1, inode: 2, size: 3, modified: (4, 5), changed: (6, 7) };
+        // `printf '1 2 3 4.5 6.7' | sha256sum | head -c 32`
+        assert_eq!(identity.key(), "5c5ff0509539ef35c5be843c69f6fa81");
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    diagnostic::{Diagnostic, Format, Severity, Style, render},
+    diagnostic::{Diagnostic, Format, Severity, Style, render, typed},
     host::Host,
     recipe::{self, Document, Recipe},
     registry::Owner,
@@ -158,9 +158,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(recipe) = std::env::args_os().nth(1).filter(|word| Path::new(word).is_file()) {
-        let recipe = recipe.to_string_lossy();
-        let _ =
-            writeln!(io::stderr(), "\nhelp: `isorecipe apply {}`", crate::yaml::printable(&recipe));
+        let typed = typed(recipe);
+        let typed = crate::yaml::spelled_out(&typed);
+        let _ = writeln!(io::stderr(), "\nhelp: `isorecipe apply {typed}`");
     }
     let is_command = |word: &OsString| {
         word.to_str().is_some_and(|word| Arguments::command().find_subcommand(word).is_some())

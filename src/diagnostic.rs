@@ -11,15 +11,10 @@ mod json;
 mod legible;
 mod picture;
 mod render;
+pub mod shell;
 mod source;
 
-use std::borrow::Cow;
-use std::error::Error;
-use std::fmt;
-use std::hash::Hash;
-use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::{borrow::Cow, error::Error, fmt, hash::Hash, ops::Range, path::PathBuf, sync::Arc};
 
 use miette::LabeledSpan;
 use nix::errno::Errno;
@@ -30,6 +25,7 @@ use crate::yaml::{Mistake, Path};
 
 pub use json::{Other, Record, Where};
 pub use render::{Format, Style, paragraph, render};
+pub use shell::typed;
 pub use source::{Position, Source};
 
 /// A no, in words, from an operation that knows no file.

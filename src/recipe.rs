@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnostic::{Diagnostic, Refusal, Source},
+    diagnostic::{Diagnostic, Refusal, Source, typed},
     host::Host,
     layers::{Layer, Place, Word},
     ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
@@ -358,12 +358,12 @@ pub fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {
         std::io::ErrorKind::PermissionDenied => {
             Refusal::new("recipe::hidden", format!("you may not read {name}"))
                 .why("its permission bits or those of a directory above do not let you")
-                .help(format!("`namei -l {name}` shows which"))
+                .help(format!("`namei -l {}` shows which", typed(name)))
         }
         std::io::ErrorKind::IsADirectory => {
             Refusal::new("recipe::is_directory", format!("{name} is a directory"))
                 .why("a recipe is one file")
-                .help(format!("name a file in it: `ls {name}`"))
+                .help(format!("name a file in it: `ls {}`", typed(name)))
         }
         _ => Refusal::new("recipe::unreadable", format!("{name} cannot be read"))
             .why(error.to_string())

@@ -75,6 +75,8 @@ fn a_program_that_could_not_run_is_refused() {
     executable("broken");
     let said = refuses(&desk, "programs: [./broken]", "build::no_library");
     assert!(said.contains("needs libQ.so.6"), "{said}");
+    // `ldd` may run what it is asked about.
+    assert!(said.contains("`readelf -d /") && !said.contains("`ldd"), "{said}");
 }
 
 #[test]

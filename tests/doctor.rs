@@ -6,10 +6,12 @@ mod confined;
 #[path = "support/machine.rs"]
 mod machine;
 
+use std::process::Command;
+
 use confined::{
     As, Denied, Report, doctor, doctor_after, in_landlock_domain, under_filter, under_filter_of,
 };
-use machine::{Desk, Who};
+use machine::{Desk, Ran, Who, own_uid};
 
 const EPERM: i32 = libc::EPERM;
 const ENOSYS: i32 = libc::ENOSYS;
@@ -307,4 +309,23 @@ fn a_helper_without_rights_is_told_from_one_that_may_not_use_them() {
     check(no_new_privs, "map::helper_no_new_privs");
     check("> ids", "map::no_subordinate_ids");
     check("prefix=\"$prefix /usr/bin/env PATH=/nowhere\"", "map::helper_missing");
+}
+
+/// Behind `sudo` in a container that took `CAP_SETGID` away.
+#[test]
+fn who_may_not_act_for_the_user_says_what_there_is_to_say() {
+    let desk = Desk::of(Who::ordinary());
+    for words in [&["plan", "step3.yaml"][..], &["doctor"], &["host"]] {
+        let mut command = Command::new("setpriv");
+        if own_uid() != 0 {
+            command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "setpriv"]);
+        }
+        command.args(["--bounding-set", "-setgid", "--inh-caps", "-setgid", "./isorecipe"]);
+        command.args(words).current_dir(desk.folder());
+        command.env("SUDO_UID", "54321").env("SUDO_GID", "54321");
+        let ran = Ran(command.output().expect("setpriv"));
+        assert!(matches!(ran.code(), 0 | 1), "{words:?}: {}{}", ran.code(), ran.err());
+        assert!(ran.out().lines().count() > 3, "{words:?}: {}", ran.err());
+    }
 }

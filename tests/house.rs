@@ -100,6 +100,51 @@ fn nothing_panics_on_purpose() {
     assert_none("panics", |_| true, r"\.unwrap\(\)|\.expect\(|\bpanic!|\bunreachable!");
 }
 
+/// What may stand in a command as it is: numbers, and words of our own.
+const OWN_WORDS: [&str; 12] = [
+    "child", "debian", "fedora", "first", "helper", "kind", "knob", "last", "option", "own", "pid",
+    "tool",
+];
+
+/// `typed` is what `diagnostic::typed` gives: a word that a shell takes as it is.
+#[test]
+fn a_word_of_a_command_is_typed() {
+    let wrong: Vec<String> = sources().iter().flat_map(untyped_words).collect();
+    assert!(wrong.is_empty(), "quote it with `diagnostic::typed`: {}", wrong.join("\n"));
+}
+
+#[test]
+fn an_untyped_word_is_noticed() {
+    let wrong = |code: &str| untyped_words(&Source::new("src/x.rs", code)).len();
+    assert_eq!(wrong(r#"format!("`ls -l {shown}` shows it")"#), 1);
+    assert_eq!(wrong(r#"format!("`rm {}`: it is no directory", path.display())"#), 1);
+    assert_eq!(wrong(r#"format!("`rm {}`: it is no directory", typed(path))"#), 0);
+    assert_eq!(wrong(r#"format!("`sudo sysctl {knob}=1`, or `dir: {shown}`; `{name}`")"#), 0);
+}
+
+fn untyped_words(source: &Source) -> Vec<String> {
+    let literal = regex(r#"(?s)b?'\\?"'|"((?:[^"\\]|\\.)*)""#);
+    let command = regex(r"^[a-z0-9]+ [^:]*\{");
+    let word = regex(r"\{([a-z_]*)\}");
+    let mut wrong = Vec::new();
+    for found in literal.captures_iter(&source.code) {
+        let Some(text) = found.get(1) else { continue };
+        let rest: String = source.code[text.end()..].chars().take(80).collect();
+        let is_typed = ["typed(", "pid)", "tool.package"].iter().any(|own| rest.contains(own));
+        let is_own = |name: &str| match name {
+            "" => is_typed,
+            name => name == "typed" || OWN_WORDS.contains(&name),
+        };
+        let commands = text.as_str().split('`').skip(1).step_by(2);
+        for piece in commands.filter(|piece| command.is_match(piece)) {
+            if word.captures_iter(piece).any(|found| !is_own(&found[1])) {
+                wrong.push(format!("{}: {piece}", source.name));
+            }
+        }
+    }
+    wrong
+}
+
 #[test]
 fn a_file_opens_with_a_door_sign() {
     let all = files_below("tests").into_iter().chain(files_below("src"));

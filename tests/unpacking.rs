@@ -211,7 +211,7 @@ fn what_reads_images_is_not_run_to_learn_about_it() {
             let mode = fs::Permissions::from_mode(0o755);
             fs::set_permissions(desk.path(&program), mode).expect("a mode");
         }
-        desk.write("image.yaml", "layers: [{overlay: {lower: image, at: merged}}]\n");
+        desk.write("image.yaml", "isorecipe: 1\nlayers: [{overlay: {lower: image, at: merged}}]\n");
         for words in [
             &["plan", "step2.yaml"][..],
             &["plan", "image.yaml"],
@@ -238,4 +238,26 @@ fn a_tool_that_cannot_unpack_is_believed_when_it_says_so() {
     let ran = bench.run(&["cat", "/hello"]);
     assert!(ran.err().contains("error[image::not_unpacked]"), "{}", ran.err());
     assert!(ran.err().contains("unrecognized option '--extract=.'"), "{}", ran.err());
+}
+
+/// Root's home is not the place for what an ordinary user unpacks.
+#[test]
+fn a_user_behind_sudo_without_a_home_has_no_cache() {
+    let bench = Bench::of(Who::ordinary(), "squashfs", "unpack");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]);
+    if own_uid() == 0 {
+        command = Command::new("env");
+    }
+    command.args(["./isorecipe", "plan", "lower.yaml"]).current_dir(bench.desk.folder());
+    let stranger = machine::STRANGER.to_string();
+    command.env_remove("XDG_CACHE_HOME").env("HOME", "/root");
+    let ran = Ran(command
+        .env("SUDO_UID", &stranger)
+        .env("SUDO_GID", &stranger)
+        .output()
+        .expect("the program"));
+    let said = format!("{}{}", ran.out(), ran.err());
+    assert!(said.contains("unpack the squashfs image"), "{said}");
+    assert!(!said.contains("/root/.cache"), "{said}");
 }

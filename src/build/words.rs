@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use nix::errno::Errno;
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     sys::{Call, Fault, error_words},
 };
 
@@ -26,14 +26,14 @@ pub(super) fn bad_epoch(text: &str) -> Refusal {
 }
 
 pub(super) fn no_folder_for(path: &Path, error: &io::Error) -> Refusal {
-    let shown = path.display();
+    let (shown, typed) = (path.display(), typed(path));
     let refusal = match error.kind() {
         io::ErrorKind::NotFound => {
             Refusal::new("build::no_folder", format!("there is no directory {shown}"))
-                .help(format!("`mkdir -p {shown}`"))
+                .help(format!("`mkdir -p {typed}`"))
         }
         _ => Refusal::new("build::no_folder", format!("the directory {shown} cannot be entered"))
-            .help(format!("`namei -l {shown}` shows why")),
+            .help(format!("`namei -l {typed}` shows why")),
     };
     refusal.why(error_words(error))
 }
@@ -46,18 +46,20 @@ pub(super) fn outside(path: &Path) -> Refusal {
 }
 
 pub(super) fn unwritable(path: &Path, errno: Errno) -> Refusal {
-    let above = path.parent().unwrap_or(path).display();
+    let above = path.parent().unwrap_or(path);
     let message = format!("nothing can be made at {}", path.display());
     let refusal = Refusal::new("build::unwritable", message).why(errno.desc());
     match errno {
         Errno::ELOOP | Errno::ENOTDIR => {
-            refusal.help(format!("`rm {}`: it is no directory", path.display()))
+            refusal.help(format!("`rm {}`: it is no directory", typed(path)))
         }
         Errno::ENOSPC | Errno::EDQUOT => {
-            refusal.help(format!("`df -h {above}` shows what is left"))
+            refusal.help(format!("`df -h {}` shows what is left", typed(above)))
         }
-        _ => refusal
-            .help(format!("make it a folder of your own: `ls -ld {above}` shows whose it is")),
+        _ => refusal.help(format!(
+            "make it a folder of your own: `ls -ld {}` shows whose it is",
+            typed(above)
+        )),
     }
 }
 
@@ -65,7 +67,7 @@ pub(super) fn foreign_state(path: &Path) -> Refusal {
     let message = format!("{} could be written by somebody else", path.display());
     Refusal::new("build::foreign_state", message)
         .why("what stands in it would be believed")
-        .help(format!("look at it, and `sudo rm -r {}`", path.display()))
+        .help(format!("look at it, and `sudo rm -r {}`", typed(path)))
 }
 
 pub(super) fn not_ours(path: &Path) -> Refusal {
@@ -86,13 +88,13 @@ pub(super) fn stuck(path: &Path) -> Refusal {
     let message = format!("{} is left of an earlier build", path.display());
     Refusal::new("build::leftover", message)
         .why("somebody else made it, or part of it")
-        .help(format!("`sudo rm -r {}`", path.display()))
+        .help(format!("`sudo rm -r {}`", typed(path)))
 }
 
 pub(super) fn no_source(path: &Path) -> Refusal {
     Refusal::new("build::no_source", format!("there is no {}", path.display()))
         .why("it cannot be copied")
-        .help(format!("`ls -d {}*` shows what is there", path.display()))
+        .help(format!("`ls -d {}*` shows what is there", typed(path)))
 }
 
 pub(super) fn no_folder(path: &Path) -> Refusal {
@@ -124,7 +126,7 @@ pub(super) fn target_in_source(target: &Path, source: &Path) -> Refusal {
 pub(super) fn unread(path: &Path, error: &io::Error) -> Refusal {
     Refusal::new("build::unread", format!("{} cannot be read", path.display()))
         .why(error_words(error))
-        .help(format!("`stat {}` shows what it is", path.display()))
+        .help(format!("`stat {}` shows what it is", typed(path)))
 }
 
 pub(super) fn leads_out(path: &Path, link: &Path, target: &Path) -> Refusal {
@@ -156,21 +158,22 @@ pub(super) fn elsewhere(path: &Path, real: &Path) -> Refusal {
 }
 
 pub(super) fn no_program(name: &str) -> Refusal {
+    let typed = typed(name);
     let refusal = Refusal::new("build::no_program", format!("there is no program `{name}`"));
     match name.contains('/') {
         true => refusal
             .why("no such file")
-            .help(format!("a relative path starts in the folder of the recipe: `ls {name}`")),
+            .help(format!("a relative path starts in the folder of the recipe: `ls {typed}`")),
         false => refusal
             .why("it is in no directory of your PATH")
-            .help(format!("install it; `type -a {name}` says where it is then")),
+            .help(format!("install it; `type -a {typed}` says where it is then")),
     }
 }
 
 pub(super) fn no_library(program: &Path, library: &str) -> Refusal {
     Refusal::new("build::no_library", format!("{} needs {library}", program.display()))
         .why("the loader of this machine would not find it either")
-        .help(format!("install it: `ldd {}` shows what is missing", program.display()))
+        .help(format!("install it: `readelf -d {}` names what it needs", typed(program)))
 }
 
 pub(super) fn no_interpreter(program: &Path, interpreter: &Path) -> Refusal {
@@ -194,7 +197,7 @@ pub(super) fn no_tool(tool: Tool) -> Refusal {
 pub(super) fn no_start(program: &Path, error: &io::Error) -> Refusal {
     Refusal::new("build::no_start", format!("{} cannot be started", program.display()))
         .why(error_words(error))
-        .help(format!("try it by hand: `{} -V`", program.display()))
+        .help(format!("try it by hand: `{} -V`", typed(program)))
 }
 
 pub(super) fn no_user_namespace(error: &io::Error) -> Refusal {
@@ -209,7 +212,10 @@ pub(super) fn no_user_namespace(error: &io::Error) -> Refusal {
 pub(super) fn tool_failed(name: &str, words: &str) -> Refusal {
     Refusal::new("build::tool_failed", format!("`{name}` could not make the image"))
         .why(format!("it says: {words}"))
-        .help(format!("look for what it says in `man {name}`, or write another `filesystem`"))
+        .help(format!(
+            "look for what it says in `man {}`, or write another `filesystem`",
+            typed(name)
+        ))
 }
 
 pub(super) fn needs_root() -> Refusal {
@@ -232,10 +238,11 @@ pub(super) fn too_small(size: u64, enough: u64) -> Refusal {
 }
 
 pub(super) fn disk_full(path: &Path) -> Refusal {
-    let above = path.ancestors().nth(2).unwrap_or(path).display();
+    let above = path.ancestors().nth(2).unwrap_or(path);
+    let typed = typed(above);
     Refusal::new("build::disk_full", "there is no room for the image")
-        .why(format!("the disk of {above} is full, or your quota is"))
-        .help(format!("make some: `df -h {above}` shows what is left"))
+        .why(format!("the disk of {} is full, or your quota is", above.display()))
+        .help(format!("make some: `df -h {typed}` shows what is left"))
 }
 
 pub(super) fn unwritten(path: &Path, errno: Errno) -> Refusal {
@@ -249,7 +256,7 @@ pub(super) fn unplaced(path: &Path, errno: Errno) -> Refusal {
     let message = format!("{} cannot be replaced", path.display());
     Refusal::new("build::unplaced", message)
         .why(format!("{errno:?}: {}", errno.desc()))
-        .help(format!("`findmnt {}` shows whether something is mounted there", path.display()))
+        .help(format!("`findmnt {}` shows whether something is mounted there", typed(path)))
 }
 
 pub(super) fn no_mount(fault: Fault) -> Refusal {

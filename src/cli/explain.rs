@@ -92,7 +92,9 @@ fn no_page(subject: &str) -> Refusal {
     let refusal = Refusal::new("explain::no_page", format!("there is no {noun} `{subject}`"))
         .why("only layers and codes have a page");
     match yaml::nearest(subject, known) {
-        Some(name) => refusal.help(format!("`isorecipe explain {name}`")),
+        Some(name) => {
+            refusal.help(format!("`isorecipe explain {}`", crate::diagnostic::typed(name)))
+        }
         None => refusal.help(list),
     }
 }

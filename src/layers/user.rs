@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, de};
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     host::{Invoker, SubordinateIds},
     model::{UserId, capability},
     ops::{Become, DenySetgroups, HelperMap, Ids, Line, NewNamespace, WriteMap, Writer},
@@ -288,7 +288,8 @@ fn without_subordinate_ids(host: &crate::host::Host) -> Refusal {
     Refusal::new("map::no_subordinate_ids", "you have no subordinate ids for `map: auto`")
         .why("/etc/subuid and /etc/subgid have no line for you")
         .help(format!(
-            "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
+            "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}`",
+            typed(name)
         ))
 }
 

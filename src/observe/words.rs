@@ -3,7 +3,7 @@
 use std::{fs, io, os::unix::fs::MetadataExt};
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     host::Names,
     registry::{Distrust, Running},
     sys::error_words,
@@ -19,7 +19,7 @@ pub(super) fn unknown(word: &str, running: &[Running]) -> Box<Refusal> {
     let near =
         near.max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)));
     let help = match near {
-        Some(name) => format!("`isorecipe observe {name}`"),
+        Some(name) => format!("`isorecipe observe {}`", typed(name)),
         None => {
             "`isorecipe observe` lists what runs; a PID is looked at whoever began it".to_owned()
         }
@@ -98,18 +98,18 @@ fn unknown_cause(pid: i32, error: &io::Error) -> Box<Refusal> {
 pub fn distrusted(distrust: &Distrust) -> Refusal {
     let code = "observe::distrusted";
     let refuse = |path: &std::path::Path, why: String| {
-        let shown = path.display();
+        let (shown, typed) = (path.display(), typed(path));
         Refusal::new(code, format!("{shown} is not used: sandboxes that ran may be missing"))
             .why(why)
-            .help(format!("look at it: `ls -ld {shown}`"))
+            .help(format!("look at it: `ls -ld {typed}`"))
     };
     match distrust {
         Distrust::NoDirectory(path) => refuse(path, "it is no directory".to_owned()),
         Distrust::Foreign(path, uid) => refuse(path, format!("it belongs to uid {uid}")),
         Distrust::Open(path, mode) => {
-            let shown = path.display();
+            let typed = typed(path);
             refuse(path, format!("others may use it: its mode is {mode:04o}"))
-                .help(format!("`chmod 700 {shown}`, and look at what is in it"))
+                .help(format!("`chmod 700 {typed}`, and look at what is in it"))
         }
         Distrust::Unreachable(path, errno) => refuse(path, errno.desc().to_owned()),
     }

@@ -3,7 +3,7 @@
 use std::{fmt, os::fd::AsFd, path::Path};
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     model::{Answer, Found, Held, Model, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
@@ -80,7 +80,7 @@ fn source_refused(operation: &dyn Operation, from: &Path, fault: Fault, before: 
         Errno::EACCES => {
             Refusal::new("bind::source_hidden", format!("you may not search the way to {shown}"))
                 .why("a directory on the way does not let you through")
-                .help(format!("`namei -l {shown}` shows which"))
+                .help(format!("`namei -l {}` shows which", typed(from)))
         }
         _ => unexplained(operation, fault),
     }
@@ -221,7 +221,7 @@ impl Operation for Bind {
             let refusal = match (fault.errno, self.is_directory(before)) {
                 (Errno::ENOENT, Some(false)) => refusal.help(format!(
                     "a file covers a file: `touch {}` first",
-                    self.to.as_path().display()
+                    typed(self.to.as_path())
                 )),
                 _ => refusal,
             };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     host::Host,
     model::{Answer, Found, Model, Objection, Thing},
     sys::{Call, Errno, Fault, KernelPath, descriptor, directory, process},
@@ -267,7 +267,7 @@ impl Operation for Execute {
             (Errno::EACCES, Some(path)) if is_directory(path, before) => {
                 Refusal::new("command::is_directory", format!("`{name}` is a directory"))
                     .why("a command is a program")
-                    .help(format!("name a program in it: `ls {name}`"))
+                    .help(format!("name a program in it: `ls {}`", typed(&self.name)))
             }
             (Errno::EACCES, _) => {
                 Refusal::new("command::not_executable", format!("`{name}` may not be executed"))
@@ -295,7 +295,7 @@ fn is_directory(path: &KernelPath, before: &Model) -> bool {
 
 /// A program that is there and still not found: its loader is not.
 fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
-    let shown = path.display();
+    let (shown, typed) = (path.display(), typed(path));
     let found = before.walk(path).ok().and_then(|found| before.on_host(&found));
     let loader = found.as_deref().and_then(Host::loader_of);
     let loader = loader.as_ref().map(|loader| loader.display());
@@ -309,7 +309,7 @@ fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
             .help(format!("bring {loader} into the new root, with its libraries")),
         None => refusal
             .why("its ELF loader or its `#!` interpreter does not exist in the sandbox")
-            .help(format!("`readelf -l {shown}` or `head -1 {shown}` names it")),
+            .help(format!("`readelf -l {typed}` or `head -1 {typed}` names it")),
     }
 }
 

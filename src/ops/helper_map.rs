@@ -4,7 +4,7 @@
 use std::{fmt, process::Command};
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     host::{Helper, Powerless},
     model::{Answer, Model, UserId},
     sys::{Call, Errno, Fault},
@@ -84,7 +84,7 @@ impl HelperMap {
             Powerless::NoSuid => Some(
                 Refusal::new("map::helper_on_nosuid", message)
                     .why(format!("{path} lies on a mount that ignores set-user-ID bits"))
-                    .help(format!("`sudo mount -o remount,suid $(findmnt -n -o TARGET --target {path})`")),
+                    .help(format!("`sudo mount -o remount,suid $(findmnt -n -o TARGET --target {})`", typed(&file.path))),
             ),
         }
     }
@@ -109,7 +109,7 @@ impl HelperMap {
         let last = first.saturating_add(count.saturating_sub(1));
         Refusal::new("map::no_subordinate_ids", "you have no subordinate ids for this map")
             .why(format!("{file} has no line for you"))
-            .help(format!("`sudo usermod {option} {first}-{last} {name}`"))
+            .help(format!("`sudo usermod {option} {first}-{last} {}`", typed(name)))
     }
 }
 

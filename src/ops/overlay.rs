@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     model::{Answer, Filesystem, Layers, Model, OverlayTrouble, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
@@ -274,7 +274,7 @@ impl MountOverlay {
             Errno::ENOENT if field == "lower" => no_layer(layer.as_path()).field(field),
             Errno::ENOENT => Refusal::new("overlay::no_layer", format!("there is no {shown}"))
                 .why("every layer of an overlay has to be there before")
-                .help(format!("`mkdir -p {shown}`, or `create: true`"))
+                .help(format!("`mkdir -p {}`, or `create: true`", typed(layer.as_path())))
                 .field(field),
             Errno::ENOTDIR => Refusal::new("overlay::layer_is_file", format!("{shown} is a file"))
                 .why("a layer is a directory, or an image that isorecipe knows")

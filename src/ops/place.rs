@@ -4,7 +4,7 @@
 use std::{os::fd::AsFd, path::Path};
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     model::{Answer, Filesystem, Found, Model},
     sys::{
         Call, Errno, Fault, KernelPath,
@@ -108,7 +108,8 @@ pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<
                 .why(first_missing(at, before))
                 .help(match is_on_host(at, before) {
                     true => format!(
-                        "take a directory that is there, such as /mnt, or `mkdir -p {shown}` first"
+                        "take a directory that is there, such as /mnt, or `mkdir -p {}` first",
+                        typed(at)
                     ),
                     false => format!("put `dir: {shown}` before it"),
                 }),
@@ -121,7 +122,7 @@ pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<
         Errno::EACCES => Some(
             Refusal::new("mount::target_hidden", format!("you may not search the way to {shown}"))
                 .why("a directory on the way does not let you through")
-                .help(format!("`namei -l {shown}` shows which")),
+                .help(format!("`namei -l {}` shows which", typed(at))),
         ),
         _ => None,
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     host::{Invoker, Tool},
     sys::{
         Call, Errno, Fault, KernelPath, descriptor, ids, memory_file,
@@ -236,7 +236,7 @@ pub fn image_hidden(file: &Path) -> Refusal {
     let shown = file.display();
     Refusal::new("image::hidden", format!("you may not read the image {shown}"))
         .why("its permission bits or those of a directory above do not let you")
-        .help(format!("`namei -l {shown}` shows which"))
+        .help(format!("`namei -l {}` shows which", typed(file)))
 }
 
 /// Somebody wanted isorecipe to stop.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    diagnostic::typed,
     host::Host,
     layers::{OneOrMany, Place, Size, Word},
     yaml::{self, Part},
@@ -115,9 +116,9 @@ impl Image {
     /// What makes it, to be typed by whoever this host is planned for.
     pub(super) fn build_command(&self, recipe: Option<&str>, host: &Host) -> String {
         let recipe = match recipe {
-            Some("(standard input)") => "-",
-            Some(name) => name,
-            None => "RECIPE",
+            Some("(standard input)") => "-".to_owned(),
+            Some(name) => typed(name),
+            None => "RECIPE".to_owned(),
         };
         let is_root = host.is_root() && host.invoker.is_none();
         let sudo = if self.filesystem == Filesystem::Xfs && !is_root { "sudo " } else { "" };

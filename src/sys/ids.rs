@@ -36,6 +36,11 @@ pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
 /// Who else files are made and opened as, until this is dropped: the effective
 /// ids and the groups. The process can always go back.
 pub struct Acting {
+    before: Effective,
+}
+
+/// The effective ids and the groups of a process.
+struct Effective {
     uid: u32,
     gid: u32,
     groups: Vec<u32>,
@@ -45,29 +50,38 @@ impl Acting {
     /// Makes and opens files as somebody else from here on.
     ///
     /// # Errors
-    /// As `setresuid(2)` and its kind; nothing is changed then.
+    /// As `setgroups(2)` and `setresuid(2)`; what was changed by then is changed back.
     pub fn new(uid: u32, gid: u32, groups: &[u32]) -> Result<Self, Errno> {
-        let own: Vec<u32> =
-            nix::unistd::getgroups()?.into_iter().map(|group| group.as_raw()).collect();
-        // Who may not do this changes nothing, and has nothing to go back to.
-        set_groups(groups)?;
-        let before = Self {
+        let before = Effective {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
-            groups: own,
+            groups: nix::unistd::getgroups()?.into_iter().map(|group| group.as_raw()).collect(),
         };
-        set_effective(libc::SYS_setresgid, gid)?;
-        set_effective(libc::SYS_setresuid, uid)?;
-        Ok(before)
+        set_groups(groups)?;
+        let set = set_effective(libc::SYS_setresgid, gid)
+            .and_then(|()| set_effective(libc::SYS_setresuid, uid));
+        match set {
+            Ok(()) => Ok(Self { before }),
+            Err(errno) => {
+                before.restore();
+                Err(errno)
+            }
+        }
     }
 }
 
 impl Drop for Acting {
     fn drop(&mut self) {
+        self.before.restore();
+    }
+}
+
+impl Effective {
+    /// Nothing that follows may be done as somebody else than it is meant.
+    fn restore(&self) {
         let back = set_effective(libc::SYS_setresuid, self.uid)
             .and_then(|()| set_effective(libc::SYS_setresgid, self.gid))
             .and_then(|()| set_groups(&self.groups));
-        // Nothing that follows may be done as somebody else than it is meant.
         if back.is_err() {
             super::process::exit(125);
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    diagnostic::{Diagnostic, Refusal},
+    diagnostic::{Diagnostic, Refusal, typed},
     diff::{Comparison, Reason, Trouble},
     sys::Errno,
     yaml,
@@ -89,7 +89,7 @@ fn missing(overlay: &Overlay) -> Diagnostic {
     match &overlay.made_by {
         Some(recipe) => refusal
             .why("nothing has run yet, or what it changed was removed")
-            .help(format!("run it: `isorecipe apply {recipe}`"))
+            .help(format!("run it: `isorecipe apply {}`", typed(recipe)))
             .at(yaml::Path::root()),
         None => no_upper(&overlay.upper),
     }

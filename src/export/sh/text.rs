@@ -1,7 +1,9 @@
 //! A script of scripts: whoever makes namespaces becomes a program that runs
 //! the rest, so each `unshare` is followed by a shell of its own.
 
-use super::words::{Words, script};
+use crate::diagnostic::shell;
+
+use super::words::Words;
 
 /// What one shell of the script does.
 #[derive(Default)]
@@ -81,7 +83,7 @@ fn start(levels: &[Level], depth: usize) -> Vec<u8> {
             inner.extend(body(levels, depth + 1));
             inner.extend("    ".repeat(depth).bytes());
             words.extend(b"sh -ec ");
-            words.extend(script(&inner));
+            words.extend(shell::single_quoted(&inner));
             if !level.arguments.is_empty() {
                 words.extend(b" ");
                 words.extend(level.arguments.as_bytes());

@@ -5,6 +5,8 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
+use crate::diagnostic::shell;
+
 /// The words of one command, as they stand in a script.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Words(Vec<u8>);
@@ -75,24 +77,10 @@ fn within_quotes(word: &[u8]) -> Vec<u8> {
     quoted
 }
 
-/// A script as one word of another script.
-pub(super) fn script(text: &[u8]) -> Vec<u8> {
-    let mut quoted = vec![b'\''];
-    for &byte in text {
-        match byte {
-            b'\'' => quoted.extend(b"'\\''"),
-            byte => quoted.push(byte),
-        }
-    }
-    quoted.push(b'\'');
-    quoted
-}
-
 /// Double quotes, not single ones: most of it stands in a script that is in
 /// single quotes itself.
 fn quoted(word: &[u8]) -> Vec<u8> {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(byte);
-    if !word.is_empty() && word.iter().all(is_plain) {
+    if shell::is_plain(word) {
         return word.to_owned();
     }
     [b"\"", within_quotes(word).as_slice(), b"\""].concat()
@@ -107,10 +95,5 @@ mod tests {
         let words = Words::of("echo").word("a").word("").word("$(x) `y` \"z\" \\").word("it's");
         let expected = r#"echo a "" "\$(x) \`y\` \"z\" \\" "it's""#;
         assert_eq!(words.as_bytes(), expected.as_bytes());
-    }
-
-    #[test]
-    fn a_script_is_one_word() {
-        assert_eq!(script(b"echo \"it's\""), br#"'echo "it'\''s"'"#);
     }
 }

@@ -59,12 +59,7 @@ impl Planner {
     /// the image cannot be looked at, its name stands for what it is. `None`
     /// for a user without a cache.
     pub fn unpacked(&self, image: &Path) -> Option<Unpacked> {
-        let caller = &self.host().caller;
-        let home = || {
-            let home = caller.home.as_ref().filter(|home| home.is_absolute())?;
-            Some(home.join(".cache"))
-        };
-        let cache = Cache::below(&caller.cache.clone().or_else(home)?);
+        let cache = Cache::below(self.host().caller.cache.as_ref()?);
         let found = self.is_live.then(|| fs::metadata(image).ok()).flatten();
         Some(match found.map(|found| Identity::of(&found)) {
             Some(identity) => {
