@@ -62,6 +62,9 @@ pub trait Onlooker {
     /// The run waits here; the child has this PID, as the host counts.
     fn pauses(&self, _pause: &Pause, _child: i32, _ends: EndsWith) {}
 
+    /// What was typed is no answer, or the run is back in the foreground.
+    fn asks_again(&self, _ends: EndsWith) {}
+
     /// Nothing runs any more.
     fn is_over(&self) {}
 }

@@ -62,6 +62,9 @@ pub struct Host {
     pub unprivileged_userns_clone: Option<bool>,
     /// `/proc/sys/kernel/apparmor_restrict_unprivileged_userns` (Ubuntu).
     pub apparmor_restricts_userns: Option<bool>,
+    /// Whether a procfs is mounted on `/proc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proc: Option<bool>,
     /// The mounts of the caller's namespace, in the kernel's order.
     pub mounts: Option<Vec<HostMount>>,
     /// What is at the paths that a recipe names.

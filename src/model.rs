@@ -19,12 +19,14 @@ use crate::{
     sys::{Call, Errno, Fault, Namespace},
 };
 
+pub mod capability;
 mod copies;
 mod filesystems;
 mod limits;
 mod mounts;
 mod overlay;
 mod paths;
+mod permission;
 mod pivot;
 mod programs;
 mod propagation;
@@ -36,35 +38,6 @@ pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
 pub use propagation::Travel;
 pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
-
-/// Capabilities that operations ask for, by their number (`capability.h`).
-pub mod capability {
-    /// Bypass permission checks on files
-    pub const DAC_OVERRIDE: u32 = 1;
-    /// Bypass read and search permission checks
-    pub const DAC_READ_SEARCH: u32 = 2;
-    /// Change group ids
-    pub const SETGID: u32 = 6;
-    /// Change user ids
-    pub const SETUID: u32 = 7;
-    /// Most of what root may do
-    pub const SYS_ADMIN: u32 = 21;
-    /// Give capabilities to files; map host root
-    pub const SETFCAP: u32 = 31;
-
-    /// The name, as the man page spells it.
-    pub fn name(capability: u32) -> &'static str {
-        match capability {
-            DAC_OVERRIDE => "CAP_DAC_OVERRIDE",
-            DAC_READ_SEARCH => "CAP_DAC_READ_SEARCH",
-            SETGID => "CAP_SETGID",
-            SETUID => "CAP_SETUID",
-            SYS_ADMIN => "CAP_SYS_ADMIN",
-            SETFCAP => "CAP_SETFCAP",
-            _ => "a capability",
-        }
-    }
-}
 
 /// Every capability.
 const ALL_CAPABILITIES: u64 = u64::MAX;
@@ -146,6 +119,13 @@ pub struct Process {
     pub no_new_privs: bool,
 }
 
+impl Process {
+    /// Whether it has a capability over its own user namespace.
+    pub(crate) fn has(&self, capability: u32) -> bool {
+        self.capabilities & (1_u64 << capability) != 0
+    }
+}
+
 /// The state of the kernel, as far as a recipe can change it.
 #[derive(Clone)]
 pub struct Model {
@@ -214,7 +194,7 @@ impl Model {
             own: false,
         };
         let owned = host.owned.as_ref();
-        Self {
+        let mut model = Self {
             users: vec![UserNamespace::host(&host)],
             process,
             uts: of(owned.is_none_or(|owned| owned.uts)),
@@ -227,10 +207,12 @@ impl Model {
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
             made: BTreeMap::new(),
-            proc: MapFiles::of(&host),
+            proc: MapFiles::Writable,
             host,
             asked: Rc::default(),
-        }
+        };
+        model.proc = model.map_files();
+        model
     }
 
     /// Remembers paths whose facts are still wanted.
@@ -372,7 +354,7 @@ impl Model {
 
     /// Whether a procfs is among the mounts.
     pub fn has_proc(&self) -> bool {
-        self.mounts.has_proc(&self.host)
+        self.mounts.has_proc()
     }
 
     /// Whether the kernel would show a fresh procfs beside those there are
@@ -382,7 +364,7 @@ impl Model {
         if self.mounts.owner == UserId::HOST && is_initial {
             return Ok(());
         }
-        match self.mounts.has_full_proc(&self.host) {
+        match self.mounts.has_full_proc() {
             Some(true) => Ok(()),
             Some(false) => Err(Objection::No(Errno::EPERM)),
             None => Err(Objection::Unknown),

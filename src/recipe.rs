@@ -176,6 +176,7 @@ impl Recipe {
     pub fn plan(&self, host: Rc<Host>, run: &Run) -> Plan {
         let names = self.taken(&run.course).map(|(index, layer)| place(index, layer)).collect();
         let mut planner = Planner::new(host, self.folder.clone(), names, run.is_live);
+        planner.leaves_out(self.left_out(&run.course));
         if let Some(image) = &self.image {
             let file = planner.source_path(image.file.as_path());
             let command = image.build_command(self.called.as_deref(), planner.host());

@@ -223,7 +223,8 @@ fn skipping_a_layer_produces_the_failure() {
     for options in [&["apply"][..], &["apply", "--unchecked"], &["plan"]] {
         let ran = desk.run(&[options, &["--skip", "uts", "step2.yaml"]].concat());
         assert!(ran.err().contains("error[hostname::shared]"), "{}", ran.err());
-        assert!(ran.err().contains("put a `uts` layer before it"), "{}", ran.err());
+        assert!(ran.err().contains("take `--skip uts` away"), "{}", ran.err());
+        assert!(ran.err().contains("this is left out"), "{}", ran.err());
         assert_ne!(ran.code(), 0);
     }
 }

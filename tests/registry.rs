@@ -121,6 +121,27 @@ fn a_sandbox_is_listed_while_it_runs_and_leaves_nothing() {
 }
 
 #[test]
+fn a_second_sandbox_on_one_upper_is_warned_of() {
+    let session = Session::of(Who::ordinary());
+    session.desk.make_rootfs("rootfs", &["bash"]);
+    let again = || {
+        let words = ["apply", "step4-rootless.yaml", "--", "bash", "-c", "true"];
+        let ran = session.command(&words).output().expect("the program");
+        assert!(ran.status.success());
+        String::from_utf8_lossy(&ran.stderr).into_owned()
+    };
+    assert_eq!(again(), "");
+    let sandbox = session.start("step4-rootless.yaml");
+    session.files(1);
+    let said = again();
+    assert!(said.contains("warning[overlay::upper_in_use]"), "{said}");
+    assert!(said.contains("the sandbox step4-rootless writes to this `upper` as well"), "{said}");
+    sandbox.finish();
+    session.files(0);
+    assert_eq!(again(), "");
+}
+
+#[test]
 fn when_none_runs_people_are_told_and_programs_get_an_empty_list() {
     // In a PID namespace of its own no other test's sandbox is seen.
     let session = Session::of(Who::ordinary());

@@ -15,7 +15,7 @@ use std::{
 };
 
 use images::{Bench, is_running};
-use machine::{Ran, Who, eventually, own_uid};
+use machine::{Desk, Ran, Who, eventually, own_uid};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -196,4 +196,46 @@ fn an_image_that_nobody_may_read_is_refused() {
     fs::set_permissions(bench.image(), fs::Permissions::from_mode(0o000)).expect("a mode");
     let ran = bench.run(&["cat", "/hello"]);
     assert!(ran.err().contains("error[image::hidden]"), "{}", ran.err());
+}
+
+/// Anybody may have put them there, and root may be who asks.
+#[test]
+fn what_reads_images_is_not_run_to_learn_about_it() {
+    for who in Who::all() {
+        let desk = Desk::of(who);
+        desk.make_dir("bin");
+        for name in ["squashfuse", "erofsfuse", "fuse2fs", "unsquashfs", "fsck.erofs", "debugfs"] {
+            let ran = desk.path("ran");
+            let program = format!("bin/{name}");
+            desk.write(&program, &format!("#!/bin/sh\necho {name} >> {}\n", ran.display()));
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(desk.path(&program), mode).expect("a mode");
+        }
+        desk.write("image.yaml", "layers: [{overlay: {lower: image, at: merged}}]\n");
+        for words in [
+            &["plan", "step2.yaml"][..],
+            &["plan", "image.yaml"],
+            &["apply", "image.yaml"],
+            &["doctor"],
+            &["doctor", "image.yaml"],
+            &["host"],
+        ] {
+            let mut command = desk.command(words);
+            let path = format!("{}:/usr/bin:/bin", desk.path("bin").display());
+            let ran = Ran(command.env("PATH", path).output().expect("the program"));
+            assert!(matches!(ran.code(), 0 | 1 | 125), "{words:?}: {}", ran.err());
+            assert_eq!(desk.read("ran"), "", "{words:?} as {who:?}");
+        }
+    }
+}
+
+/// As `fsck.erofs` was before erofs-utils 1.5.
+#[test]
+fn a_tool_that_cannot_unpack_is_believed_when_it_says_so() {
+    let bench = Bench::of(Who::ordinary(), "erofs", "unpack");
+    let said = "fsck.erofs: unrecognized option '--extract=.'";
+    bench.stand_in("fsck.erofs", &format!("#!/bin/sh\necho \"{said}\" >&2; exit 1\n"));
+    let ran = bench.run(&["cat", "/hello"]);
+    assert!(ran.err().contains("error[image::not_unpacked]"), "{}", ran.err());
+    assert!(ran.err().contains("unrecognized option '--extract=.'"), "{}", ran.err());
 }

@@ -92,6 +92,7 @@ impl Apply {
             return status;
         }
         let watch = Watch::of(&plan, (&recipe, &self.recipe, &document), output);
+        output.complain(&located(&document, watch.warnings()));
         let begin = Instant::now();
         let outcome = exec::run(&mut plan, &watch);
         let ending =

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::{
@@ -63,6 +63,10 @@ impl Observe {
         })
     }
 }
+
+/// A name that nobody has is looked for so often, this long apart.
+const LOOKS_AGAIN: usize = 6;
+const A_MOMENT: Duration = Duration::from_millis(40);
 
 /// Why there is nothing to look at.
 struct Trouble(Box<Refusal>);
@@ -129,8 +133,21 @@ impl Observer<'_> {
         }
     }
 
-    /// What there is to see now.
+    /// What there is to see now. A sandbox that has just begun is announced in
+    /// a moment.
     fn look(&mut self) -> Result<Report, Box<Refusal>> {
+        for _ in 0..LOOKS_AGAIN {
+            match self.look_once() {
+                Err(refusal) if refusal.code() == "observe::unknown" && self.target.is_none() => {
+                    std::thread::sleep(A_MOMENT);
+                }
+                other => return other,
+            }
+        }
+        self.look_once()
+    }
+
+    fn look_once(&mut self) -> Result<Report, Box<Refusal>> {
         let census = observe::running(&owner(&Host::at_hand()));
         if self.now.is_none() {
             self.complain(&census);

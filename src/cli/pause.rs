@@ -1,13 +1,16 @@
 //! What is said while a run waits between two layers: what is done, how to look at it, what comes next.
 
-use std::io::{self, Write};
+use std::{
+    cell::Cell,
+    io::{self, Write},
+};
 
 use serde::Serialize;
 
 use crate::{
     exec::EndsWith,
     model::Model,
-    plan::{Pause, Plan},
+    plan::{Pause, Plan, Step},
     recipe::Document,
     yaml::{self, Segment, spelled_out},
 };
@@ -17,6 +20,8 @@ use super::Output;
 /// The words of all pauses of a plan, made before anything runs.
 pub(super) struct Prompt<'a> {
     scenes: Vec<Scene>,
+    /// The process that waited at the pause before
+    child: Cell<Option<i32>>,
     output: &'a Output,
 }
 
@@ -57,7 +62,8 @@ struct Record<'a> {
 impl<'a> Prompt<'a> {
     pub(super) fn of(plan: &Plan, document: &Document, output: &'a Output) -> Self {
         let scene = |pause: &Pause| Scene::of(pause, plan, document);
-        Self { scenes: plan.pauses.iter().map(scene).collect(), output }
+        let scenes = plan.pauses.iter().map(scene).collect();
+        Self { scenes, child: Cell::new(None), output }
     }
 }
 
@@ -67,12 +73,20 @@ impl Prompt<'_> {
         let Some(scene) = self.scenes.iter().find(|scene| scene.before == pause.before) else {
             return;
         };
+        let is_another = self.child.replace(Some(child)).is_some_and(|before| before != child);
         let text = match self.output.json {
             true => scene.json(child, ends),
-            false => scene.text(child, ends),
+            false => scene.text(child, is_another, ends),
         };
         // Nobody is left to be told that standard error is gone.
         let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Says once more what it waits for.
+    pub(super) fn say_again(&self, ends: EndsWith) {
+        if !self.output.json {
+            let _ = io::stderr().write_all(question(ends).as_bytes());
+        }
     }
 }
 
@@ -85,11 +99,23 @@ pub(super) fn say_abandoned(output: &Output) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
+fn question(ends: EndsWith) -> String {
+    match ends {
+        EndsWith::Line => {
+            "Enter goes on; `c` runs through without pausing; `q` ends it here: ".to_owned()
+        }
+        EndsWith::Signal(own) => format!("no terminal is here: `kill -CONT {own}` goes on\n"),
+    }
+}
+
 impl Scene {
     fn of(pause: &Pause, plan: &Plan, document: &Document) -> Self {
-        let following = plan.pauses.iter().map(|other| other.before).find(|at| *at > pause.before);
-        let end = following.unwrap_or(plan.steps.len());
-        let steps = plan.steps.iter().enumerate().take(end).skip(pause.before);
+        let is_next = |step: &Step| match &pause.next {
+            Some(layer) => step.origin.segments().starts_with(layer.segments()),
+            None => true,
+        };
+        let steps = plan.steps.iter().enumerate().skip(pause.before);
+        let steps = steps.filter(|(_, step)| is_next(step));
         Self {
             before: pause.before,
             done: pause.done.as_ref().and_then(|layer| Named::of(layer, document)),
@@ -99,13 +125,18 @@ impl Scene {
         }
     }
 
-    fn text(&self, child: i32, ends: EndsWith) -> String {
+    fn text(&self, child: i32, is_another: bool, ends: EndsWith) -> String {
         let mut text = match &self.done {
             Some(done) => format!("\npaused after {done}; the sandbox is process {child} so far\n"),
             None => {
                 format!("\npaused before the first layer; the sandbox will be process {child}\n")
             }
         };
+        if is_another {
+            text.push_str(
+                "  (not the one before: that forked, and its child is in the new PID namespace)\n",
+            );
+        }
         text.push_str("  look at it from another terminal:\n");
         text.push_str(&format!("    isorecipe observe {child}\n"));
         if !self.maps.is_empty() {
@@ -121,12 +152,7 @@ impl Scene {
         for (number, what) in &self.steps {
             text.push_str(&format!("    step {number}: {}\n", spelled_out(what)));
         }
-        text.push_str(&match ends {
-            EndsWith::Line => {
-                "Enter goes on; `c` runs through without pausing; `q` ends it here: ".to_owned()
-            }
-            EndsWith::Signal(own) => format!("`kill -CONT {own}` goes on\n"),
-        });
+        text.push_str(&question(ends));
         text
     }
 

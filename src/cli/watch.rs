@@ -1,13 +1,15 @@
 //! What `apply` does beside the run: says where it waits, and lets `observe` know of it.
 
-use std::{borrow::Cow, cell::RefCell};
+use std::{borrow::Cow, cell::RefCell, path::PathBuf};
 
 use crate::{
+    diagnostic::{Diagnostic, Refusal},
     exec::{EndsWith, Onlooker},
     host::Host,
     plan::{Pause, Plan},
     recipe::{Document, Recipe},
-    registry::{Overlay, Process, Registration, Subject},
+    registry::{self, Entry, Overlay, Process, Registration, Subject},
+    yaml,
 };
 
 use super::{Output, RecipePath, owner, pause::Prompt};
@@ -33,6 +35,27 @@ impl<'a> Watch<'a> {
             overlays: plan.overlays(),
             registration: RefCell::new(None),
         }
+    }
+
+    /// What others' sandboxes have to do with this one: the kernel lets two
+    /// overlays write to one upper, and says only in its log that it should not be.
+    pub(super) fn warnings(&self) -> Vec<Diagnostic> {
+        let uppers: Vec<&PathBuf> =
+            self.overlays.iter().filter_map(|overlay| overlay.upper.as_ref()).collect();
+        if uppers.is_empty() {
+            return Vec::new();
+        }
+        let others = registry::running(&self.subject.owner).running;
+        let shares = |entry: &Entry| {
+            entry
+                .overlays
+                .iter()
+                .any(|overlay| overlay.upper.iter().any(|upper| uppers.contains(&upper)))
+        };
+        let others = others.iter().map(|running| &running.entry).filter(|entry| shares(entry));
+        others
+            .map(|other| upper_in_use(other).at(yaml::Path::root().key("layers")).warning())
+            .collect()
     }
 
     /// Lets others know of the sandbox, and what it waits after. One that
@@ -64,9 +87,23 @@ impl Onlooker for Watch<'_> {
         self.prompt.say(pause, child, ends);
     }
 
+    fn asks_again(&self, ends: EndsWith) {
+        self.prompt.say_again(ends);
+    }
+
     fn is_over(&self) {
         self.registration.replace(None);
     }
+}
+
+fn upper_in_use(other: &Entry) -> Refusal {
+    let name = &other.name;
+    Refusal::new(
+        "overlay::upper_in_use",
+        format!("the sandbox {name} writes to this `upper` as well"),
+    )
+    .why("what two overlays make of one upper, overlayfs leaves open")
+    .help("end the other first, or name another `upper` and `work`")
 }
 
 /// How the running sandbox is called, and whose it is.

@@ -61,11 +61,12 @@ impl<'a> Wait<'a> {
             Some(_) => EndsWith::Line,
             None => EndsWith::Signal(process::own_pid()),
         };
+        onlooker.pauses(pause, asked_by, ends);
         loop {
-            onlooker.pauses(pause, asked_by, ends);
             if let Some(ended) = self.answer() {
                 return ended;
             }
+            onlooker.asks_again(ends);
         }
     }
 

@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, OnceCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use nix::sys::signalfd::SignalFd;
@@ -27,9 +28,9 @@ use super::{
     turn::{self, Message},
 };
 
-/// A command that ends within so many milliseconds is gone before anybody could
-/// look at it, and need not be announced.
-const MOMENT: u16 = 20;
+/// A command that ends within this time is gone before anybody could look at
+/// it, and need not be announced.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Everything the supervisor holds.
 pub(super) struct Supervisor<'a> {
@@ -61,8 +62,8 @@ struct Progress {
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
     killed: Option<i32>,
-    /// The command that runs, until somebody is told
-    unseen: Option<i32>,
+    /// The command that runs, and since when, until somebody is told
+    unseen: Option<(i32, Instant)>,
     abandoned: Option<Option<i32>>,
     change: Option<Change>,
 }
@@ -80,13 +81,9 @@ impl Supervisor<'_> {
                         break change;
                     }
                 }
-                _ => {
-                    self.console.lend_again(None);
-                    if let Some(command) = progress.unseen.take() {
-                        self.onlooker.runs(command);
-                    }
-                }
+                _ => self.console.lend_again(None),
             }
+            self.announce(&mut progress);
             if let Some(change) = progress.change {
                 break change;
             }
@@ -117,8 +114,18 @@ impl Supervisor<'_> {
 
     /// How many milliseconds nothing may happen before there is something to do.
     fn patience(&self, progress: &Progress) -> Option<u16> {
-        let moment = progress.unseen.map(|_| MOMENT);
+        let moment = progress.unseen.map(|_| MOMENT.as_millis() as u16);
         [self.console.time_to_look(), moment].into_iter().flatten().min()
+    }
+
+    /// Tells the onlooker of a command that is there to stay.
+    fn announce(&self, progress: &mut Progress) {
+        if let Some((command, since)) = progress.unseen
+            && since.elapsed() >= MOMENT
+        {
+            progress.unseen = None;
+            self.onlooker.runs(command);
+        }
     }
 
     fn listen(&self, progress: &mut Progress) {
@@ -138,7 +145,7 @@ impl Supervisor<'_> {
             Message::Ready(command) => {
                 progress.is_ready = true;
                 self.console.meet(command);
-                progress.unseen = Some(command.unwrap_or(self.pid));
+                progress.unseen = Some((command.unwrap_or(self.pid), Instant::now()));
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
             Message::Killed(signal) => progress.killed = Some(signal),

@@ -18,6 +18,7 @@ const TEXTS: &[&str] = &[
     include_str!("../cli/explain.md"),
     include_str!("../cli/observe.md"),
     include_str!("../cli/plan.md"),
+    include_str!("../cli/watch.md"),
     include_str!("../export/sh/command.md"),
     include_str!("../export/sh/limits.md"),
     include_str!("../export/sh/tools.md"),

@@ -58,6 +58,7 @@ pub(super) fn everything() -> Host {
     host.unprivileged_userns_clone = switch("/proc/sys/kernel/unprivileged_userns_clone");
     host.apparmor_restricts_userns =
         switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+    host.proc = has_proc();
     host.mounts = fs::read("/proc/self/mountinfo")
         .ok()
         .map(|text| mountinfo::parse(&text).into_iter().map(mount).collect());
@@ -169,6 +170,13 @@ fn ids() -> Option<Ids> {
         gid: ranges("/proc/self/gid_map")?,
         setgroups: read("/proc/self/setgroups")?.trim() == "allow",
     })
+}
+
+fn has_proc() -> Option<bool> {
+    match fs::File::open("/proc") {
+        Ok(proc) => Some(sys::mount::is_proc(&proc)),
+        Err(error) => (error.kind() == std::io::ErrorKind::NotFound).then_some(false),
+    }
 }
 
 /// In the first user namespace there is nobody else whose they could be.

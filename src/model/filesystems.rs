@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::host::{Host, HostMount, Owner};
+use crate::host::{HostMount, Owner};
 
-use super::{FilesystemId, Mount, MountId, Mounts, UserId};
+use super::{FilesystemId, Mount, MountId, Mounts, Process, UserId};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,14 @@ pub struct Instance {
     pub user: UserId,
     /// The host's number for it, and the directory of it that is shown here
     pub device: Option<(String, PathBuf)>,
+    /// Its type, as the host names it
+    pub kind: Option<String>,
+    /// Of a mount of the host: only a part of the filesystem is to be seen
+    pub is_part: bool,
+    /// Who mounted it: overlayfs looks into its layers with their rights
+    pub mounter: Option<Process>,
+    /// Of an overlay: directories that a name in it must not lead to
+    pub traps: Vec<(String, PathBuf)>,
     /// Overlays below this one
     pub depth: u32,
     /// Directories made since
@@ -63,6 +71,10 @@ impl Mounts {
             filesystem,
             user,
             device: None,
+            kind: None,
+            is_part: false,
+            mounter: None,
+            traps: Vec::new(),
             depth,
             made: BTreeMap::new(),
             presumed: BTreeSet::new(),
@@ -77,6 +89,8 @@ impl Mounts {
         let id = self.instance(Filesystem::Host(mount.at.clone()), UserId::HOST);
         if let Some(instance) = self.filesystem_mut(id) {
             let root = mount.root.strip_prefix("/").unwrap_or(&mount.root).to_owned();
+            instance.kind = Some(mount.filesystem.clone());
+            instance.is_part = mount.root != Path::new("/");
             instance.device = mount.device.clone().map(|device| (device, root));
         }
         id
@@ -93,19 +107,19 @@ impl Mounts {
     }
 
     /// Whether a procfs is among the attached mounts.
-    pub fn has_proc(&self, host: &Host) -> bool {
-        self.attached().any(|(_, mount)| self.is_proc(mount, host))
+    pub fn has_proc(&self) -> bool {
+        self.attached().any(|(_, mount)| self.is_whole_proc(mount))
     }
 
     /// Whether one of the attached mounts is a whole procfs with nothing locked
     /// over its parts (`mnt_already_visible()`); `None`: nobody told.
-    pub fn has_full_proc(&self, host: &Host) -> Option<bool> {
+    pub fn has_full_proc(&self) -> Option<bool> {
         let mut is_sure = true;
         for (id, mount) in self.attached() {
             if mount.opaque {
                 return None;
             }
-            if !self.is_proc(mount, host) || !mount.root.as_os_str().is_empty() {
+            if !self.is_whole_proc(mount) || !mount.root.as_os_str().is_empty() {
                 continue;
             }
             // A locked read-only flag would be missing on a fresh one.
@@ -141,32 +155,24 @@ impl Mounts {
         is_sure.then_some(true)
     }
 
-    /// Whether a mount shows a procfs, or a part of one.
-    pub(super) fn shows_proc(&self, id: MountId, host: &Host) -> bool {
-        match &self.filesystem(self.mount(id).filesystem).filesystem {
-            Filesystem::Proc => true,
-            Filesystem::Host(at) => known(host, at).is_some_and(|known| known.filesystem == "proc"),
-            _ => false,
-        }
+    /// Whether this is a procfs, or a part of one.
+    pub(super) fn is_proc(&self, id: FilesystemId) -> bool {
+        let instance = self.filesystem(id);
+        instance.filesystem == Filesystem::Proc || instance.kind.as_deref() == Some("proc")
     }
 
-    fn is_proc(&self, mount: &Mount, host: &Host) -> bool {
-        match &self.filesystem(mount.filesystem).filesystem {
-            Filesystem::Proc => true,
-            Filesystem::Host(at) => known(host, at)
-                .is_some_and(|known| known.filesystem == "proc" && known.root == Path::new("/")),
-            _ => false,
-        }
+    fn is_whole_proc(&self, mount: &Mount) -> bool {
+        self.is_proc(mount.filesystem) && !self.filesystem(mount.filesystem).is_part
     }
 
     /// Whether an overlay may stand on a filesystem: it stacks no deeper than
     /// two, and procfs counts as deep already (`s_stack_depth`).
-    pub fn can_be_lower(&self, id: MountId, host: &Host) -> Option<bool> {
-        let instance = self.filesystem(self.mount(id).filesystem);
+    pub(super) fn can_be_lower(&self, id: FilesystemId) -> Option<bool> {
+        let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Proc => Some(false),
             Filesystem::Image(_) => Some(true),
-            Filesystem::Host(at) => match known(host, at)?.filesystem.as_str() {
+            Filesystem::Host(_) => match instance.kind.as_deref()? {
                 "proc" => Some(false),
                 // How deep it is already, nobody told.
                 "overlay" => None,
@@ -179,12 +185,13 @@ impl Mounts {
 
     /// Whether an overlay can keep its changes on a filesystem: not on another
     /// overlay, and not on procfs, which counts as deep.
-    pub(super) fn can_be_upper(&self, id: FilesystemId, host: &Host) -> Option<bool> {
-        match &self.filesystem(id).filesystem {
+    pub(super) fn can_be_upper(&self, id: FilesystemId) -> Option<bool> {
+        let instance = self.filesystem(id);
+        match &instance.filesystem {
             Filesystem::Overlay { .. } | Filesystem::Proc => Some(false),
             Filesystem::Tmpfs(_) => Some(true),
             Filesystem::Image(_) | Filesystem::Unknown => None,
-            Filesystem::Host(at) => match known(host, at)?.filesystem.as_str() {
+            Filesystem::Host(_) => match instance.kind.as_deref()? {
                 "overlay" | "proc" => Some(false),
                 kind => STORAGE.contains(&kind).then_some(true),
             },
@@ -192,26 +199,20 @@ impl Mounts {
     }
 
     /// Whether nothing of a filesystem can be executed.
-    pub(super) fn forbids_programs(&self, id: FilesystemId, host: &Host) -> bool {
-        match &self.filesystem(id).filesystem {
-            Filesystem::Proc => true,
-            Filesystem::Host(at) => known(host, at)
-                .is_some_and(|known| WITHOUT_PROGRAMS.contains(&known.filesystem.as_str())),
-            _ => false,
-        }
+    pub(super) fn forbids_programs(&self, id: FilesystemId) -> bool {
+        let kind = self.filesystem(id).kind.as_deref();
+        self.is_proc(id) || kind.is_some_and(|kind| WITHOUT_PROGRAMS.contains(&kind))
     }
 
     /// Whether a filesystem keeps what is put into it, as far as known: `proc`
     /// and its kind have rules of their own.
-    pub fn keeps_files(&self, id: FilesystemId, host: &Host) -> Option<bool> {
-        match &self.filesystem(id).filesystem {
+    pub(super) fn keeps_files(&self, id: FilesystemId) -> Option<bool> {
+        let instance = self.filesystem(id);
+        match &instance.filesystem {
             Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(true),
             Filesystem::Proc => Some(false),
             Filesystem::Image(_) | Filesystem::Unknown => None,
-            Filesystem::Host(at) => {
-                let kind = &known(host, at)?.filesystem;
-                Some(STORAGE.contains(&kind.as_str()))
-            }
+            Filesystem::Host(_) => Some(STORAGE.contains(&instance.kind.as_deref()?)),
         }
     }
 }
@@ -223,8 +224,3 @@ const DEEPEST: u32 = 2;
 /// Filesystems in which anything can be made.
 const STORAGE: &[&str] =
     &["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "ramfs", "overlay"];
-
-/// The topmost mount that the host is known to have there.
-fn known<'h>(host: &'h Host, at: &Path) -> Option<&'h HostMount> {
-    host.mounts.iter().flatten().rev().find(|mount| mount.at == at)
-}

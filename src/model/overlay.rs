@@ -82,10 +82,20 @@ impl Model {
         prepared
     }
 
+    /// The directories that an overlay keeps for itself: its layers, and what it
+    /// makes in `work` (`ovl_setup_trap()`).
+    pub fn traps_of(&self, layers: &Layers) -> Vec<(String, PathBuf)> {
+        let Layers { lower, upper, work } = layers;
+        let all = lower.iter().chain([upper, work]).map(|found| self.mounts.inode(&found.at));
+        let (device, path) = self.mounts.inode(&work.at);
+        all.chain([(device, path.join("work"))]).collect()
+    }
+
     /// Whether every lower layer is shallow enough; what stands too deep is
     /// noticed only when all are known (`FILESYSTEM_MAX_STACK_DEPTH`).
     fn may_stack(&self, lower: &[Found]) -> Result<(), OverlayTrouble> {
-        let fits = |found: &Found| self.mounts.can_be_lower(found.at.mount, &self.host);
+        let fits =
+            |found: &Found| self.mounts.can_be_lower(self.mounts.mount(found.at.mount).filesystem);
         let fits: Vec<Option<bool>> = lower.iter().map(fits).collect();
         match fits.iter().position(|fits| *fits == Some(false)) {
             Some(index) => Err(OverlayTrouble::LowerUnfit(index)),
@@ -133,7 +143,7 @@ impl Model {
         if mount.read_only {
             return Err(OverlayTrouble::UpperReadOnly);
         }
-        match self.mounts.can_be_upper(mount.filesystem, &self.host) {
+        match self.mounts.can_be_upper(mount.filesystem) {
             Some(true) => Ok(()),
             Some(false) => Err(OverlayTrouble::UpperUnfit),
             None => Err(OverlayTrouble::Unknown),

@@ -10,13 +10,14 @@ use crate::{
     sys::Errno,
 };
 
-use super::{Filesystem, FilesystemId, Model, Objection, Position, capability, mounts::join};
+use super::{
+    Filesystem, FilesystemId, Model, Objection, Position,
+    mounts::join,
+    permission::{SEARCH, WRITE},
+};
 
 /// Symbolic links that one walk follows (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
-const READ: u32 = 4;
-const WRITE: u32 = 2;
-const SEARCH: u32 = 1;
 
 /// What stands at a position.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +86,10 @@ impl Model {
     pub fn child(&self, of: &Found, name: &OsStr) -> Result<Found, Errno> {
         self.enter(of)?;
         let place = Position { mount: of.at.mount, path: of.at.path.join(name) };
-        let at = self.mounts.follow(place);
+        let at = self.mounts.follow(place.clone());
+        if at == place {
+            self.may_look_up(&of.at, name)?;
+        }
         // Below what nobody told of, only what somebody told of counts.
         let is_uncertain = self.mounts.mount(of.at.mount).uncertain;
         let is_unknown = of.thing == Thing::Unknown && at.mount == of.at.mount;
@@ -95,6 +99,45 @@ impl Model {
             self.thing_at(&at).ok_or(Errno::ENOENT)?
         };
         Ok(Found { at, thing })
+    }
+
+    /// An overlay looks for a name in one layer after the other, with the rights
+    /// of who mounted it (`ovl_lookup()`).
+    fn may_look_up(&self, directory: &Position, name: &OsStr) -> Result<(), Errno> {
+        let (filesystem, path) = self.mounts.within(directory);
+        let instance = self.mounts.filesystem(filesystem);
+        let (Filesystem::Overlay { layers }, Some(mounter)) =
+            (&instance.filesystem, &instance.mounter)
+        else {
+            return Ok(());
+        };
+        if instance.made.contains_key(&path.join(name)) || instance.made.contains_key(&path) {
+            return Ok(());
+        }
+        for (layer, root) in layers {
+            let within = join(root, &path);
+            match self.thing_in(*layer, &within) {
+                Some(Thing::Directory(Some(owner))) if !self.permits_to(mounter, owner, SEARCH) => {
+                    return Err(Errno::EACCES);
+                }
+                Some(Thing::Directory(_)) => {}
+                _ => continue,
+            }
+            // What is no directory there hides the rest.
+            let found = self.thing_in(*layer, &within.join(name));
+            let is_layer = || {
+                let inode = self.mounts.inode_in(*layer, &within.join(name));
+                instance.traps.contains(&inode)
+            };
+            // A layer of its own is not shown below itself (`ovl_lookup_trap_inode()`).
+            if matches!(found, Some(Thing::Directory(_))) && is_layer() {
+                return Err(Errno::ELOOP);
+            }
+            if found.is_some_and(|thing| !matches!(thing, Thing::Directory(_))) {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Whether the host's facts have this very place.
@@ -194,7 +237,7 @@ impl Model {
     /// Whether it is a part of a procfs, in which a name that is not there is
     /// looked up in vain even by who wants to make it (`proc_lookup_de()`).
     pub fn is_proc(&self, found: &Found) -> bool {
-        self.mounts.shows_proc(found.at.mount, &self.host)
+        self.mounts.is_proc(self.mounts.mount(found.at.mount).filesystem)
     }
 
     /// Whether the process may make or remove something in a directory.
@@ -205,7 +248,7 @@ impl Model {
         let mount = self.mounts.mount(directory.at.mount);
         let instance = self.mounts.filesystem(mount.filesystem);
         // `proc` and its kind say no in their own way, read-only or not.
-        if self.mounts.keeps_files(mount.filesystem, &self.host) != Some(true) {
+        if self.mounts.keeps_files(mount.filesystem) != Some(true) {
             return Err(Objection::Unknown);
         }
         if mount.read_only {
@@ -222,58 +265,6 @@ impl Model {
             Thing::Directory(Some(_)) => Err(Objection::No(Errno::EACCES)),
             _ => Err(Objection::Unknown),
         }
-    }
-
-    /// Discretionary access, and the capabilities that pass it by
-    /// (`generic_permission()`).
-    pub fn permits(&self, owner: Owner, want: u32) -> bool {
-        let reads_only = want & WRITE == 0;
-        self.permits_by_mode(owner, want)
-            || self.reaches(owner)
-                && (self.has(capability::DAC_OVERRIDE)
-                    || reads_only && self.has(capability::DAC_READ_SEARCH))
-    }
-
-    /// Discretionary access alone (`acl_permission_check()`).
-    pub(super) fn permits_by_mode(&self, owner: Owner, want: u32) -> bool {
-        let process = &self.process;
-        let in_group = process.gid == owner.gid
-            || process.groups.as_ref().is_some_and(|groups| groups.contains(&owner.gid));
-        let bits = if process.uid == owner.uid {
-            owner.mode >> 6
-        } else if in_group {
-            owner.mode >> 3
-        } else {
-            owner.mode
-        };
-        bits & want == want
-    }
-
-    /// Capabilities over a user namespace reach only files of its ids
-    /// (`privileged_wrt_inode_uidgid()`).
-    pub(super) fn reaches(&self, owner: Owner) -> bool {
-        let own = self.own_user();
-        own.uids.from_host(owner.uid).is_some() && own.gids.from_host(owner.gid).is_some()
-    }
-
-    /// Whether the process has a capability over its own user namespace.
-    pub(super) fn has(&self, capability: u32) -> bool {
-        self.process.capabilities & (1_u64 << capability) != 0
-    }
-
-    /// Whether the process may enter a directory of this owner.
-    pub fn may_search(&self, owner: Owner) -> bool {
-        self.permits(owner, SEARCH)
-    }
-
-    /// Whether the process may read a file of this owner.
-    pub fn may_read(&self, owner: Owner) -> bool {
-        self.permits(owner, READ)
-    }
-
-    /// Whether the process may write in a directory of this owner.
-    pub fn may_write(&self, owner: Owner) -> bool {
-        self.permits(owner, WRITE | SEARCH)
     }
 
     /// Assumes that there is a directory at a path, with all that is missing

@@ -7,7 +7,7 @@ use crate::{
     sys::Errno,
 };
 
-use super::{Found, Model, Objection, Thing, capability};
+use super::{Found, Model, Objection, Thing, capability, permission::permits_by_mode};
 
 /// Interpreters that are scripts themselves, in a row (`exec_binprm()`).
 const MOST_INTERPRETERS: usize = 5;
@@ -58,16 +58,15 @@ impl Model {
     /// `path_noexec()`
     fn lets_execute(&self, found: &Found) -> bool {
         let mount = self.mounts.mount(found.at.mount);
-        !mount.no_exec && !self.mounts.forbids_programs(mount.filesystem, &self.host)
+        !mount.no_exec && !self.mounts.forbids_programs(mount.filesystem)
     }
 
     /// As for a directory, but no capability makes a program of a file that is
     /// one for nobody (`generic_permission()`).
     fn permits_execution(&self, owner: Owner) -> bool {
-        if self.permits_by_mode(owner, EXECUTE) {
-            return true;
-        }
+        let process = &self.process;
         let is_program = owner.mode & ANY_EXECUTE != 0;
-        is_program && self.reaches(owner) && self.has(capability::DAC_OVERRIDE)
+        let may_override = self.reaches(process, owner) && process.has(capability::DAC_OVERRIDE);
+        permits_by_mode(process, owner, EXECUTE) || is_program && may_override
     }
 }

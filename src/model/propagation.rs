@@ -1,6 +1,8 @@
 //! How mount events travel: `mount_namespaces(7)`, "Shared subtrees",
 //! `Documentation/filesystems/sharedsubtree.rst`, `fs/pnode.c`.
 
+use std::path::{Path, PathBuf};
+
 use crate::{host::HostMount, sys::Propagation};
 
 use super::{FilesystemId, Mount, MountId, Mounts, Position, UserId, mounts::join};
@@ -246,12 +248,17 @@ impl Mounts {
     }
 
     /// Which directory or file of which filesystem it is, whatever shows it.
-    pub fn inode(&self, at: &Position) -> (String, std::path::PathBuf) {
+    pub fn inode(&self, at: &Position) -> (String, PathBuf) {
         let (filesystem, path) = self.within(at);
+        self.inode_in(filesystem, &path)
+    }
+
+    /// The same for a path of a filesystem.
+    pub(super) fn inode_in(&self, filesystem: FilesystemId, path: &Path) -> (String, PathBuf) {
         let instance = self.filesystem(filesystem);
         match &instance.device {
-            Some((device, root)) => (device.clone(), join(root, &path)),
-            None => (format!("#{}", filesystem.0), path),
+            Some((device, root)) => (device.clone(), join(root, path)),
+            None => (format!("#{}", filesystem.0), path.to_owned()),
         }
     }
 }

@@ -1,13 +1,11 @@
 //! User namespaces: `user_namespaces(7)`.
 
-use std::path::Path;
-
 use crate::{
     host::Host,
     sys::{Errno, Namespace},
 };
 
-use super::{ALL_CAPABILITIES, DEEPEST, Model, Objection, SHALLOW, capability};
+use super::{ALL_CAPABILITIES, DEEPEST, Model, Objection, Position, SHALLOW, capability};
 
 /// A user namespace of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,27 +99,6 @@ pub enum MapFiles {
     Missing,
 }
 
-impl MapFiles {
-    pub(super) fn of(host: &Host) -> Self {
-        let Some(mounts) = &host.mounts else { return Self::Writable };
-        match mounts.iter().rev().find(|mount| mount.at == Path::new("/proc")) {
-            Some(proc) if proc.filesystem != "proc" => Self::Missing,
-            Some(proc) if proc.read_only => Self::ReadOnly,
-            Some(_) => Self::Writable,
-            None => Self::Missing,
-        }
-    }
-
-    /// Why they cannot be opened to write.
-    pub fn refusal(self) -> Result<(), Errno> {
-        match self {
-            Self::Writable => Ok(()),
-            Self::ReadOnly => Err(Errno::EROFS),
-            Self::Missing => Err(Errno::ENOENT),
-        }
-    }
-}
-
 impl UserNamespace {
     /// The host's: every id that exists is itself.
     pub fn host(host: &Host) -> Self {
@@ -148,6 +125,39 @@ impl UserNamespace {
 }
 
 impl Model {
+    /// Why the files of maps cannot be opened to write.
+    pub fn may_open_map_files(&self) -> Result<(), Objection> {
+        match self.proc {
+            MapFiles::ReadOnly => return Err(Objection::No(Errno::EROFS)),
+            MapFiles::Missing => return Err(Objection::No(Errno::ENOENT)),
+            MapFiles::Writable => {}
+        }
+        // Whose process a mount below it is over, nobody told.
+        let procs = self.mounts.all().filter(|(_, mount)| self.mounts.is_proc(mount.filesystem));
+        let is_covered = procs.flat_map(|(id, _)| self.mounts.children(id)).any(|(_, mount)| {
+            mount.own && mount.on.as_ref().is_some_and(|on| !on.path.as_os_str().is_empty())
+        });
+        if is_covered { Err(Objection::Unknown) } else { Ok(()) }
+    }
+
+    /// What the topmost mount on /proc is, where the mounts are known.
+    pub(super) fn map_files(&self) -> MapFiles {
+        if self.host.proc == Some(false) {
+            return MapFiles::Missing;
+        }
+        if self.host.mounts.is_none() {
+            return MapFiles::Writable;
+        }
+        let place = Position { mount: self.mounts.root, path: "proc".into() };
+        let top = self.mounts.follow(place);
+        let mount = self.mounts.mount(top.mount);
+        match self.mounts.is_proc(mount.filesystem) {
+            false => MapFiles::Missing,
+            true if mount.read_only => MapFiles::ReadOnly,
+            true => MapFiles::Writable,
+        }
+    }
+
     /// The kernel's order: depth and limits, chroot, mapped ids (`create_user_ns()`).
     pub(super) fn may_make_user(&self) -> Result<(), Objection> {
         let no = |errno| Err(Objection::No(errno));

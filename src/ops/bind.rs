@@ -146,6 +146,9 @@ impl Bind {
             return Err(Answer::No(Call::MountSetattr.gave(Errno::EPERM)));
         }
         let target = place::target(model, &self.to)?;
+        if !may_mount && target.thing == Thing::Unknown {
+            return Err(Answer::KernelDecides);
+        }
         if !may_mount {
             return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
         }

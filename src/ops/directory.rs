@@ -99,7 +99,8 @@ impl MakeDirectory {
         let mut names = self.path.components().filter(|name| *name != Component::RootDir);
         while let Some(name) = names.next() {
             if self.is_missing(model, &parent, name)? {
-                return Ok((parent.clone(), missing(&parent.at, name, names)));
+                let made = missing(&parent.at, name, names).ok_or(Answer::KernelDecides)?;
+                return Ok((parent, made));
             }
             // It is there, so it is opened (`mkdirat` has said EEXIST).
             let found = self.look(model, &root, &parent, name).map_err(open)?;
@@ -129,7 +130,10 @@ impl MakeDirectory {
 
     /// Whether nothing, not even a link, has this name there (`filename_create()`).
     fn is_missing(&self, model: &Model, parent: &Found, name: Component) -> Result<bool, Answer> {
-        let Component::Normal(name) = name else { return Ok(false) };
+        let Component::Normal(name) = name else {
+            let is_open = model.may_enter(parent) != Some(false);
+            return is_open.then_some(false).ok_or(Answer::No(Call::Mkdir.gave(Errno::EACCES)));
+        };
         match model.child(parent, name) {
             Ok(_) => Ok(false),
             Err(Errno::ENOENT) => Ok(true),
@@ -154,26 +158,21 @@ impl MakeDirectory {
     }
 }
 
-/// The places that are made, from the first that is missing on.
+/// The places that are made, from the first that is missing on; `None`: up from
+/// one of them, and who knows what is mounted there.
 fn missing<'p>(
     parent: &Position,
     first: Component<'p>,
     rest: impl Iterator<Item = Component<'p>>,
-) -> Vec<Position> {
+) -> Option<Vec<Position>> {
     let mut at = parent.clone();
-    let mut made = Vec::new();
-    for name in std::iter::once(first).chain(rest) {
-        match name {
-            Component::ParentDir => {
-                at.path.pop();
-            }
-            name => {
-                at.path.push(name);
-                made.push(at.clone());
-            }
-        }
-    }
-    made
+    std::iter::once(first)
+        .chain(rest)
+        .map(|name| {
+            at.path.push(name);
+            (name != Component::ParentDir).then(|| at.clone())
+        })
+        .collect()
 }
 
 /// The names on the way, each as the kernel wants it.

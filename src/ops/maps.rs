@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Model, UserId, capability},
+    model::{Answer, Model, Objection, UserId, capability},
     sys::{Call, Errno, Fault},
 };
 
@@ -40,8 +40,8 @@ impl fmt::Display for DenySetgroups {
 impl Operation for DenySetgroups {
     fn answer(&self, model: &Model) -> Answer {
         let namespace = model.own_user();
-        if let Err(errno) = may_open(model) {
-            return Answer::No(Call::WriteSetgroups.gave(errno));
+        if let Err(objection) = may_open(model) {
+            return objection.to(Call::WriteSetgroups);
         }
         if !model.administers(model.process.user) {
             return Answer::No(Call::WriteSetgroups.gave(Errno::EACCES));
@@ -101,7 +101,7 @@ impl WriteMap {
         if namespace.is_presumed {
             return Ok(());
         }
-        may_open(model).or_else(no)?;
+        may_open(model).map_err(|objection| objection.to(self.ids.call()))?;
         if self.is_from_afar(model) {
             return no(Errno::EPERM);
         }
@@ -323,9 +323,12 @@ fn is_undumpable(before: &Model) -> bool {
 }
 
 /// What opening a file of the process in `/proc` says before anything else.
-fn may_open(model: &Model) -> Result<(), Errno> {
-    model.proc.refusal()?;
-    if is_undumpable(model) { Err(Errno::EACCES) } else { Ok(()) }
+fn may_open(model: &Model) -> Result<(), Objection> {
+    model.may_open_map_files()?;
+    match is_undumpable(model) {
+        true => Err(Objection::No(Errno::EACCES)),
+        false => Ok(()),
+    }
 }
 
 /// The first line without an id, or with one too many (`map_write()`).

@@ -325,15 +325,18 @@ impl Operation for DetachMount {
     }
 
     fn effect(&self, model: &mut Model) {
-        if let Ok(found) = model.walk(self.at.as_path())
+        // What was mounted there before comes to light, and goes as well.
+        while let Ok(found) = model.walk(self.at.as_path())
             && found.at.path.as_os_str().is_empty()
+            && found.at.mount != model.mounts.root
+            && model.mounts.mount(found.at.mount).locked != Some(true)
         {
             model.mounts.detach(found.at.mount);
         }
     }
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
-        mount::detach(self.at.as_c_str()).map_err(|errno| Call::Umount.gave(errno))
+        mount::detach_all(self.at.as_c_str()).map_err(|errno| Call::Umount.gave(errno))
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

@@ -12,13 +12,17 @@ use std::{
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Filesystem, Layers, Model, OverlayTrouble},
+    model::{Answer, Filesystem, Layers, Model, OverlayTrouble, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
         mount::{self, Configuration, attribute},
     },
 };
+
+mod trouble;
+
+use trouble::came_up_read_only;
 
 use super::{Evidence, Need, Operation, Stage, place, unexplained, yes};
 
@@ -76,10 +80,19 @@ impl MountOverlay {
                 _ => Ok(found),
             }
         };
+        let mut is_sure = true;
+        let mut next = |path: &KernelPath| match open(path) {
+            // One before it may have been refused already.
+            Err(_) if !is_sure => Err(Answer::KernelDecides),
+            found => {
+                is_sure &= !found.as_ref().is_ok_and(|found| found.thing == Thing::Unknown);
+                found
+            }
+        };
         Ok(Layers {
-            lower: self.lower.iter().map(open).collect::<Result<_, _>>()?,
-            upper: open(&self.upper)?,
-            work: open(&self.work)?,
+            lower: self.lower.iter().map(&mut next).collect::<Result<_, _>>()?,
+            upper: next(&self.upper)?,
+            work: next(&self.work)?,
         })
     }
 
@@ -172,7 +185,9 @@ impl Operation for MountOverlay {
 
     fn effect(&self, model: &mut Model) {
         let Ok(target) = model.walk(self.at.as_path()) else { return };
-        let filesystem = match self.find(model) {
+        let layers = self.find(model);
+        let traps = layers.as_ref().map_or_else(|_| Vec::new(), |layers| model.traps_of(layers));
+        let filesystem = match layers {
             Err(_) => Filesystem::Unknown,
             Ok(Layers { lower, upper, .. }) => {
                 let all = std::iter::once(&upper).chain(&lower);
@@ -183,6 +198,10 @@ impl Operation for MountOverlay {
         };
         let user = model.process.user;
         let instance = model.mounts.instance(filesystem, user);
+        if let Some(overlay) = model.mounts.filesystem_mut(instance) {
+            overlay.traps = traps;
+            overlay.mounter = Some(model.process.clone());
+        }
         model.mounts.attach(target.at, instance);
     }
 
@@ -224,7 +243,7 @@ impl Operation for MountOverlay {
             // An errno has many fathers: it is this trouble's only if the
             // trouble gives just this fault.
             (_, Some(trouble)) if answer(trouble) == Answer::No(fault) => {
-                self.explain_trouble(trouble)
+                trouble::explain(trouble, &self.lower, &self.upper, &self.work)
             }
             (Call::ReadOnly, _) => came_up_read_only(),
             _ if seen.log.is_empty() => unexplained(self, fault),
@@ -264,79 +283,6 @@ impl MountOverlay {
             _ => unexplained(self, fault),
         }
     }
-
-    fn explain_trouble(&self, trouble: OverlayTrouble) -> Refusal {
-        let (upper, work) = (self.upper.as_path().display(), self.work.as_path().display());
-        let lower =
-            |index| self.lower.get(index).map_or(Path::new(""), KernelPath::as_path).display();
-        match trouble {
-            OverlayTrouble::UpperReadOnly => Refusal::new(
-                "overlay::upper_read_only",
-                format!("nothing can be written to {upper}"),
-            )
-            .why("`upper` lies on a read-only mount")
-            .help("leave `upper` and `work` out: changes then go to memory"),
-            OverlayTrouble::UpperUnfit => Refusal::new(
-                "overlay::upper_on_overlay",
-                "an `upper` cannot lie on another overlay",
-            )
-            .why(format!("{upper} is part of an overlay already"))
-            .help("put `upper` and `work` on a `tmpfs`, or leave them out"),
-            OverlayTrouble::MountsBelow(index) => {
-                let shown = lower(index);
-                Refusal::new(
-                    "overlay::mounts_below",
-                    format!("{shown} has mounts of the host inside"),
-                )
-                .why("a user namespace may not show what is below them")
-                .help("take a `lower` without mounts inside, such as /usr")
-            }
-            OverlayTrouble::MountsBelowUpper => Refusal::new(
-                "overlay::mounts_below",
-                format!("{upper} has mounts of the host inside"),
-            )
-            .why("a user namespace may not show what is below them")
-            .help("take an `upper` without mounts inside, or leave it out"),
-            OverlayTrouble::Overlap(index) => {
-                let shown = lower(index);
-                Refusal::new("overlay::layers_overlap", format!("{shown} is in two layers at once"))
-                    .why("it is another layer too, or lies within one")
-                    .help("name each directory once, and none inside another")
-            }
-            OverlayTrouble::LowerUnfit(index) => {
-                let shown = lower(index);
-                Refusal::new("overlay::lower_unfit", format!("no overlay can stand on {shown}"))
-                    .why("it is two overlays deep already, or a /proc")
-                    .help("take a directory of an ordinary filesystem as `lower`")
-            }
-            OverlayTrouble::Apart => {
-                let message = "`upper` and `work` are on different mounts";
-                Refusal::new("overlay::upper_and_work_apart", message)
-                    .why("overlayfs moves files between them, which only one mount allows")
-                    .help(format!("put `work` beside `upper`: {upper}/../work"))
-            }
-            OverlayTrouble::Nested => {
-                let message = "`upper` and `work` lie within each other";
-                Refusal::new("overlay::upper_and_work_nested", message)
-                    .why(format!("{upper} and {work} share a path"))
-                    .help("give each a directory of its own")
-            }
-            OverlayTrouble::Unmapped => {
-                let message = "what the overlay keeps in `work` would belong to nobody";
-                Refusal::new("overlay::unmapped", message)
-                    .why("the user has no id in the user namespace")
-                    .help("give the `user` layer a map: `user: {map: root}`")
-            }
-            OverlayTrouble::Unwritable | OverlayTrouble::Unknown => came_up_read_only(),
-        }
-    }
-}
-
-fn came_up_read_only() -> Refusal {
-    let message = "the overlay would be read-only, without a word from the kernel";
-    Refusal::new("overlay::came_up_read_only", message)
-        .why("the kernel cannot prepare `work`: it belongs to somebody else")
-        .help("make `upper` and `work` directories of your own")
 }
 
 /// Nothing is where a read-only layer should be.

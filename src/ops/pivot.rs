@@ -51,16 +51,15 @@ impl PivotRoot {
     fn check(&self, model: &Model) -> Result<(), Answer> {
         let new = self.find_new(model)?;
         let old = self.find_old(model, &new)?;
+        let is_known = |found: &Found| found.thing.is_directory().is_some();
+        if !is_known(&new) || !old.as_ref().is_none_or(is_known) {
+            return Err(Answer::KernelDecides);
+        }
         if model.may_enter(&new) == Some(false) {
             return Err(Answer::No(Call::Fchdir.gave(Errno::EACCES)));
         }
         if !model.may_mount() {
             return Err(Answer::No(Call::PivotRoot.gave(Errno::EPERM)));
-        }
-        if new.thing.is_directory().is_none()
-            || old.is_some_and(|found| found.thing.is_directory().is_none())
-        {
-            return Err(Answer::KernelDecides);
         }
         model.mounts.may_pivot_to(&new.at).map_err(|objection| objection.to(Call::PivotRoot))?;
         // The root itself has to be a mount.
@@ -140,7 +139,7 @@ impl Operation for PivotRoot {
         match old {
             Some(old) => mount::attach(old_root.as_fd(), old.as_fd())
                 .map_err(|errno| Call::MoveMount.gave(errno))?,
-            None => mount::detach(c".").map_err(|errno| Call::Umount.gave(errno))?,
+            None => mount::uncover_root().map_err(|errno| Call::Umount.gave(errno))?,
         }
         directory::enter_path(c"/").map_err(|errno| Call::Chdir.gave(errno))
     }

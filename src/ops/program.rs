@@ -203,11 +203,7 @@ pub(super) fn heard(from: BorrowedFd) -> Result<Option<OwnedFd>, Fault> {
 
 /// A program is not there.
 pub(super) fn is_missing(tool: &Tool, file: &Path) -> Refusal {
-    let message = match tool.name {
-        // Older ones only check.
-        "fsck.erofs" => "there is no `fsck.erofs` here that can extract".to_owned(),
-        name => format!("`{name}` is not installed"),
-    };
+    let message = format!("`{}` is not installed", tool.name);
     Refusal::new("image::no_program", message)
         .why(format!("{} is to be read with it", file.display()))
         .help(install(tool))

@@ -29,6 +29,7 @@ pub struct Planner {
     place: Option<yaml::Path>,
     folder: PathBuf,
     layers: Vec<yaml::Path>,
+    left_out: Vec<yaml::Path>,
     is_live: bool,
     has_pivoted: bool,
     old_root: Option<(PathBuf, yaml::Path)>,
@@ -65,6 +66,7 @@ impl Planner {
             place: None,
             folder,
             layers,
+            left_out: Vec::new(),
             is_live,
             has_pivoted: false,
             old_root: None,
@@ -77,6 +79,11 @@ impl Planner {
     /// Tells what `isorecipe build` makes of the same recipe.
     pub fn makes(&mut self, made: MadeByRecipe) {
         self.plan.made = Some(made);
+    }
+
+    /// These layers stand in the recipe, and the run does not take them.
+    pub fn leaves_out(&mut self, layers: Vec<yaml::Path>) {
+        self.left_out = layers;
     }
 
     /// The state before the next step.
@@ -152,11 +159,15 @@ impl Planner {
     /// Where a missing layer is not missing but stands too late, says so.
     fn point_at_late_layer(&self, refusal: Refusal) -> Refusal {
         let Some(wanted) = refusal.wanted_layer() else { return refusal };
-        let here = self.layers.iter().position(|layer| *layer == self.layer).unwrap_or(0);
-        let is_wanted = |layer: &&yaml::Path| {
+        let is_it = |layer: &&yaml::Path| {
             layer.segments().last() == Some(&yaml::Segment::Key(wanted.to_owned()))
         };
-        match self.layers.iter().skip(here + 1).find(is_wanted) {
+        if let Some(left_out) = self.left_out.iter().find(is_it) {
+            let help = format!("take `--skip {wanted}` away");
+            return refusal.help(help).also(left_out.clone(), "this is left out");
+        }
+        let here = self.layers.iter().position(|layer| *layer == self.layer).unwrap_or(0);
+        match self.layers.iter().skip(here + 1).find(is_it) {
             None => refusal,
             Some(late) => refusal
                 .help(format!("move the `{wanted}` layer above it"))

@@ -66,7 +66,7 @@ impl Recipe {
             is_step_by_step: wishes.step_by_step,
         };
         match course.pauses.iter().chain(&course.last).find(|&&layer| !course.takes(layer)) {
-            Some(&left_out) => Err(Box::new(self.left_out(left_out))),
+            Some(&left_out) => Err(Box::new(self.never_reached(left_out))),
             None => Ok(course),
         }
     }
@@ -77,6 +77,13 @@ impl Recipe {
         course: &'r Course,
     ) -> impl DoubleEndedIterator<Item = (usize, &'r Layer)> {
         self.layers.iter().enumerate().filter(|(index, _)| course.takes(*index))
+    }
+
+    /// Where the layers stand that a run leaves out.
+    pub(super) fn left_out(&self, course: &Course) -> Vec<yaml::Path> {
+        let all = self.layers.iter().enumerate();
+        let left_out = all.filter(|(index, _)| course.skipped.contains(index));
+        left_out.map(|(index, layer)| super::place(index, layer)).collect()
     }
 
     fn layer_called(&self, wish: &str) -> Result<usize, Box<Diagnostic>> {
@@ -107,7 +114,7 @@ impl Recipe {
             .at(layers())
     }
 
-    fn left_out(&self, layer: usize) -> Diagnostic {
+    fn never_reached(&self, layer: usize) -> Diagnostic {
         let name = self.layers.get(layer).map_or("", Layer::name);
         Refusal::new("layer::left_out", format!("the run never comes to the layer `{name}`"))
             .why("the command line leaves it out")

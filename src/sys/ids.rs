@@ -47,12 +47,15 @@ impl Acting {
     /// # Errors
     /// As `setresuid(2)` and its kind; nothing is changed then.
     pub fn new(uid: u32, gid: u32, groups: &[u32]) -> Result<Self, Errno> {
+        let own: Vec<u32> =
+            nix::unistd::getgroups()?.into_iter().map(|group| group.as_raw()).collect();
+        // Who may not do this changes nothing, and has nothing to go back to.
+        set_groups(groups)?;
         let before = Self {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
-            groups: nix::unistd::getgroups()?.into_iter().map(|group| group.as_raw()).collect(),
+            groups: own,
         };
-        set_groups(groups)?;
         set_effective(libc::SYS_setresgid, gid)?;
         set_effective(libc::SYS_setresuid, uid)?;
         Ok(before)

@@ -17,6 +17,9 @@ use nix::{
 
 use super::{call, descriptor::own};
 
+/// Nobody mounts more on one place and means it.
+const MOST_ON_ONE_PLACE: usize = 1000;
+
 const FSOPEN_CLOEXEC: libc::c_long = 1;
 const FSMOUNT_CLOEXEC: libc::c_long = 1;
 const FSCONFIG_SET_FLAG: libc::c_long = 0;
@@ -270,6 +273,52 @@ pub fn pivot_to_current_directory() -> Result<(), Errno> {
 /// As `umount2(2)` with `MNT_DETACH | UMOUNT_NOFOLLOW`.
 pub fn detach(path: &CStr) -> Result<(), Errno> {
     nix::mount::umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
+}
+
+/// As [`detach`], with all that was mounted on the same place before it.
+///
+/// # Errors
+/// As `umount2(2)`, for the first.
+pub fn detach_all(path: &CStr) -> Result<(), Errno> {
+    detach(path)?;
+    for _ in 0..MOST_ON_ONE_PLACE {
+        match detach(path) {
+            Ok(()) => {}
+            // Nothing is mounted there any more.
+            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::EBUSY)
+}
+
+/// Detaches all that is mounted over the root, which is the current directory:
+/// an old root, and what was mounted over that.
+///
+/// # Errors
+/// As `umount2(2)` and `statx(2)`.
+pub fn uncover_root() -> Result<(), Errno> {
+    let root = id_of(c".")?;
+    for _ in 0..MOST_ON_ONE_PLACE {
+        // Up from the root leads to what stands topmost on it (`path_resolution(7)`).
+        if id_of(c"..")? == root {
+            return Ok(());
+        }
+        detach(c".")?;
+    }
+    Err(Errno::EBUSY)
+}
+
+/// The number of the mount that a path leads to.
+fn id_of(path: &CStr) -> Result<u64, Errno> {
+    // SAFETY: all zeros is a `struct statx`.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_NO_AUTOMOUNT;
+    // SAFETY: path and structure outlive the call.
+    Errno::result(unsafe {
+        libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_MNT_ID, &raw mut found)
+    })?;
+    Ok(found.stx_mnt_id)
 }
 
 /// Whether a mount turned out read-only (`statfs(2)`).
