@@ -137,7 +137,15 @@ impl Reader {
             if through_sudo {
                 console.become_root(&self.scratch);
             }
-            let reply = console.say(command)?;
+            let mut reply = console.say(command)?;
+            // A sandbox is listed a moment after it began: before a person has changed the window, but not before this one.
+            for _ in 0..500 {
+                if reply.status == 0 || !command.starts_with("isorecipe observe ") {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                reply = console.say(command)?;
+            }
             if !self.page.fit(&exchange.output, &reply.lines) {
                 return Err(format!(
                     "$ {command}\n--- the page\n{}\n--- the program (status {})\n{}",
