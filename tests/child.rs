@@ -260,7 +260,7 @@ fn with_image(via: &str) -> Outcome {
     // SAFETY: this program has one thread.
     unsafe { std::env::set_var("XDG_CACHE_HOME", folder.path()) };
     let layers = format!(
-        "[user: {{map: root}}, mount, overlay: {{lower: {{image: image, via: [{via}]}}, at: merged, create: true}}]"
+        "[user: {{map: root}}, pid, mount, overlay: {{lower: {{image: image, via: [{via}]}}, at: merged, create: true}}]"
     );
     let script = format!("test -d {}/merged/inside && exit 7", folder.path().display());
     exec::run(&mut planned(&layers, folder.path(), &["/bin/sh", "-c", &script]), &Nobody)

@@ -140,7 +140,8 @@ impl Planner {
         });
         if let Answer::No(fault) = answer {
             let refusal = ops::explain(operation, fault, &self.model, &Evidence::default());
-            let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
+            let refusal =
+                tell_how_to_make(self.point_at_late_layer(refusal), self.plan.made.as_ref());
             let refusal = self.point_at_late_layer(refusal);
             if self.is_new(&refusal) {
                 self.plan.refusals.push(observed(refusal, number, fault).at(origin.clone()));
