@@ -130,6 +130,10 @@ fn the_program_that_serves_is_nothing_the_sandbox_could_name() {
         assert!(ran.err().contains("error[image::fuse_needs_pid]"), "{}", ran.err());
     }
     bench.is_refused("image::fuse_needs_pid");
+    let recipe = bench.desk.read("lower.yaml");
+    bench.desk.write("lower.yaml", &format!("{recipe}  - pid\n"));
+    let ran = bench.run(&["true"]);
+    assert!(ran.err().contains("move the `pid` layer above it"), "{}", ran.err());
     // With another way allowed, nobody is there to be named.
     let bench = Bench::of(Who::ordinary(), "squashfs", "fuse, unpack");
     bench.write_overlay("");

@@ -140,8 +140,7 @@ impl Planner {
         });
         if let Answer::No(fault) = answer {
             let refusal = ops::explain(operation, fault, &self.model, &Evidence::default());
-            let refusal =
-                tell_how_to_make(self.point_at_late_layer(refusal), self.plan.made.as_ref());
+            let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
             let refusal = self.point_at_late_layer(refusal);
             if self.is_new(&refusal) {
                 self.plan.refusals.push(observed(refusal, number, fault).at(origin.clone()));
@@ -191,6 +190,7 @@ impl Planner {
     /// This must not be done, or cannot be, whatever the kernel says.
     pub fn refuse(&mut self, refusal: Refusal) {
         let origin = self.origin();
+        let refusal = self.point_at_late_layer(refusal);
         let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
         if self.is_new(&refusal) {
             self.plan.prohibitions.push(refusal.at(origin));
