@@ -260,10 +260,14 @@ fn with_image(via: &str) -> Outcome {
     // SAFETY: this program has one thread.
     unsafe { std::env::set_var("XDG_CACHE_HOME", folder.path()) };
     let layers = format!(
-        "[user: {{map: root}}, mount, overlay: {{lower: {{image: image, via: [{via}]}}, at: merged, create: true}}]"
+        "[user: {{map: root}}, pid, mount, overlay: {{lower: {{image: image, via: [{via}]}}, at: merged, create: true}}]"
     );
     let script = format!("test -d {}/merged/inside && exit 7", folder.path().display());
-    exec::run(&mut planned(&layers, folder.path(), &["/bin/sh", "-c", &script]), &Nobody)
+    // The kernel reads it for root, who then needs no program.
+    let mut host = Host::at_hand();
+    host.caller.capabilities = 0;
+    let command = ["/bin/sh", "-c", &script];
+    exec::run(&mut planned_on(host, &layers, folder.path(), &command), &Nobody)
 }
 
 fn plan(layers: &str, script: &str) -> Plan {
@@ -272,6 +276,10 @@ fn plan(layers: &str, script: &str) -> Plan {
 
 /// A plan for this machine. What the model thinks of it does not matter: the kernel is asked.
 fn planned(layers: &str, folder: &Path, command: &[&str]) -> Plan {
+    planned_on(Host::at_hand(), layers, folder, command)
+}
+
+fn planned_on(host: Host, layers: &str, folder: &Path, command: &[&str]) -> Plan {
     let text = format!("isorecipe: 1\nlayers: {layers}\n");
     let (recipe, _, mistakes) = Recipe::read(text.as_bytes(), "test", folder);
     let recipe = recipe.unwrap_or_else(|| panic!("{mistakes:?}"));
@@ -281,7 +289,7 @@ fn planned(layers: &str, folder: &Path, command: &[&str]) -> Plan {
         is_live: true,
         ..Run::default()
     };
-    recipe.plan(Rc::new(Host::at_hand()), &run)
+    recipe.plan(Rc::new(host), &run)
 }
 
 fn run(mut plan: Plan) -> Outcome {

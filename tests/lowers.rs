@@ -7,7 +7,11 @@ mod images;
 #[path = "support/machine.rs"]
 mod machine;
 
-use std::{fs, os::unix::fs::MetadataExt, process::Stdio};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    process::Stdio,
+};
 
 use images::{Bench, KINDS, is_running};
 use machine::{Who, eventually, own_uid, proc_file};
@@ -59,7 +63,7 @@ fn a_program_serves_an_image_in_the_sandbox_alone() {
 
 #[test]
 fn a_program_that_serves_ends_with_a_supervisor_that_is_killed() {
-    for pid in ["  - pid: {init: false}\n", "  - pid\n", ""] {
+    for pid in ["  - pid: {init: false}\n", "  - pid\n"] {
         let bench = Bench::of(Who::ordinary(), "squashfs", "fuse");
         bench.write_overlay(pid);
         let Some(command) =
@@ -77,31 +81,84 @@ fn a_program_that_serves_ends_with_a_supervisor_that_is_killed() {
 }
 
 #[test]
-fn root_and_who_comes_through_sudo_may_have_an_image_served() {
+fn who_comes_through_sudo_may_have_an_image_served() {
     if own_uid() != 0 {
         return Bench::of(Who::ordinary(), "squashfs", "kernel").is_refused("image::needs_root");
     }
-    for (who, ids) in [(Who::Root, "0 0 1"), (Who::ordinary(), "0 54321 1")] {
-        for (kind, via) in [("squashfs", "fuse"), ("ext4", "fuse"), ("erofs", "unpack")] {
-            let bench = Bench::of(who, kind, via);
-            let words = ["bash", "-c", &format!("{TOUR}; cat /proc/self/uid_map")];
-            let ran = bench.run_as_root(&words).succeeds();
-            check_tour(&ran.out());
-            let map = ran.out().split_whitespace().rev().take(3).collect::<Vec<_>>().join(" ");
-            assert_eq!(map.split(' ').rev().collect::<Vec<_>>().join(" "), ids);
-            assert!(!ran.err().contains("image::unpinned"), "{}", ran.err());
-            assert_eq!(
-                fs::metadata(bench.desk.path("upper/hoge")).expect("a file").uid(),
-                who.uid()
-            );
-            for entry in bench.cached() {
-                assert_eq!(
-                    fs::metadata(entry.join("root/hello")).expect("a file").uid(),
-                    who.uid()
-                );
-            }
+    for (kind, via) in [("squashfs", "fuse"), ("ext4", "fuse"), ("erofs", "unpack")] {
+        let who = Who::ordinary();
+        let bench = Bench::of(who, kind, via);
+        let words = ["bash", "-c", &format!("{TOUR}; cat /proc/self/uid_map")];
+        let ran = bench.run_as_root(&words).succeeds();
+        check_tour(&ran.out());
+        let map = ran.out().split_whitespace().rev().take(3).collect::<Vec<_>>().join(" ");
+        assert_eq!(map.split(' ').rev().collect::<Vec<_>>().join(" "), "0 54321 1");
+        assert!(!ran.err().contains("image::unpinned"), "{}", ran.err());
+        assert_eq!(fs::metadata(bench.desk.path("upper/hoge")).expect("a file").uid(), who.uid());
+        for entry in bench.cached() {
+            assert_eq!(fs::metadata(entry.join("root/hello")).expect("a file").uid(), who.uid());
         }
     }
+}
+
+#[test]
+fn root_lets_no_program_read_an_image() {
+    if own_uid() != 0 {
+        return Bench::of(Who::ordinary(), "squashfs", "kernel").is_refused("image::needs_root");
+    }
+    for via in ["fuse", "unpack"] {
+        let of_root = Bench::of(Who::Root, "squashfs", via);
+        let without_user = Bench::of(Who::ordinary(), "squashfs", via);
+        without_user.write_layers("  - pid\n  - mount\n");
+        for bench in [of_root, without_user] {
+            let ran = bench.run_as_root(&["true"]);
+            assert_eq!(ran.code(), 125, "{via}");
+            assert!(ran.err().contains("error[image::root_uses_kernel]"), "{via}: {}", ran.err());
+            assert_eq!(bench.cached().len(), 0);
+        }
+    }
+}
+
+#[test]
+fn the_program_that_serves_is_nothing_the_sandbox_could_name() {
+    let bench = Bench::of(Who::ordinary(), "squashfs", "fuse");
+    bench.write_overlay("");
+    let refused = bench.serving(&["true"]);
+    if let Some(mut command) = refused {
+        let ran = machine::Ran(command.output().expect("the program"));
+        assert_eq!(ran.code(), 125);
+        assert!(ran.err().contains("error[image::fuse_needs_pid]"), "{}", ran.err());
+    }
+    bench.is_refused("image::fuse_needs_pid");
+    let recipe = bench.desk.read("lower.yaml");
+    bench.desk.write("lower.yaml", &format!("{recipe}  - pid\n"));
+    let ran = bench.run(&["true"]);
+    assert!(ran.err().contains("move the `pid` layer above it"), "{}", ran.err());
+    // With another way allowed, nobody is there to be named.
+    let bench = Bench::of(Who::ordinary(), "squashfs", "fuse, unpack");
+    bench.write_overlay("");
+    let words = ["bash", "-c", "cat merged/hello; echo ready; read -r line"];
+    let sandbox = machine::Running::of(bench.serving(&words).unwrap_or(bench.applying(&words)));
+    assert_eq!(sandbox.said, "hello\n");
+    assert_eq!(machine::children(sandbox.supervisor()).len(), 1, "the command alone");
+    assert_eq!(bench.cached().len(), 1);
+    assert_eq!(sandbox.finish(), 0);
+}
+
+#[test]
+fn nobody_else_gets_at_what_was_unpacked() {
+    let bench = Bench::of(Who::ordinary(), "squashfs", "unpack");
+    let tool = bench.desk.path("tree/hello");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o4755)).expect("a mode");
+    bench.make_image();
+    bench.run(&["cat", "/hello"]).succeeds();
+    for entry in bench.cached() {
+        let mode = |path: &str| fs::metadata(entry.join(path)).expect("a file").mode();
+        assert_eq!(mode("") & 0o7777, 0o700, "closed to others");
+        assert_eq!(mode("root/hello") & 0o755, 0o755);
+    }
+    let folder = bench.desk.path("cache/isorecipe/unpacked");
+    assert_eq!(fs::metadata(folder).expect("the cache").mode() & 0o077, 0);
 }
 
 #[test]

@@ -139,7 +139,8 @@ impl Operation for ServeImage {
         let user = user.map_err(|errno| Call::OpenTarget.gave(errno))?;
         let user = user.as_ref().map(AsFd::as_fd);
         let whom = self.user.as_ref().filter(|_| self.has_user);
-        let started = self.program(&image).start(image.as_fd(), whom, || stand_apart(user))?;
+        let started =
+            self.program(&image).start(image.as_fd(), whom, user, || stand_apart(user))?;
         let kept = self.served(stage, &started, user).and_then(|tree| {
             stage.keep(self.slot, tree).map_err(|errno| Call::Fsmount.gave(errno))
         });
@@ -210,6 +211,7 @@ fn no_device(device: FuseDevice) -> Option<Refusal> {
 /// In the process that becomes the program: the sandbox's user namespace, its
 /// own mounts, nothing to write to, and the one right that mounting takes.
 fn stand_apart(user: Option<BorrowedFd>) -> Result<(), Fault> {
+    process::become_undumpable().map_err(|errno| Call::Prctl.gave(errno))?;
     if let Some(user) = user {
         namespace::enter(user).map_err(|errno| Call::Setns.gave(errno))?;
     }
@@ -288,6 +290,7 @@ fn fetch(user: Option<BorrowedFd>, mounts: BorrowedFd) -> Result<OwnedFd, Fault>
 }
 
 fn copy(user: Option<BorrowedFd>, mounts: BorrowedFd) -> Result<OwnedFd, Fault> {
+    process::become_undumpable().map_err(|errno| Call::Prctl.gave(errno))?;
     for namespace in user.into_iter().chain([mounts]) {
         namespace::enter(namespace).map_err(|errno| Call::Setns.gave(errno))?;
     }

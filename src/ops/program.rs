@@ -51,11 +51,13 @@ impl Program {
 
     /// Starts it as this user (or as the caller), with `file` open for it.
     ///
-    /// `prepare` is run in the new process, and may not allocate.
+    /// `prepare` is run in the new process, and may not allocate; all that it
+    /// can use is open files of its own, and `used`.
     pub(super) fn start(
         &self,
         file: BorrowedFd,
         user: Option<&Invoker>,
+        used: Option<BorrowedFd>,
         prepare: impl Fn() -> Result<(), Fault>,
     ) -> Result<Started, Fault> {
         let words = memory_file::of_size(WORDS).map_err(|e| Call::MemoryFile.gave(e))?;
@@ -67,10 +69,17 @@ impl Program {
         match namespace::fork().map_err(|e| Call::Fork.gave(e))? {
             Side::Child => {
                 let start = || {
+                    let streams = [nothing.as_fd(), nowhere.as_fd(), words.as_fd()];
+                    let [null, away, said] = streams;
+                    let (parent, ear) = (supervisor.as_fd(), theirs.as_fd());
+                    let used = used.unwrap_or(file);
+                    // Before it is the user's, who could take them out of it (`pidfd_getfd(2)`).
+                    descriptor::close_all_but([null, away, said, parent, ear, file, used])
+                        .map_err(|errno| Call::CloseRange.gave(errno))?;
                     become_user(user)?;
                     prepare()?;
                     leave_the_supervisor(&supervisor)?;
-                    keep_only([nothing.as_fd(), nowhere.as_fd(), words.as_fd()], file)
+                    keep_only(streams, file)
                 };
                 let fault = match start() {
                     Ok(()) => Call::Program.gave(process::execute(
@@ -143,13 +152,13 @@ fn c_string(word: OsString) -> CString {
     CString::new(word.into_vec()).unwrap_or_default()
 }
 
+/// Nobody looks into it from here on until it executes: the change of ids has
+/// made it undumpable.
 fn become_user(user: Option<&Invoker>) -> Result<(), Fault> {
     let Some(user) = user else { return Ok(()) };
     ids::set_groups(&user.groups).map_err(|errno| Call::Setgroups.gave(errno))?;
     ids::set_gid(user.gid).map_err(|errno| Call::Setresgid.gave(errno))?;
-    ids::set_uid(user.uid).map_err(|errno| Call::Setresuid.gave(errno))?;
-    // The change of ids took it away, and its own files in /proc with it.
-    process::become_dumpable().map_err(|errno| Call::Prctl.gave(errno))
+    ids::set_uid(user.uid).map_err(|errno| Call::Setresuid.gave(errno))
 }
 
 /// A keyboard does not reach it, the end of the supervisor does.

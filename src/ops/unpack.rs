@@ -24,7 +24,7 @@ use crate::{
         ids::Acting,
         mount::{self, Propagation, attribute},
         namespace,
-        process::Change,
+        process::{self, Change},
     },
 };
 
@@ -113,7 +113,7 @@ impl UnpackImage {
         let proc = stage.proc.ok_or(Call::OpenTarget.gave(Errno::ENOENT))?;
         let cell = Cell::new(tree.tree(), self.user.as_ref());
         let program = Program::new(&place, self.words(program::name_of(image)));
-        let started = program.start(image, self.user.as_ref(), || cell.enter(proc))?;
+        let started = program.start(image, self.user.as_ref(), Some(proc), || cell.enter(proc))?;
         let ended = started.wait();
         let words = started.words();
         let complaint = words.lines().find(|line| self.is_complaint(line));
@@ -174,6 +174,8 @@ struct Cell {
     tree: KernelPath,
     uid_map: Vec<u8>,
     gid_map: Vec<u8>,
+    /// Whether the process has taken the ids of somebody else
+    is_changed: bool,
 }
 
 impl Cell {
@@ -182,7 +184,8 @@ impl Cell {
         let (uid, gid) = user.map_or_else(own, |user| (user.uid, user.gid));
         // Nobody who looks like root, or the tool would try to be it.
         let map = |id: u32| format!("{} {id} 1\n", id.max(1)).into_bytes();
-        Self { tree: KernelPath::new(tree), uid_map: map(uid), gid_map: map(gid) }
+        let (uid_map, gid_map) = (map(uid), map(gid));
+        Self { tree: KernelPath::new(tree), uid_map, gid_map, is_changed: user.is_some() }
     }
 
     /// In the process that becomes the tool: a user who is nobody's root, and
@@ -194,10 +197,16 @@ impl Cell {
                 .and_then(|file| descriptor::write_once(&file, bytes))
                 .map_err(|errno| call.gave(errno))
         };
+        let prctl = |errno| Call::Prctl.gave(errno);
         unshare(Namespace::User)?;
+        // Its own files in /proc went with the ids; it needs them for as long as this.
+        if self.is_changed {
+            process::become_dumpable().map_err(prctl)?;
+        }
         write(c"self/setgroups", b"deny", Call::WriteSetgroups)?;
         write(c"self/uid_map", &self.uid_map, Call::WriteUidMap)?;
         write(c"self/gid_map", &self.gid_map, Call::WriteGidMap)?;
+        process::become_undumpable().map_err(prctl)?;
         unshare(Namespace::Mount)?;
         mount::propagate_all(Propagation::Private).map_err(|errno| Call::Mount.gave(errno))?;
         let open = |path| descriptor::open_directory(None, path, Walk::Free);
@@ -207,7 +216,7 @@ impl Cell {
             .map_err(|errno| Call::MoveMount.gave(errno))?;
         open(c"/")
             .and_then(|root| {
-                let attributes = attribute::READ_ONLY | attribute::NO_SUID;
+                let attributes = attribute::READ_ONLY | attribute::NO_SUID | attribute::NO_DEV;
                 mount::add_attributes(root.as_fd(), attributes)
             })
             .and_then(|()| mount::clear_attributes(tree.as_fd(), attribute::READ_ONLY))

@@ -190,6 +190,7 @@ impl Planner {
     /// This must not be done, or cannot be, whatever the kernel says.
     pub fn refuse(&mut self, refusal: Refusal) {
         let origin = self.origin();
+        let refusal = self.point_at_late_layer(refusal);
         let refusal = tell_how_to_make(refusal, self.plan.made.as_ref());
         if self.is_new(&refusal) {
             self.plan.prohibitions.push(refusal.at(origin));

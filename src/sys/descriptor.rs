@@ -133,7 +133,24 @@ pub fn write_once(file: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
 /// # Errors
 /// As `close_range(2)`.
 pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
-    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+    close_range(first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes every descriptor now, but for the standard streams and these.
+///
+/// # Errors
+/// As `close_range(2)`.
+pub fn close_all_but<const COUNT: usize>(kept: [BorrowedFd; COUNT]) -> Result<(), Errno> {
+    let mut kept = kept.map(|one| one.as_raw_fd());
+    kept.sort_unstable();
+    let mut first = 3;
+    for one in kept.into_iter().filter(|one| *one >= 3) {
+        if first < one {
+            close_range(first, one.unsigned_abs() - 1, 0)?;
+        }
+        first = one + 1;
+    }
+    close_from(first)
 }
 
 /// How a file is locked (`flock(2)`).
@@ -186,11 +203,10 @@ pub fn put_at(descriptor: BorrowedFd, stream: RawFd) -> Result<(), Errno> {
 /// # Errors
 /// As `close_range(2)`.
 pub fn close_from(first: RawFd) -> Result<(), Errno> {
-    close_range(first, 0)
+    close_range(first, libc::c_uint::MAX, 0)
 }
 
-fn close_range(first: RawFd, flags: libc::c_uint) -> Result<(), Errno> {
-    let last = libc::c_uint::MAX;
+fn close_range(first: RawFd, last: libc::c_uint, flags: libc::c_uint) -> Result<(), Errno> {
     // SAFETY: `close_range` takes numbers.
     unsafe {
         super::call(

@@ -61,14 +61,13 @@ impl Bench {
 
     /// Another recipe: the overlay beside what there is, with this layer before it.
     pub fn write_overlay(&self, layer: &str) {
-        let lower = self.lower();
-        self.desk.write(
-            "lower.yaml",
-            &format!(
-                "isorecipe: 1\nlayers:\n  - user: {{map: root}}\n{layer}  - mount\n  \
-                 - overlay: {{lower: {lower}, at: merged, create: true}}\n"
-            ),
-        );
+        self.write_layers(&format!("  - user: {{map: root}}\n{layer}  - mount\n"));
+    }
+
+    /// Another recipe: the overlay after these layers.
+    pub fn write_layers(&self, layers: &str) {
+        let overlay = format!("overlay: {{lower: {}, at: merged, create: true}}", self.lower());
+        self.desk.write("lower.yaml", &format!("isorecipe: 1\nlayers:\n{layers}  - {overlay}\n"));
     }
 
     /// A program of this name that is found before any other.
@@ -90,8 +89,11 @@ impl Bench {
     }
 
     pub fn run(&self, words: &[&str]) -> Ran {
-        let words = [&["apply", "lower.yaml", "--"], words].concat();
-        Ran(self.command(&words).output().expect("the program"))
+        Ran(self.applying(words).output().expect("the program"))
+    }
+
+    pub fn applying(&self, words: &[&str]) -> Command {
+        self.command(&[&["apply", "lower.yaml", "--"], words].concat())
     }
 
     /// Root, or root with the name of who asked, as `sudo` does it.

@@ -53,6 +53,9 @@ impl Way {
         match self {
             Way::Kernel if may_mount(to) => None,
             Way::Kernel => other("only root can mount it", "run it through `sudo`"),
+            Way::Fuse if !to.model().pid.own => {
+                other("the sandbox could see the program", "put a `pid` layer before it")
+            }
             Way::Fuse => match tools()?.fuse {
                 FuseDevice::Opens => missing(kind.server()),
                 _ => other(
@@ -101,6 +104,12 @@ pub(super) fn choose(
     allowed: &[Way],
     via: impl Fn(&yaml::Path) -> yaml::Path,
 ) -> Option<Way> {
+    if !allowed.contains(&Way::Kernel)
+        && let Some(refusal) = kernel_for_root(to, path)
+    {
+        to.at_place(via).refuse(refusal);
+        return None;
+    }
     let able = |way: &Way| allowed.contains(way) && way.leads_into(kind);
     let able: Vec<Way> = Way::ALL.into_iter().filter(able).collect();
     let mut obstacles = Vec::new();
@@ -111,11 +120,44 @@ pub(super) fn choose(
         }
     }
     match able.as_slice() {
+        [Way::Fuse] if !to.model().pid.own => to.at("lower").refuse(pid_for_fuse(path)),
         [only] => return Some(*only),
         [] => to.at_place(via).refuse(kernel_only(path, kind)),
         _ => to.at("lower").refuse(no_way(path, kind, &obstacles)),
     }
     None
+}
+
+/// What reads an image for root would have root's id, or serve root's own sandbox.
+fn kernel_for_root(to: &Planner, path: &Path) -> Option<Refusal> {
+    if !may_mount(to) {
+        return None;
+    }
+    let message = format!("nothing but the kernel reads {} for root", path.display());
+    let refusal = Refusal::new("image::root_uses_kernel", message);
+    match to.host().invoker {
+        None => Some(
+            refusal
+                .why("a program that reads it would run with the id of the machine's root")
+                .help("allow `via: [kernel]`, or run it as an ordinary user"),
+        ),
+        Some(_) if to.model().process.user == UserId::HOST => Some(
+            refusal
+                .why("without a `user` layer the sandbox is root's, and so is what serves it")
+                .help("put a `user` layer before it, or allow `via: [kernel]`")
+                .wants("user"),
+        ),
+        Some(_) => None,
+    }
+}
+
+/// Its number is the sandbox's way to it: `pidfd_open` and `setns`.
+fn pid_for_fuse(path: &Path) -> Refusal {
+    let message = format!("{} cannot be served beside the sandbox's processes", path.display());
+    Refusal::new("image::fuse_needs_pid", message)
+        .why("the sandbox's root could take hold of the program that serves")
+        .help("put a `pid` layer before it, or allow `via: [fuse, unpack]`")
+        .wants("pid")
 }
 
 fn kernel_only(path: &Path, kind: ImageKind) -> Refusal {
