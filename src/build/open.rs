@@ -22,3 +22,21 @@ fn with(path: &Path, flags: i32) -> io::Result<File> {
         false => Err(io::Error::other("it is no longer a file")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_at_a_pipe_and_only_who_says_so_follows_a_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [pipe, real, link] = ["pipe", "real", "link"].map(|name| folder.path().join(name));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        std::fs::write(&real, "text").expect("a file");
+        std::os::unix::fs::symlink("real", &link).expect("a link");
+        assert!(file(&pipe).is_err() && through_links(&pipe).is_err());
+        assert!(file(folder.path()).is_err());
+        assert!(file(&real).is_ok() && through_links(&link).is_ok());
+        assert!(file(&link).is_err());
+    }
+}
