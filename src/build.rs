@@ -23,13 +23,14 @@ use crate::{
     diagnostic::{Diagnostic, Refusal},
     host::Host,
     recipe::{Filesystem, Image, Owner},
-    sys::signal,
+    sys::{ids::Lowered, signal},
     yaml,
 };
 
 mod digest;
 mod libraries;
 mod make;
+mod open;
 mod programs;
 mod site;
 mod state;
@@ -39,6 +40,8 @@ mod tree;
 mod words;
 mod write;
 mod xfs;
+
+pub use words::no_step_down;
 
 use site::{Locked, Site};
 use state::{State, Verdict};
@@ -54,6 +57,8 @@ pub struct Order<'a> {
     pub has_user_layer: bool,
     /// Who builds
     pub host: &'a Host,
+    /// Through `sudo`, the way to mount an xfs: everything else is done as the user
+    pub lowered: Option<&'a Lowered>,
     /// The caller's PATH
     pub search: OsString,
     /// The caller's SOURCE_DATE_EPOCH
@@ -169,7 +174,7 @@ impl Ends for Refusal {
 pub fn build(order: &Order, watch: &mut dyn Watch) -> Result<Built, Stop> {
     let epoch = epoch(order.epoch.as_ref())?;
     let site = Site::find(order)?;
-    let mut locked = site.lock(order, watch)?;
+    let mut locked = site.lock(watch)?;
     let mut guard = Guard::new(watch)?;
     let mut warnings = locked.sweep();
     let found = survey(order, &site, &mut guard)?;
@@ -252,21 +257,17 @@ impl Order<'_> {
     /// A node opens its device for its owner, so none is made for an ordinary
     /// user; and none that a user namespace would keep from being opened.
     fn makes_nodes(&self) -> bool {
-        self.is_host_root() && self.host.invoker.is_none() && !self.has_user_layer
+        self.is_host_root() && !self.has_user_layer
     }
 
-    /// Whose the target becomes: through `sudo`, the invoking user's.
-    fn keeper(&self) -> (u32, u32) {
-        match &self.host.invoker {
-            Some(invoker) => (invoker.uid, invoker.gid),
-            None => (self.host.caller.uid, self.host.caller.gid),
-        }
+    fn can_mount(&self) -> bool {
+        self.is_host_root() || self.lowered.is_some()
     }
 
     /// Whose the files inside become, where they can be anybody's.
     fn owner(&self) -> (u32, u32) {
         match (self.image.filesystem, self.image.owner) {
-            (Filesystem::Directory, Owner::Caller) => self.keeper(),
+            (Filesystem::Directory, Owner::Caller) => (self.host.caller.uid, self.host.caller.gid),
             _ => (0, 0),
         }
     }

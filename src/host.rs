@@ -313,6 +313,11 @@ impl Host {
         probe::at_hand()
     }
 
+    /// A user's home, as `/etc/passwd` has it.
+    pub fn home_of(uid: u32) -> Option<PathBuf> {
+        probe::home_of(uid)
+    }
+
     /// Everything but paths, which a recipe has to name first.
     pub fn probe() -> Host {
         probe::everything()

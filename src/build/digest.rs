@@ -7,7 +7,7 @@
 //! target, of a device its number.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, Metadata},
     io::{self, Read},
     os::unix::{
         ffi::OsStrExt,
@@ -18,7 +18,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Ends, Guard, Stage, Stop, file_path, words};
+use super::{Ends, Guard, Stage, Stop, file_path, open, words};
 
 /// The digest of an image or of a directory, as `sha256:…`.
 pub(super) fn of(path: &Path, guard: &mut Guard) -> Result<String, Stop> {
@@ -111,7 +111,7 @@ fn line(
 
 fn file(path: &Path, total: u64, done: &mut u64, guard: &mut Guard) -> Result<String, Stop> {
     let cannot = |error: io::Error| words::unread(path, &error).stop(&file_path());
-    let mut file = File::open(path).map_err(cannot)?;
+    let mut file = open::file(path).map_err(cannot)?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

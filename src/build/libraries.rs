@@ -9,12 +9,15 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
-    fs, io,
+    fs,
+    io::{self, Read},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 use elf::{ElfBytes, abi, endian::AnyEndian, file::Class, string_table::StringTable};
+
+use super::open;
 
 /// Where `ldconfig(8)` keeps what it has found.
 pub(super) const CACHE: &str = "/etc/ld.so.cache";
@@ -137,7 +140,9 @@ impl Object {
         if !status.is_file() || status.len() > LARGEST {
             return Ok(None);
         }
-        Ok(Object::parse(&fs::read(path)?, path))
+        let mut bytes = Vec::new();
+        open::through_links(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+        Ok(Object::parse(&bytes, path))
     }
 
     fn parse(bytes: &[u8], path: &Path) -> Option<Object> {

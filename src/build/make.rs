@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     Ends, Guard, Order, Stage, Stop, file_path,
-    site::{Locked, Work, give},
+    site::{Locked, Work},
     state::{Inputs, Seen, State},
     tool::{self, Failed, Tool},
     tree::{Kind, Node, Tree},
@@ -87,7 +87,7 @@ impl Job<'_> {
         let image = self.order.image;
         let at = yaml::Path::root().key("image");
         let filesystem = at.key("filesystem");
-        if image.filesystem == Filesystem::Xfs && !self.order.is_host_root() {
+        if image.filesystem == Filesystem::Xfs && !self.order.can_mount() {
             return Err(words::needs_root().stop(&filesystem));
         }
         if image.filesystem == Filesystem::Directory {
@@ -257,11 +257,6 @@ impl Job<'_> {
         before: Option<Seen>,
     ) -> Result<(), Stop> {
         let unwritten = |errno| self.unwritten(&self.locked.target_path(), errno, work);
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(&work.directory, made, flags, Mode::empty()).map_err(unwritten)?;
-        if made == "image" {
-            give(&file, self.order.keeper()).map_err(unwritten)?;
-        }
         let seen = Seen::of(&work.path.join(made)).ok_or_else(|| unwritten(Errno::ENOENT))?;
         let replaces = before.is_some();
         let state = State::new(inputs, seen, before);

@@ -18,6 +18,7 @@ use crate::yaml;
 use super::{
     Ends, Stop,
     libraries::{self, Libraries},
+    open,
     survey::{Found, Survey, file_node},
     tree::{Kind, MOST_LINKS, Node, Source},
     words,
@@ -226,6 +227,7 @@ fn reversed(path: &Path) -> Vec<OsString> {
 
 fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    fs::File::open(path)?.take(LONGEST_FIRST_LINE as u64).read_to_end(&mut start)?;
+    let file = open::through_links(path)?;
+    file.take(LONGEST_FIRST_LINE as u64).read_to_end(&mut start)?;
     Ok(start)
 }

@@ -7,8 +7,9 @@
 //!     new-4711/           the build at work, or what a killed one has left
 //! ```
 //!
-//! Through `sudo` the folder may belong to somebody who is not root. So
-//! everything is opened once, without following links, and used by descriptor.
+//! The folder may belong to somebody else than who builds. So everything is
+//! opened once, without following links, and used by descriptor. Through `sudo`
+//! who builds is the user: nothing here is done with root's rights.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -25,7 +26,7 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg, OFlag, RenameFlags, openat, renameat, renameat2},
     sys::stat::{Mode, fstat, mkdirat},
-    unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat},
+    unistd::{UnlinkatFlags, fsync, geteuid, unlinkat},
 };
 
 use crate::sys::{
@@ -57,8 +58,6 @@ pub(super) struct Locked {
     name: OsString,
     target: OsString,
     path: PathBuf,
-    /// Whose it is
-    keeper: (u32, u32),
 }
 
 /// The directory of the build at work; it goes away with it.
@@ -102,15 +101,15 @@ impl Site {
     }
 
     /// Makes the hidden directory and waits until no other build is at work.
-    pub(super) fn lock(&self, order: &Order, watch: &mut dyn Watch) -> Result<Locked, Stop> {
+    pub(super) fn lock(&self, watch: &mut dyn Watch) -> Result<Locked, Stop> {
         let mut name = OsString::from(".");
         name.push(&self.name);
         name.push(".isorecipe");
         let path = self.path.with_file_name(&name);
         let cannot = |errno: Errno| words::unwritable(&path, errno).stop(&file_path());
         loop {
-            let directory = self.hidden(&name, order).map_err(cannot)?;
-            self.check_keeper(&directory, &path, order)?;
+            let directory = self.hidden(&name).map_err(cannot)?;
+            self.check_keeper(&directory, &path)?;
             let directory = match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
                 Ok(directory) => directory,
                 Err((directory, Errno::EWOULDBLOCK)) => {
@@ -123,36 +122,25 @@ impl Site {
             // Who had it before may have taken it away.
             if fstat(&*directory).map_err(cannot)?.st_nlink > 0 {
                 let folder = self.folder.try_clone().map_err(|error| cannot(errno(&error)))?;
-                return Ok(Locked {
-                    directory,
-                    folder,
-                    name,
-                    target: self.name.clone(),
-                    path,
-                    keeper: order.keeper(),
-                });
+                let target = self.name.clone();
+                return Ok(Locked { directory, folder, name, target, path });
             }
         }
     }
 
-    fn hidden(&self, name: &OsStr, order: &Order) -> Result<OwnedFd, Errno> {
-        let is_new = match mkdirat(&self.folder, name, Mode::S_IRWXU) {
-            Ok(()) => true,
-            Err(Errno::EEXIST) => false,
+    fn hidden(&self, name: &OsStr) -> Result<OwnedFd, Errno> {
+        match mkdirat(&self.folder, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
-        };
-        let directory = openat(&self.folder, name, OPEN_DIRECTORY, Mode::empty())?;
-        if is_new {
-            give(&directory, order.keeper())?;
         }
-        Ok(directory)
+        openat(&self.folder, name, OPEN_DIRECTORY, Mode::empty())
     }
 
     /// What somebody else may write into would be believed.
-    fn check_keeper(&self, directory: &OwnedFd, path: &Path, order: &Order) -> Result<(), Stop> {
+    fn check_keeper(&self, directory: &OwnedFd, path: &Path) -> Result<(), Stop> {
         let status =
             fstat(directory).map_err(|errno| words::unwritable(path, errno).stop(&file_path()))?;
-        let is_ours = [order.keeper().0, order.host.caller.uid].contains(&status.st_uid);
+        let is_ours = status.st_uid == geteuid().as_raw();
         match is_ours && status.st_mode & 0o022 == 0 {
             true => Ok(()),
             false => Err(words::foreign_state(path).stop(&file_path())),
@@ -176,6 +164,11 @@ impl Locked {
         };
         let directory = openat(&*self.directory, name.as_os_str(), OPEN_DIRECTORY, Mode::empty())
             .map_err(cannot)?;
+        // Who may rename it could have put another one there.
+        let status = fstat(&directory).map_err(cannot)?;
+        if status.st_uid != geteuid().as_raw() || status.st_mode & 0o7077 != 0 {
+            return Err(words::foreign_state(&self.path).stop(&file_path()));
+        }
         Ok(Work { directory, path: self.path.join(&name), name, locked: self })
     }
 
@@ -204,7 +197,6 @@ impl Locked {
         let file = openat(&work.directory, STATE, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let mut file = File::from(file);
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| errno(&error))?;
-        give(&file, self.keeper)?;
         renameat(&work.directory, STATE, &*self.directory, STATE)?;
         fsync(&*self.directory)
     }
@@ -274,15 +266,6 @@ fn names_in(directory: &OwnedFd) -> Result<Vec<OsString>, Errno> {
         names.push(OsString::from_vec(entry?.file_name().to_bytes().to_vec()));
     }
     Ok(names)
-}
-
-/// Hands a file to its keeper, where that is somebody else.
-pub(super) fn give(file: impl AsFd, keeper: (u32, u32)) -> Result<(), Errno> {
-    let status = fstat(file.as_fd())?;
-    if (status.st_uid, status.st_gid) == keeper || !nix::unistd::geteuid().is_root() {
-        return Ok(());
-    }
-    fchown(file, Some(Uid::from_raw(keeper.0)), Some(Gid::from_raw(keeper.1)))
 }
 
 pub(super) fn errno(error: &io::Error) -> Errno {

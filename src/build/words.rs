@@ -19,6 +19,13 @@ pub(super) fn no_signals(errno: Errno) -> Refusal {
         .help("see `ulimit -n`: it has to be 16 or more")
 }
 
+/// The words for a user that `sudo` names, and that root cannot become.
+pub fn no_step_down(errno: Errno) -> Refusal {
+    Refusal::new("build::no_step_down", "the build cannot be done as the user behind `sudo`")
+        .why(format!("the change of ids gave {errno:?}: {}", errno.desc()))
+        .help("run it without `sudo`; xfs alone takes that")
+}
+
 pub(super) fn bad_epoch(text: &str) -> Refusal {
     Refusal::new("build::bad_epoch", format!("SOURCE_DATE_EPOCH is `{text}`"))
         .why("it is a number of seconds since 1970")
@@ -206,7 +213,7 @@ pub(super) fn no_user_namespace(error: &io::Error) -> Refusal {
         "an ext4 needs a user namespace to be made without root",
     )
     .why(format!("the kernel says: {}; in it your files would be root's", error_words(error)))
-    .help("build it through `sudo`, or write `filesystem: squashfs`")
+    .help("write `filesystem: squashfs`, or let root itself build it")
 }
 
 pub(super) fn tool_failed(name: &str, words: &str) -> Refusal {
@@ -227,7 +234,7 @@ pub(super) fn needs_root() -> Refusal {
 pub(super) fn owner_needs_root() -> Refusal {
     Refusal::new("build::owner_needs_root", "only root can make files of root's")
         .why("in a directory, `root` is the root of this machine")
-        .help("run it through `sudo`, or write `owner: self`")
+        .help("write `owner: self`, or let root itself build it: through `sudo` it is still you")
 }
 
 pub(super) fn too_small(size: u64, enough: u64) -> Refusal {

@@ -12,7 +12,7 @@ use std::{
     io::{self, Read, Write},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt},
+        unix::fs::{FileExt as _, MetadataExt},
     },
     path::{Path, PathBuf},
 };
@@ -32,7 +32,7 @@ use nix::{
 use xattr::FileExt as _;
 
 use super::{
-    Guard, Stage, Stop,
+    Guard, Stage, Stop, open,
     tree::{Kind, Node, Source},
 };
 
@@ -156,7 +156,7 @@ impl<'a, 'g> Writer<'a, 'g> {
             return Ok(());
         }
         let unread = |error| Failure::Reading(source.path.clone(), error);
-        let from = match open(&source.path) {
+        let from = match open::file(&source.path) {
             Ok(from) => from,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 self.unreadable.push(source.path.clone());
@@ -296,16 +296,6 @@ impl Failure {
 fn create(at: BorrowedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
     openat(at, name, flags | OFlag::O_CLOEXEC, Mode::S_IRUSR | Mode::S_IWUSR)
-}
-
-/// Opens a regular file, and nothing that could have taken its place since.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("it is no longer a file")),
-    }
 }
 
 fn copy_by_hand(

@@ -1,21 +1,32 @@
 //! An xfs, which nothing but the kernel can fill: mounted detached, so that no
 //! mount namespace ever shows it, and written to through its descriptor.
 //! Mount and loop device go with the descriptors, whoever dies when.
+//!
+//! Through `sudo` only the mounting is root's. The ids of the mount are then
+//! translated: what the user makes in it is root's in the image, and nothing is
+//! read or written with root's rights.
 
-use std::{ffi::CString, fs::File, os::fd::AsFd, path::PathBuf};
+use std::{
+    ffi::CString,
+    fs::File,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+};
 
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, OFlag, fallocate, openat},
-    sys::stat::Mode,
-    unistd::syncfs,
+    sys::stat::{Mode, SFlag, fstat},
+    unistd::{Whence, lseek, syncfs},
 };
 
 use crate::{
     sys::{
         Call, Fault,
-        loop_device::{self, LoopDevice},
+        ids::Lowered,
+        loop_device,
         mount::{self, Configuration, attribute},
+        namespace,
     },
     yaml,
 };
@@ -53,6 +64,9 @@ pub(super) fn make(
     let unreadable = fill(job, tree, need, &file, guard)?;
     guard.show(Stage::Syncing, 0, None);
     tool::sync(&file).map_err(unwritten)?;
+    // The free space goes back to the disk, where it can.
+    let _ = release(&file, size as i64);
+    tool::sync(&file).map_err(unwritten)?;
     Ok(unreadable)
 }
 
@@ -64,19 +78,21 @@ fn fill(
     guard: &mut Guard,
 ) -> Result<Vec<PathBuf>, Stop> {
     let at = yaml::Path::root().key("image").key("filesystem");
-    let (device, root) = mounted(file).map_err(|fault| words::no_mount(fault).stop(&at))?;
-    let written = job.write(&root, tree, need, guard, Some((0, 0)));
+    let root = match job.order.lowered {
+        None => mounted(file, None),
+        Some(lowered) => mounted_for(file, lowered),
+    };
+    let root = root.map_err(|fault| words::no_mount(fault).stop(&at))?;
+    let owner = job.order.lowered.is_none().then_some((0, 0));
+    let written = job.write(&root, tree, need, guard, owner);
     let synced = written.and_then(|unreadable| {
         guard.show(Stage::Syncing, 0, None);
-        // The free space goes back to the disk, where it can.
-        let _ = mount::trim(&root);
         syncfs(&root).map_err(|errno| Failure::Writing(PathBuf::from("/"), errno))?;
         Ok(unreadable)
     });
-    // The last user of the mount, and of the device: the kernel writes the log
-    // and lets go of the file before these return.
+    // The last user of the mount, and with it of the device: the kernel writes
+    // the log and lets go of the file before this returns.
     drop(root);
-    drop(device);
     synced.map_err(|failure| match failure {
         Failure::Stopped(stop) => stop,
         Failure::Reading(path, error) => {
@@ -88,8 +104,27 @@ fn fill(
     })
 }
 
-/// The root directory of the new filesystem, whose mount lives as long as it is open.
-fn mounted(file: &File) -> Result<(LoopDevice, std::os::fd::OwnedFd), Fault> {
+/// As [`mounted`], by root for the user, who has no way back to root afterwards.
+fn mounted_for(file: &File, lowered: &Lowered) -> Result<OwnedFd, Fault> {
+    let status = fstat(file).map_err(|errno| Call::Loop.gave(errno))?;
+    let is_file =
+        SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG;
+    // Whoever else has it could write to it while it is mounted.
+    if !is_file || status.st_uid != lowered.uid() || status.st_nlink != 1 {
+        return Err(Call::Loop.gave(Errno::ESTALE));
+    }
+    let setresuid = |errno| Call::Setresuid.gave(errno);
+    let root = lowered.as_root(|| {
+        let ids = namespace::of_root_being(lowered.uid(), lowered.gid())?;
+        mounted(file, Some(ids.as_fd()))
+    });
+    lowered.for_good().map_err(setresuid)?;
+    root.map_err(setresuid)?
+}
+
+/// The root directory of the new filesystem, whose mount lives as long as it
+/// is open; with `ids` translated through this user namespace.
+fn mounted(file: &File, ids: Option<BorrowedFd>) -> Result<OwnedFd, Fault> {
     let device =
         loop_device::attach_writable(file.as_fd()).map_err(|errno| Call::Loop.gave(errno))?;
     let source = CString::new(format!("/dev/loop{}", device.number)).unwrap_or_default();
@@ -99,7 +134,26 @@ fn mounted(file: &File) -> Result<(LoopDevice, std::os::fd::OwnedFd), Fault> {
     let mount = xfs
         .mount(attribute::NO_DEV | attribute::NO_SUID | attribute::NO_EXEC)
         .map_err(|errno| Call::Fsmount.gave(errno))?;
+    if let Some(ids) = ids {
+        mount::map_ids(mount.as_fd(), ids).map_err(|errno| Call::MountSetattr.gave(errno))?;
+    }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let root = openat(&mount, ".", flags, Mode::empty());
-    Ok((device, root.map_err(|errno| Call::Open.gave(errno))?))
+    openat(&mount, ".", flags, Mode::empty()).map_err(|errno| Call::Open.gave(errno))
+}
+
+/// Gives back what was promised for the file and never written to (`lseek(2)`).
+fn release(file: &File, size: i64) -> Result<(), Errno> {
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let mut at = 0;
+    while at < size {
+        let hole = lseek(file, at, Whence::SeekHole)?;
+        at = match lseek(file, hole, Whence::SeekData) {
+            Err(Errno::ENXIO) => size,
+            other => other?,
+        };
+        if hole < at {
+            fallocate(file, flags, hole, at - hole)?;
+        }
+    }
+    Ok(())
 }

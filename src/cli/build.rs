@@ -9,9 +9,11 @@ use crate::{
     diagnostic::{Diagnostic, Record, Refusal},
     host::Host,
     layers::Layer,
+    model::capability,
     plan,
-    recipe::{Document, Recipe},
-    sys, yaml,
+    recipe::{Document, Filesystem, Recipe},
+    sys::{self, ids::Lowered},
+    yaml,
 };
 
 use super::{Output, PROBLEM_FOUND, RecipePath, located, print, progress::Bar};
@@ -50,6 +52,15 @@ pub(super) struct Build {
 
 impl Build {
     pub(super) fn run(self, output: &Output) -> u8 {
+        // Before anything is opened: through `sudo`, all that follows is the user's own doing.
+        let by = match By::of_caller() {
+            Ok(by) => by,
+            Err(errno) => {
+                let diagnostic = build::no_step_down(errno).at(yaml::Path::root());
+                output.complain(&[diagnostic]);
+                return PROBLEM_FOUND;
+            }
+        };
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
             return PROBLEM_FOUND;
         };
@@ -57,12 +68,17 @@ impl Build {
             output.complain(&located(&document, vec![no_image()]));
             return PROBLEM_FOUND;
         };
-        let host = Host::at_hand();
+        if let Err(errno) = by.settle(image.filesystem) {
+            let diagnostic = build::no_step_down(errno).at(yaml::Path::root());
+            output.complain(&[diagnostic]);
+            return PROBLEM_FOUND;
+        }
         let order = Order {
             image,
             folder: &recipe.folder,
             has_user_layer: recipe.layers.iter().any(|layer| matches!(layer, Layer::User(_))),
-            host: &host,
+            host: &by.host,
+            lowered: by.lowered.as_ref().filter(|_| by.can_mount),
             search: search(),
             epoch: std::env::var_os("SOURCE_DATE_EPOCH"),
             force: self.force,
@@ -121,6 +137,41 @@ impl Build {
             "unreadable": { "count": paths.len(), "paths": paths },
             "problems": problems,
         })
+    }
+}
+
+/// Who builds: the caller, or through `sudo` the user behind it.
+struct By {
+    host: Host,
+    lowered: Option<Lowered>,
+    /// Whether who was stepped down from could have mounted an image
+    can_mount: bool,
+}
+
+impl By {
+    fn of_caller() -> Result<By, sys::Errno> {
+        let host = Host::at_hand();
+        let Some(user) = &host.invoker else {
+            return Ok(By { host, lowered: None, can_mount: false });
+        };
+        let can_mount = host.has(capability::SYS_ADMIN);
+        let home = Host::home_of(user.uid);
+        let lowered = Lowered::new(user.uid, user.gid, &user.groups)?;
+        let mut host = Host::at_hand();
+        // `sudo` keeps root's home in `HOME`.
+        host.caller.home = home.or(host.caller.home);
+        Ok(By { host, lowered: Some(lowered), can_mount })
+    }
+
+    /// Only who makes an xfs becomes root once more.
+    fn settle(&self, filesystem: Filesystem) -> Result<(), sys::Errno> {
+        let Some(lowered) = &self.lowered else { return Ok(()) };
+        if filesystem == Filesystem::Xfs {
+            return Ok(());
+        }
+        lowered.for_good()?;
+        // The change of ids took it away, and its own files in /proc with it.
+        sys::process::become_dumpable()
     }
 }
 

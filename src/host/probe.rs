@@ -236,7 +236,7 @@ fn name_of(uid: u32) -> Option<String> {
 }
 
 /// The home directory in the user's line of `/etc/passwd` (`passwd(5)`).
-fn home_of(uid: u32) -> Option<PathBuf> {
+pub(super) fn home_of(uid: u32) -> Option<PathBuf> {
     let text = read("/etc/passwd")?;
     text.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();

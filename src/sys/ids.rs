@@ -88,6 +88,65 @@ impl Effective {
     }
 }
 
+/// What root does for a user, done as that user: nothing is opened or made with
+/// more rights. The process can be root again for a moment, until it gives that up.
+pub struct Lowered {
+    uid: u32,
+    gid: u32,
+}
+
+impl Lowered {
+    /// Becomes somebody else but for the saved user id, which `execve(2)` forgets.
+    ///
+    /// # Errors
+    /// As `setresuid(2)` and its kind, and `EPERM` where rights would be left
+    /// (`SECBIT_NO_SETUID_FIXUP`); the process is somebody in between then.
+    pub fn new(uid: u32, gid: u32, groups: &[u32]) -> Result<Self, Errno> {
+        set_groups(groups)?;
+        set_gid(gid)?;
+        let id = libc::c_long::from(uid);
+        // SAFETY: `setresuid` takes numbers.
+        unsafe { super::call(libc::SYS_setresuid, [id, id, 0, 0, 0]) }?;
+        match super::capability::effective() {
+            Ok(0) => Ok(Self { uid, gid }),
+            Ok(_) => Err(Errno::EPERM),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The user's id.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The id of the user's group.
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Does one thing as root.
+    ///
+    /// # Errors
+    /// `EPERM` once it was given up.
+    pub fn as_root<T>(&self, act: impl FnOnce() -> T) -> Result<T, Errno> {
+        set_effective(libc::SYS_setresuid, 0)?;
+        let done = act();
+        // Nothing that follows may be done as root.
+        if set_effective(libc::SYS_setresuid, self.uid).is_err() {
+            super::process::exit(125);
+        }
+        Ok(done)
+    }
+
+    /// Gives up the way back.
+    ///
+    /// # Errors
+    /// As `setresuid(2)`.
+    pub fn for_good(&self) -> Result<(), Errno> {
+        set_uid(self.uid)
+    }
+}
+
 /// Sets an effective id only; the saved one leads back.
 fn set_effective(call: libc::c_long, id: u32) -> Result<(), Errno> {
     let same = libc::c_long::from(-1);

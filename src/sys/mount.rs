@@ -330,28 +330,6 @@ pub fn is_read_only(mount: impl AsFd) -> Result<bool, Errno> {
     Ok(found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }
 
-/// `struct fstrim_range`
-#[repr(C)]
-struct TrimRange {
-    start: u64,
-    length: u64,
-    least: u64,
-}
-
-const FITRIM: libc::c_ulong = 0xC018_5879;
-
-/// Tells the device below a filesystem what is free there (`FITRIM`): a file
-/// below a loop device then has holes.
-///
-/// # Errors
-/// As `ioctl(2)`; `EOPNOTSUPP` where the device cannot forget.
-pub fn trim(mount: impl AsFd) -> Result<(), Errno> {
-    let mut range = TrimRange { start: 0, length: u64::MAX, least: 0 };
-    // SAFETY: the structure outlives the call.
-    let trimmed = unsafe { libc::ioctl(mount.as_fd().as_raw_fd(), FITRIM as _, &raw mut range) };
-    Errno::result(trimmed).map(drop)
-}
-
 /// Whether this is a real procfs (`statfs(2)`).
 pub fn is_proc(place: impl AsFd) -> bool {
     nix::sys::statfs::fstatfs(place)

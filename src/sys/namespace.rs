@@ -1,10 +1,10 @@
 //! Making namespaces: `namespaces(7)`, `clone3(2)`, `unshare(2)`.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::descriptor::own;
+use super::{Call, Fault, descriptor::own, process};
 
 const CLONE_NEWTIME: libc::c_int = 0x80;
 
@@ -175,4 +175,41 @@ fn side(pid: libc::c_long) -> Side {
         0 => Side::Child,
         pid => Side::Parent(pid as libc::pid_t),
     }
+}
+
+/// A user namespace that nobody is in, whose id 0 is this user and this group
+/// outside: what `mount_setattr(2)` translates the ids of a mount through.
+///
+/// # Errors
+/// As `clone3(2)`, and as its files in `/proc` (`user_namespaces(7)`).
+pub fn of_root_being(uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
+    let (held, holds) =
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| Call::Clone.gave(e))?;
+    let flag = Namespace::User.flag();
+    let pid = match fork_into(flag).map_err(|e| Call::Clone.gave(e))? {
+        Side::Child => {
+            drop(holds);
+            // Until its parent lets go of the other end, or dies.
+            while nix::unistd::read(&held, &mut [0]) == Err(Errno::EINTR) {}
+            process::exit(0)
+        }
+        Side::Parent(pid) => pid,
+    };
+    let write = |file: &str, id: u32, call: Call| {
+        let written = std::fs::write(format!("/proc/{pid}/{file}"), format!("0 {id} 1"));
+        written.map_err(|error| call.gave(errno(&error)))
+    };
+    let namespace = write("uid_map", uid, Call::WriteUidMap)
+        .and_then(|()| write("gid_map", gid, Call::WriteGidMap))
+        .and_then(|()| {
+            let namespace = std::fs::File::open(format!("/proc/{pid}/ns/user"));
+            namespace.map_err(|error| Call::Open.gave(errno(&error)))
+        });
+    drop(holds);
+    process::reap(pid);
+    namespace.map(OwnedFd::from)
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
