@@ -62,12 +62,28 @@ fn a_device_in_the_place_of_the_names_is_not_opened() {
 fn whoever_serves_its_etc_and_never_answers_keeps_nobody_waiting() {
     let desk = Desk::of(if own_uid() == 0 { Who::Root } else { Who::ordinary() });
     let options = "fd=3,rootmode=40000,user_id=0,group_id=0";
-    let script = format!(
-        "exec 3<>/dev/fuse; mount -i -t fuse -o {options} silent /etc; exec sleep 1000"
-    );
+    let script =
+        format!("exec 3<>/dev/fuse; mount -i -t fuse -o {options} silent /etc; exec sleep 1000");
     let hostile = ByHand::start(desk.who, &["unshare", "-Urm", "sh", "-ec", &script]);
     let pid = hostile.is_now("sleep");
     let seen = view(&desk, &pid.to_string());
     assert_eq!(seen["mounts"]["added"][0]["filesystem"], "fuse");
     assert_eq!(seen["ids"]["uid"][0]["inside_name"], "root");
+}
+
+#[test]
+fn a_relative_upper_is_not_looked_for_where_the_observer_stands() {
+    let desk = Desk::of(Who::ordinary());
+    ["lower", "upper", "work", "at"].iter().for_each(|name| desk.make_dir(name));
+    desk.write("upper/observers", "");
+    let script = "mount -t tmpfs t /mnt; cd /mnt; mkdir lower upper work at; \
+                  mount -t overlay o -o lowerdir=lower,upperdir=upper,workdir=work at; \
+                  exec sleep 1000";
+    let by_hand = ByHand::start(desk.who, &["unshare", "-Urm", "sh", "-ec", script]);
+    let pid = by_hand.is_now("sleep").to_string();
+    let seen = view(&desk, &pid);
+    assert_eq!(seen["overlays"][0]["upper"], "upper");
+    assert_eq!(seen["overlays"][0]["changes"], serde_json::json!([]));
+    let said = observe(&desk, &["--plain", &pid]).succeeds().out();
+    assert!(said.contains("cannot be read: the mount names `upper` by a relative path"), "{said}");
 }
