@@ -109,3 +109,28 @@ fn a_report_that_cannot_be_written_is_known_before_anything_runs() {
     assert_eq!((full.code(), full.out().as_str()), (0, "ran\n"), "{}", full.err());
     assert!(full.err().contains("warning[report::unwritable]"), "{}", full.err());
 }
+
+#[test]
+fn a_report_goes_through_no_link_and_into_nobody_elses_file() {
+    let desk = desk(Who::ordinary());
+    desk.write("precious", "precious");
+    let apply = |report: &str| {
+        let report = desk.path(report).display().to_string();
+        desk.command(&["apply", "--report", &report, "step0.yaml", "--", "echo", "ran"])
+    };
+    let check_refused = |mut command: std::process::Command| {
+        let ran = machine::Ran(command.output().expect("isorecipe"));
+        assert_eq!((ran.code(), ran.out().as_str()), (125, ""), "{}", ran.err());
+        assert!(ran.err().contains("error[report::unwritable]"), "{}", ran.err());
+        assert_eq!(desk.read("precious"), "precious");
+    };
+    std::os::unix::fs::symlink("precious", desk.path("link")).expect("a link");
+    check_refused(apply("link"));
+    std::fs::hard_link(desk.path("precious"), desk.path("twin")).expect("a name");
+    check_refused(apply("twin"));
+    if machine::own_uid() == 0 {
+        std::fs::write(desk.path("of-root"), "root's").expect("a file");
+        check_refused(desk.through_sudo(apply("of-root")));
+        assert_eq!(desk.read("of-root"), "root's");
+    }
+}

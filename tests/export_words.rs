@@ -223,13 +223,21 @@ fn words_and_variables_arrive_as_they_are() {
         ";touch pwned",
         "\t",
         "\u{1}x",
+        "\u{1b}]0;title\u{7}\r\n\u{7f}",
+        "\u{202e}\u{9b}2J$x",
+        "\r",
         "(",
         "&",
         "|",
         ">x",
     ];
     // JSON is YAML.
-    let quote = |text: &str| serde_json::to_string(text).expect("a text");
+    let quote = |text: &str| {
+        let text = serde_json::to_string(text).expect("a text");
+        let hidden = ["\u{7f}", "\u{9b}", "\u{202e}"];
+        let escape = |c: &str| format!("\\u{:04x}", u32::from(c.chars().next().expect("one")));
+        hidden.iter().fold(text, |text, c| text.replace(c, &escape(c)))
+    };
     let list: Vec<String> = hostile.iter().map(|word| quote(word)).collect();
     let env: Vec<String> =
         hostile.iter().enumerate().map(|(n, word)| format!("V{n}: {}", quote(word))).collect();
@@ -254,6 +262,7 @@ fn words_and_variables_arrive_as_they_are() {
         );
         let applied = desk.run(&["apply", "recipe.yaml"]).succeeds();
         let script = desk.run(&["export", "--to", "sh", "--comment", "recipe.yaml"]).out();
+        check_shown(script.as_bytes());
         desk.write("script.sh", &script);
         let ran = Ran(desk.shell(&["script.sh"]).output().expect("sh")).succeeds();
         assert_eq!(variables(&ran.out()), variables(&applied.out()), "{script}");
@@ -284,11 +293,21 @@ fn random_bytes_arrive_as_they_are() {
             command.args(["recipe.yaml", "--", "printf", "<%s>"]).args(&words);
             command.output().expect("isorecipe").stdout
         };
-        fs::write(desk.path("script.sh"), run(&["export", "--to", "sh"])).expect("a file");
+        let script = run(&["export", "--to", "sh"]);
+        check_shown(&script);
+        fs::write(desk.path("script.sh"), script).expect("a file");
         let ran = desk.shell(&["script.sh"]).output().expect("sh");
         assert!(ran.status.success() && ran.stdout == run(&["apply"]), "{layers}: {ran:?}");
         assert!(ran.stdout.len() > 2000, "something was printed");
     }
+}
+
+/// Nothing in the script does anything to the terminal that shows it.
+#[track_caller]
+fn check_shown(script: &[u8]) {
+    let text = std::str::from_utf8(script).expect("a script is text");
+    let acts = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || c == '\u{202e}';
+    assert_eq!(text.find(acts), None, "{text:?}");
 }
 
 /// The printed words, and the environment but for what every shell sets itself.

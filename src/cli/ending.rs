@@ -2,23 +2,26 @@
 
 use std::{
     fs::File,
-    io::Write,
+    io::{self, Write},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
 };
 
+use nix::fcntl::{FcntlArg, OFlag};
 use serde::Serialize;
 
 use crate::{
     diagnostic::{Diagnostic, Record, Refusal},
     exec::Outcome,
-    host::Host,
+    host::{Host, Invoker},
     ops::Evidence,
     plan::Plan,
     recipe::{Document, Recipe, Run},
     sys::{
         Call, Errno, Fault, error_words,
+        ids::Acting,
         process::{self, Change, Usage},
         signal,
     },
@@ -106,9 +109,14 @@ impl Ledger {
     /// # Errors
     /// It cannot be written, which is better known before.
     pub(super) fn open(path: &Path) -> Result<Self, Box<Diagnostic>> {
-        // What was in it stays until there is something to say.
-        let file = File::options().write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|error| Box::new(unwritable(path, &error)))?;
+        let refuse = |error: io::Error| Box::new(unwritable(path, &error));
+        // Root may write anywhere; whoever called `sudo` may not.
+        let invoker = Host::at_hand().invoker.filter(|_| nix::unistd::geteuid().is_root());
+        let act = |user: Invoker| Acting::new(user.uid, user.gid, &user.groups);
+        let acting = invoker.map(act).transpose().map_err(|errno| refuse(errno.into()))?;
+        let file = open_to_write(path).map_err(refuse);
+        drop(acting);
+        let file = file?.ok_or_else(|| Box::new(not_a_place(path)))?;
         Ok(Self { file, path: path.to_owned() })
     }
 
@@ -123,11 +131,47 @@ impl Ledger {
     }
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> Diagnostic {
+/// Opens a place for the account; nothing if it is no place for one. What is in
+/// it stays until there is something to say.
+fn open_to_write(path: &Path) -> io::Result<Option<File>> {
+    let is_own_stream = ["/dev/stdout", "/dev/stderr"].iter().any(|own| path == Path::new(own))
+        || ["/dev/fd", "/proc/self/fd"].iter().any(|own| path.parent() == Some(Path::new(own)));
+    // In a folder of everybody's, a link may lead wherever somebody wishes.
+    let follow = if is_own_stream { 0 } else { libc::O_NOFOLLOW };
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(follow | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    let found = file.metadata()?;
+    let is_own = found.uid() == nix::unistd::geteuid().as_raw() && found.nlink() == 1;
+    let kind = found.file_type();
+    let is_place = match is_own_stream || kind.is_fifo() || kind.is_char_device() {
+        true => !kind.is_block_device(),
+        false => kind.is_file() && is_own,
+    };
+    // Only to open it was not to be waited for.
+    nix::fcntl::fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(is_place.then_some(file))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
+    let why = match error.raw_os_error() {
+        Some(libc::ELOOP) => "it is a symbolic link".to_owned(),
+        _ => error_words(error),
+    };
+    no_report(path).why(why).at(yaml::Path::root())
+}
+
+fn not_a_place(path: &Path) -> Diagnostic {
+    no_report(path).why("it is no file of yours, or it has another name too").at(yaml::Path::root())
+}
+
+fn no_report(path: &Path) -> Refusal {
     Refusal::new("report::unwritable", format!("the report cannot go to {}", path.display()))
-        .why(error_words(error))
-        .help("name a file that you may write: `--report /tmp/report.json`")
-        .at(yaml::Path::root())
+        .help("name a file in a folder of yours: `--report report.json`")
 }
 
 /// What is needed to say how it ended.

@@ -31,6 +31,16 @@ pub struct Overlay {
     pub unreadable: Option<String>,
 }
 
+impl Overlay {
+    /// For people, before the reason: whether any of it was read.
+    pub fn how_unreadable(&self) -> &'static str {
+        match self.changes.is_empty() {
+            true => "cannot be read",
+            false => "cannot be read in full",
+        }
+    }
+}
+
 /// One changed path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Change {
@@ -109,6 +119,13 @@ pub(super) fn of(registered: Option<&[registry::Overlay]>, mounts: &Mounts) -> V
 fn listed(at: &Path, upper: Option<&Path>, lower: &[PathBuf]) -> Overlay {
     let (mut changes, unreadable) = match upper {
         None => (Vec::new(), None),
+        // What it was relative to, only its mounter knew: here it would be another directory.
+        Some(upper) if upper.is_relative() => {
+            let upper = upper.display();
+            let why =
+                format!("the mount names `{upper}` by a relative path: from where, is not known");
+            (Vec::new(), Some(why))
+        }
         Some(upper) => upper_changes(upper, lower),
     };
     let further = changes.len().saturating_sub(MOST);
@@ -120,7 +137,7 @@ fn listed(at: &Path, upper: Option<&Path>, lower: &[PathBuf]) -> Overlay {
 /// What an upper says was changed, and why not all of it could be read.
 fn upper_changes(upper: &Path, lower: &[PathBuf]) -> (Vec<Change>, Option<String>) {
     // An image is no directory of the host's: then overlayfs's own marks tell.
-    let is_at_hand = lower.iter().all(|lower| lower.is_dir());
+    let is_at_hand = lower.iter().all(|lower| lower.is_absolute() && lower.is_dir());
     let lower = if is_at_hand { lower } else { &[] };
     match diff::compare(upper, lower) {
         Ok(found) => {

@@ -1,12 +1,18 @@
 //! Which ids inside are which outside: `uid_map`, `gid_map` (`user_namespaces(7)`).
 
-use std::{collections::BTreeMap, ffi::CString, fs, io, io::Read};
+use std::{
+    collections::BTreeMap,
+    ffi::{CStr, CString},
+    fs, io,
+    io::Read,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    host::Names,
+    host::{Names, mountinfo},
     sys::descriptor::{self, Walk},
 };
 
@@ -87,13 +93,9 @@ pub(super) fn names_inside(pid: i32, outside: &Names) -> Names {
     let Ok(root) = descriptor::open_directory(None, &root, Walk::Free) else {
         return Names::default();
     };
-    let read = |path| {
-        use std::os::fd::AsFd;
-        let file = fs::File::from(descriptor::open_inside(root.as_fd(), path).ok()?);
-        let mut text = Vec::new();
-        let is_file = file.metadata().is_ok_and(|found| found.is_file());
-        (is_file && file.take(LONGEST).read_to_end(&mut text).is_ok()).then_some(text)
-    };
+    let mounts = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let mounts = mountinfo::parse(&mounts);
+    let read = |path| read_inside(root.as_fd(), path, &mounts);
     let (passwd, group) = (read(c"etc/passwd"), read(c"etc/group"));
     let mut names = Names::parse(&passwd.unwrap_or_default(), &group.unwrap_or_default());
     for (inside, outside) in
@@ -104,6 +106,31 @@ pub(super) fn names_inside(pid: i32, outside: &Names) -> Names {
         }
     }
     names
+}
+
+/// A regular file of the process's `/etc`; nothing where it is anything else.
+fn read_inside(root: BorrowedFd, path: &CStr, mounts: &[mountinfo::Line]) -> Option<Vec<u8>> {
+    let hold = |path| {
+        let place = descriptor::open_place(Some(root), path, Walk::InRoot).ok()?;
+        is_the_kernels(place.as_fd(), mounts).then_some(place)
+    };
+    // Already to look for a name in a directory asks whoever serves it.
+    hold(c".")?;
+    hold(c"etc")?;
+    let file = fs::File::from(descriptor::open_held(hold(path)?.as_fd()).ok()?);
+    let mut text = Vec::new();
+    file.take(LONGEST).read_to_end(&mut text).is_ok().then_some(text)
+}
+
+/// Whether the kernel itself answers for the files here. A program of the
+/// process's may never answer (FUSE), and `fstatfs(2)` would ask it already:
+/// so the mount is looked up by its number (`proc_pid_fdinfo(5)`).
+fn is_the_kernels(place: BorrowedFd, mounts: &[mountinfo::Line]) -> bool {
+    let facts = fs::read_to_string(format!("/proc/self/fdinfo/{}", place.as_raw_fd()));
+    let facts = facts.unwrap_or_default();
+    let number = facts.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    let mount = number.and_then(|number: u32| mounts.iter().find(|mount| mount.id == number));
+    mount.is_some_and(|mount| !mount.filesystem.starts_with("fuse"))
 }
 
 #[cfg(test)]

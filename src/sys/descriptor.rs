@@ -1,7 +1,7 @@
 //! Opening, writing and closing descriptors: `openat2(2)`, `close_range(2)`.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
@@ -45,14 +45,18 @@ pub fn open_directory(at: Option<BorrowedFd>, path: &CStr, walk: Walk) -> Result
     openat2(at, path, flags as u64, walk)
 }
 
-/// Opens a file of another process's tree to read, and never out of it. What
-/// only looks like a file is not waited for.
+/// Opens to read what is held without having been opened, if it is a regular
+/// file: a device does what it likes when it is opened.
 ///
 /// # Errors
-/// As `openat2(2)`.
-pub fn open_inside(root: BorrowedFd, path: &CStr) -> Result<OwnedFd, Errno> {
+/// As `fstat(2)` and `openat2(2)`; `EINVAL` for what is no regular file.
+pub fn open_held(place: BorrowedFd) -> Result<OwnedFd, Errno> {
+    if nix::sys::stat::fstat(place)?.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(Errno::EINVAL);
+    }
+    let again = CString::new(format!("/proc/self/fd/{}", place.as_raw_fd())).unwrap_or_default();
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
-    openat2(Some(root), path, flags as u64, Walk::InRoot)
+    openat2(None, &again, flags as u64, Walk::Free)
 }
 
 /// Opens what has this name, a symbolic link itself where it is one, without
@@ -204,6 +208,14 @@ pub fn put_at(descriptor: BorrowedFd, stream: RawFd) -> Result<(), Errno> {
 /// As `close_range(2)`.
 pub fn close_from(first: RawFd) -> Result<(), Errno> {
     close_range(first, libc::c_uint::MAX, 0)
+}
+
+/// Closes the descriptors from `first` to just before `end`, now.
+///
+/// # Errors
+/// As `close_range(2)`.
+pub fn close_between(first: RawFd, end: RawFd) -> Result<(), Errno> {
+    if first < end { close_range(first, (end - 1).unsigned_abs(), 0) } else { Ok(()) }
 }
 
 fn close_range(first: RawFd, last: libc::c_uint, flags: libc::c_uint) -> Result<(), Errno> {

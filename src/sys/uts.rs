@@ -1,11 +1,11 @@
 //! The machine's names: `sethostname(2)`, `setdomainname(2)`, `uname(2)`.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
 use super::{
-    Call, Fault,
+    Call, Fault, descriptor,
     namespace::{self, Side},
     process, socket,
 };
@@ -57,8 +57,10 @@ pub fn hostname_in(uts: BorrowedFd, user: Option<BorrowedFd>) -> Result<Vec<u8>,
     let (ours, theirs) = socket::pair().map_err(|errno| Call::Socketpair.gave(errno))?;
     let pid = match namespace::fork().map_err(|errno| Call::Fork.gave(errno))? {
         Side::Child => {
+            let needed = [Some(uts), user, Some(theirs.as_fd())];
             let mut answer = [0; LONGEST + 1];
-            let length = match visit(uts, user, &mut answer) {
+            let visited = hide(needed).and_then(|()| visit(uts, user, &mut answer));
+            let length = match visited {
                 Ok(length) => length,
                 Err(errno) => {
                     // An errno is less than 134, and a name is never told without a 0 before it.
@@ -82,6 +84,25 @@ pub fn hostname_in(uts: BorrowedFd, user: Option<BorrowedFd>) -> Result<Vec<u8>,
         Some((&errno, _)) => Err(Call::Setns.gave(Errno::from_raw(i32::from(errno)))),
         None => Err(Call::Recvmsg.gave(Errno::EPIPE)),
     }
+}
+
+/// In the child: keeps it from those whose user namespace it is about to enter.
+///
+/// Their root could trace it there otherwise, and would be on the host's side:
+/// the child stays in the host's mounts and pid namespace. Of a process that
+/// is not dumpable, `ptrace_may_access` asks for `CAP_SYS_PTRACE` over the user
+/// namespace that the program was started in, which is the host's. Beside that,
+/// nothing of the caller's is left open in it.
+fn hide(needed: [Option<BorrowedFd>; 3]) -> Result<(), Errno> {
+    process::become_undumpable()?;
+    let mut needed = needed.map(|fd| fd.map_or(-1, |fd| fd.as_raw_fd()));
+    needed.sort_unstable();
+    let mut next = 0;
+    for fd in needed.into_iter().filter(|&fd| fd >= 0) {
+        descriptor::close_between(next, fd)?;
+        next = fd + 1;
+    }
+    descriptor::close_from(next)
 }
 
 /// In the child: reads the name behind a first byte of 0, without allocating.

@@ -144,7 +144,10 @@ fn overlay(sheet: &mut Sheet, overlay: &Overlay) {
     match (&overlay.upper, &overlay.unreadable) {
         (None, _) => say(sheet, format!("Changes at {at} are in memory of the sandbox.")),
         (Some(upper), Some(why)) => {
-            say(sheet, format!("Changes at {at}, in {upper}, cannot be read in full: {why}."));
+            say(
+                sheet,
+                format!("Changes at {at}, in {upper}, {}: {why}.", overlay.how_unreadable()),
+            );
         }
         (Some(upper), None) if overlay.changes.is_empty() => {
             say(sheet, format!("Nothing was changed at {at}, in {upper}."));

@@ -220,7 +220,7 @@ fn overlays(sheet: &mut Sheet, view: &View) {
         let upper = overlay.upper.as_deref().unwrap_or("memory of the sandbox");
         sheet.heading(format!("CHANGES IN {upper}, upper of {}", overlay.at));
         if let Some(why) = &overlay.unreadable {
-            sheet.line(Weight::Plain, format!("cannot be read in full: {why}"));
+            sheet.line(Weight::Plain, format!("{}: {why}", overlay.how_unreadable()));
         } else if overlay.upper.is_none() {
             sheet.line(Weight::Faint, "only the sandbox can see them");
         } else if overlay.changes.is_empty() {

@@ -1,11 +1,12 @@
 //! Words of a command, quoted for a POSIX shell.
 //!
 //! **Invariant:** whatever the bytes, the shell reads back the very word, and
-//! nothing in it is run (held by `tests/export.rs`).
+//! nothing in it is run; and nothing but newlines and tabs in the script acts on
+//! the terminal that shows it (both held by `tests/export_words.rs`).
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
-use crate::diagnostic::shell;
+use crate::{diagnostic::shell, yaml};
 
 /// The words of one command, as they stand in a script.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,16 +66,41 @@ impl Words {
     }
 }
 
-/// A word as it stands between double quotes, without them.
+/// A word as it stands between double quotes, without them. What acts on a
+/// terminal is spelled out, since a script is printed and read.
 fn within_quotes(word: &[u8]) -> Vec<u8> {
     let mut quoted = Vec::with_capacity(word.len());
-    for &byte in word {
-        if matches!(byte, b'\\' | b'"' | b'$' | b'`') {
-            quoted.push(b'\\');
+    let mut hidden = Vec::new();
+    for chunk in word.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let mut buffer = [0; 4];
+            let bytes = c.encode_utf8(&mut buffer).as_bytes();
+            if yaml::is_hidden(c) && !matches!(c, '\n' | '\t') {
+                hidden.extend(bytes);
+                continue;
+            }
+            spell_out(&mut hidden, &mut quoted);
+            if matches!(c, '\\' | '"' | '$' | '`') {
+                quoted.push(b'\\');
+            }
+            quoted.extend(bytes);
         }
-        quoted.push(byte);
+        hidden.extend(chunk.invalid());
     }
+    spell_out(&mut hidden, &mut quoted);
     quoted
+}
+
+/// Bytes as what `printf` makes of their numbers.
+fn spell_out(hidden: &mut Vec<u8>, quoted: &mut Vec<u8>) {
+    if hidden.is_empty() {
+        return;
+    }
+    quoted.extend(b"$(printf ");
+    for byte in hidden.drain(..) {
+        quoted.extend(format!("\\\\{byte:03o}").bytes());
+    }
+    quoted.push(b')');
 }
 
 /// Double quotes, not single ones: most of it stands in a script that is in
