@@ -86,6 +86,21 @@ fn a_name_that_nothing_has_is_not_running() {
 }
 
 #[test]
+fn troubles_of_one_kind_are_said_once_and_counted() {
+    let desk = Desk::of(Who::ordinary());
+    let names: Vec<String> = (0..5).map(|n| format!("upper/d{n}")).collect();
+    desk.make_dir("lower");
+    names.iter().for_each(|name| desk.make_dir(name));
+    for name in &names {
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
+        std::fs::set_permissions(desk.path(name), closed).expect("a mode");
+    }
+    let err = diff(&desk).err();
+    assert!(err.contains("and 4 more like it"), "{err}");
+    assert_eq!(err.matches("cannot be looked at").count(), 1, "{err}");
+}
+
+#[test]
 fn a_running_sandbox_is_looked_at_by_its_name() {
     let scene = Scene::new(Who::ordinary(), "touch f", "");
     let desk = &scene.desk;
@@ -93,6 +108,8 @@ fn a_running_sandbox_is_looked_at_by_its_name() {
     let name = observing::name_of(desk, &first);
     let ran = desk.run(&["diff", &name]);
     assert_eq!((ran.out().as_str(), ran.code()), ("D  f  (file, 0 B, 0644)\n", 1));
+    let by_pid = desk.run(&["diff", &first.command().to_string()]);
+    assert_eq!((by_pid.out(), by_pid.code()), (ran.out(), 1), "{}", by_pid.err());
     observing::name_of(desk, &second);
     assert_trouble(&desk.run(&["diff"]), "diff::which");
     first.finish();

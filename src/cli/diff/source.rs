@@ -74,10 +74,16 @@ fn path(place: &Place, folder: &Path) -> PathBuf {
     }
 }
 
+/// Whether a word means this sandbox: its name, or the PID of a process of it.
+fn is_called(entry: &Entry, word: &str) -> bool {
+    let has = |pid| registry::is_within(pid, entry.supervisor.pid);
+    entry.name == word || word.parse().is_ok_and(has)
+}
+
 /// The overlays of a running sandbox; without a name, of the only one.
 pub(super) fn of_running(name: Option<&str>) -> Result<Vec<Overlay>, Box<Diagnostic>> {
     let running = registry::running(&owner(&Host::at_hand())).running;
-    let is_meant = |entry: &&Entry| name.is_none_or(|name| entry.name == name);
+    let is_meant = |entry: &&Entry| name.is_none_or(|name| is_called(entry, name));
     let found: Vec<&Entry> =
         running.iter().map(|running| &running.entry).filter(is_meant).collect();
     let entry = match found.as_slice() {

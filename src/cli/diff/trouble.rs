@@ -11,9 +11,23 @@ use crate::{
 
 use super::{line::name, source::Overlay};
 
-/// All troubles of a comparison.
+/// All troubles of a comparison: one of each kind, and how many more are like it.
 pub(super) fn explain_all(found: &Comparison, overlay: &Overlay) -> Vec<Diagnostic> {
-    let mut said: Vec<_> = found.troubles.iter().map(|trouble| explain(trouble, overlay)).collect();
+    let mut kinds: Vec<(&Trouble, usize)> = Vec::new();
+    for trouble in &found.troubles {
+        match kinds.iter_mut().find(|(first, _)| first.reason == trouble.reason) {
+            Some((_, more)) => *more += 1,
+            None => kinds.push((trouble, 0)),
+        }
+    }
+    let mut said = Vec::new();
+    for (first, more) in kinds {
+        said.push(explain(first, overlay));
+        if more > 0 {
+            let message = format!("and {more} more like it");
+            said.push(unreadable(&message, "for the same reason").at(yaml::Path::root()));
+        }
+    }
     if found.further_troubles > 0 {
         let message = format!("{} more could not be looked at", found.further_troubles);
         said.push(unreadable(&message, "as those above").at(yaml::Path::root()));
