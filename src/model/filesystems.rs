@@ -47,6 +47,9 @@ pub struct Instance {
     pub mounter: Option<Process>,
     /// Of an overlay: directories that a name in it must not lead to
     pub traps: Vec<(String, PathBuf)>,
+    /// Of an overlay: another one has taken its `upper` or `work`, after which
+    /// nobody knows what a change does
+    pub is_contested: bool,
     /// Overlays below this one
     pub depth: u32,
     /// Directories made since
@@ -75,6 +78,7 @@ impl Mounts {
             is_part: false,
             mounter: None,
             traps: Vec::new(),
+            is_contested: false,
             depth,
             made: BTreeMap::new(),
             presumed: BTreeSet::new(),

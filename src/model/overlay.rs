@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::host::Owner;
 
-use super::{Found, Model, Objection, Thing};
+use super::{FilesystemId, Found, Model, Objection, Thing};
 
 /// The layers of an overlay, as they were found.
 pub struct Layers {
@@ -82,9 +82,27 @@ impl Model {
         prepared
     }
 
-    /// The directories that an overlay keeps for itself: its layers, and what it
-    /// makes in `work` (`ovl_setup_trap()`).
-    pub fn traps_of(&self, layers: &Layers) -> Vec<(String, PathBuf)> {
+    /// Notes what a new overlay keeps for itself, who mounted it, and which others
+    /// have its `upper` or `work` as well: of those the kernel only warns
+    /// (`ovl_report_in_use()`), and what a change in them does nobody knows.
+    pub fn take_layers(&mut self, new: FilesystemId, layers: &Layers) {
+        let traps = self.traps_of(layers);
+        let written = written(&traps).to_vec();
+        let mut is_contested = false;
+        for (_, rival) in self.mounts.filesystems.iter_mut().filter(|(id, _)| **id != new) {
+            let is_rival = self::written(&rival.traps).iter().any(|trap| written.contains(trap));
+            rival.is_contested |= is_rival;
+            is_contested |= is_rival;
+        }
+        let mounter = self.process.clone();
+        if let Some(new) = self.mounts.filesystem_mut(new) {
+            (new.traps, new.mounter, new.is_contested) = (traps, Some(mounter), is_contested);
+        }
+    }
+
+    /// The directories that no name in an overlay may lead to: its layers, and what
+    /// it makes in `work` (`ovl_setup_trap()`).
+    fn traps_of(&self, layers: &Layers) -> Vec<(String, PathBuf)> {
         let Layers { lower, upper, work } = layers;
         let all = lower.iter().chain([upper, work]).map(|found| self.mounts.inode(&found.at));
         let (device, path) = self.mounts.inode(&work.at);
@@ -169,4 +187,9 @@ impl Model {
             _ => Err(OverlayTrouble::Unknown),
         }
     }
+}
+
+/// Those that are written to, which come last: `upper`, `work`, and what is in it.
+fn written(traps: &[(String, PathBuf)]) -> &[(String, PathBuf)] {
+    traps.get(traps.len().saturating_sub(3)..).unwrap_or_default()
 }

@@ -248,7 +248,7 @@ impl Model {
         let mount = self.mounts.mount(directory.at.mount);
         let instance = self.mounts.filesystem(mount.filesystem);
         // `proc` and its kind say no in their own way, read-only or not.
-        if self.mounts.keeps_files(mount.filesystem) != Some(true) {
+        if self.mounts.keeps_files(mount.filesystem) != Some(true) || instance.is_contested {
             return Err(Objection::Unknown);
         }
         if mount.read_only {

@@ -79,6 +79,8 @@ impl Mounts {
                 Propagation::Slave => {
                     let master = travel.group.or(travel.master);
                     *travel = Travel { master, ..Travel::NOWHERE };
+                    // Whether that can be bound again, kernels differ.
+                    mount.unbindable = mount.unbindable.filter(|is_so| !is_so);
                 }
                 Propagation::Private => {
                     *travel = Travel::NOWHERE;

@@ -186,11 +186,10 @@ impl Operation for MountOverlay {
     fn effect(&self, model: &mut Model) {
         let Ok(target) = model.walk(self.at.as_path()) else { return };
         let layers = self.find(model);
-        let traps = layers.as_ref().map_or_else(|_| Vec::new(), |layers| model.traps_of(layers));
-        let filesystem = match layers {
+        let filesystem = match &layers {
             Err(_) => Filesystem::Unknown,
             Ok(Layers { lower, upper, .. }) => {
-                let all = std::iter::once(&upper).chain(&lower);
+                let all = std::iter::once(upper).chain(lower);
                 Filesystem::Overlay {
                     layers: all.map(|found| model.mounts.within(&found.at)).collect(),
                 }
@@ -198,9 +197,8 @@ impl Operation for MountOverlay {
         };
         let user = model.process.user;
         let instance = model.mounts.instance(filesystem, user);
-        if let Some(overlay) = model.mounts.filesystem_mut(instance) {
-            overlay.traps = traps;
-            overlay.mounter = Some(model.process.clone());
+        if let Ok(layers) = &layers {
+            model.take_layers(instance, layers);
         }
         model.mounts.attach(target.at, instance);
     }

@@ -48,4 +48,6 @@ pub const FOUND: &[&str] = &[
     "mount + overlay: {lower: target, at: TARGET} + pivot_root: {new: TARGET} + overlay: {lower: TARGET, upper: work,at: link}",
     "user: {map: root} + mount + tmpfs: TARGET + pivot_root: TARGET + bind: {from: source, to: TARGET, read_only: true} + dir: target/../other/made",
     "overlay: {lower: source, upper: upper, work: link/in, at: TARGET} + overlay: {lower: lower, at: TARGET/in}",
+    "@mount unbindable source + mount: {propagation: slave} + overlay: {lower: [source], upper: upper, work: work, at: TARGET}",
+    "overlay: {lower: [deep/a/../../source], upper: upper, work: work, at: target} + overlay: {lower: lower, upper: upper, work: work, at: upper} + pivot_root: {new: target/in, old: file}",
 ];
