@@ -174,7 +174,7 @@ impl Op {
 /// A fault whose cause nobody knows: the step, the call, the errno, no more.
 fn unexplained(operation: &dyn Operation, fault: Fault) -> Refusal {
     Refusal::new("step::refused", format!("the kernel refused to {operation}"))
-        .why(format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc()))
+        .why(fault.in_words())
         .help(match fault.errno {
             Errno::EPERM | Errno::EACCES | Errno::ENOSYS => {
                 "`isorecipe doctor` finds out who denies it"

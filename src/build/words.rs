@@ -15,7 +15,7 @@ const MIB: u64 = 1 << 20;
 
 pub(super) fn no_signals(errno: Errno) -> Refusal {
     Refusal::new("build::no_signals", "the build could not be interrupted")
-        .why(format!("signalfd gave {errno:?}: {}", errno.desc()))
+        .why(Call::Signalfd.gave(errno).in_words())
         .help("see `ulimit -n`: it has to be 16 or more")
 }
 
@@ -267,7 +267,7 @@ pub(super) fn unplaced(path: &Path, errno: Errno) -> Refusal {
 }
 
 pub(super) fn no_mount(fault: Fault) -> Refusal {
-    let said = format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc());
+    let said = fault.in_words();
     match (fault.call, fault.errno) {
         (Call::Loop, Errno::ENOENT) => {
             Refusal::new("image::no_loop", "this machine has no loop devices")

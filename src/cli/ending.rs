@@ -277,7 +277,7 @@ fn lost(change: Change) -> Diagnostic {
 }
 
 fn stillborn(fault: Fault) -> Diagnostic {
-    let why = format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc());
+    let why = fault.in_words();
     let refusal = Refusal::new("sandbox::not_born", "no process could be made for the sandbox");
     let help = match fault.errno {
         Errno::EMFILE => "see `ulimit -n`: it has to be 16 or more",

@@ -120,6 +120,6 @@ fn limit(thing: Thing) -> Refusal {
 
 fn unknown(thing: Thing, fault: Fault) -> Refusal {
     Refusal::new("step::refused", format!("the kernel refused this: {}", thing.name()))
-        .why(format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc()))
+        .why(fault.in_words())
         .help("`sudo dmesg | tail` may show why")
 }

@@ -38,8 +38,7 @@ fn inside(pid: i32, has_own_user: bool) -> Result<String, String> {
     };
     let uts = open("uts")?;
     let user = has_own_user.then(|| open("user")).transpose()?;
-    let name = uts::hostname_in(uts.as_fd(), user.as_ref().map(AsFd::as_fd)).map_err(|fault| {
-        format!("{} gave {:?}: {}", fault.call, fault.errno, fault.errno.desc())
-    })?;
+    let name = uts::hostname_in(uts.as_fd(), user.as_ref().map(AsFd::as_fd))
+        .map_err(|fault| fault.in_words())?;
     Ok(String::from_utf8_lossy(&name).into_owned())
 }

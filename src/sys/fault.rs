@@ -14,6 +14,14 @@ pub struct Fault {
     pub errno: Errno,
 }
 
+impl Fault {
+    /// `unshare gave EPERM: Operation not permitted`
+    pub fn in_words(self) -> String {
+        let Self { call, errno } = self;
+        format!("{call} gave {errno:?}: {}", errno.desc())
+    }
+}
+
 macro_rules! calls {
     ($($call:ident => $name:literal,)*) => {
         /// A system call (or the file it writes), as the man pages name it.
@@ -108,5 +116,16 @@ pub fn error_words(error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(errno) => errno.desc().to_owned(),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_the_call_the_errno_and_what_it_means() {
+        let fault = Call::Unshare.gave(Errno::EPERM);
+        assert_eq!(fault.in_words(), "unshare gave EPERM: Operation not permitted");
     }
 }
