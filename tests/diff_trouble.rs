@@ -92,7 +92,7 @@ fn troubles_of_one_kind_are_said_once_and_counted() {
     desk.make_dir("lower");
     names.iter().for_each(|name| desk.make_dir(name));
     for name in &names {
-        let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o0);
         std::fs::set_permissions(desk.path(name), closed).expect("a mode");
     }
     let err = diff(&desk).err();
