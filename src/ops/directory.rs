@@ -325,6 +325,10 @@ impl RemoveDirectory {
         let found = model.child(&parent, name).map_err(no)?;
         model.may_change(&parent).map_err(|objection| objection.to(Call::Rmdir))?;
         let (filesystem, path) = model.mounts.within(&found.at);
+        let mut made = model.mounts.filesystem(filesystem).made.keys();
+        if made.any(|made| *made != path && made.starts_with(&path)) {
+            return Err(no(Errno::ENOTEMPTY));
+        }
         // What else there may be in a directory that was there before, nobody told.
         match model.mounts.filesystem(filesystem).made.contains_key(&path) {
             true => Ok(()),

@@ -50,4 +50,5 @@ pub const FOUND: &[&str] = &[
     "overlay: {lower: source, upper: upper, work: link/in, at: TARGET} + overlay: {lower: lower, at: TARGET/in}",
     "@mount unbindable source + mount: {propagation: slave} + overlay: {lower: [source], upper: upper, work: work, at: TARGET}",
     "overlay: {lower: [deep/a/../../source], upper: upper, work: work, at: target} + overlay: {lower: lower, upper: upper, work: work, at: upper} + pivot_root: {new: target/in, old: file}",
+    "user: {map: root} + mount + tmpfs: TARGET + dir: target/in/made + pivot_root: {new: TARGET, old: in}",
 ];
