@@ -214,7 +214,11 @@ impl Operation for AttachImage {
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let mount = stage.slot(self.slot).map_err(|errno| Call::MoveMount.gave(errno))?;
-        place::attach(mount, &self.at)
+        place::attach(stage, mount, &self.at)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        place::is_attached(stage, &self.at)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
