@@ -64,7 +64,7 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
                 if plan.pause_before(index).is_some() {
                     child.pass_turn(index, &stage);
                 }
-                if let Err(fault) = child.take(step, &stage) {
+                if let Err(fault) = child.take(plan, index, step, &stage) {
                     let filtered = is_filtered(step, fault.call);
                     turn::fail(end.as_fd(), index, fault, filtered, &stage);
                     process::exit(GAVE_UP);
@@ -92,11 +92,11 @@ struct Child<'a> {
 }
 
 impl Child<'_> {
-    fn take(&self, step: &Step, stage: &Stage) -> Result<(), Fault> {
+    fn take(&self, plan: &Plan, index: usize, step: &Step, stage: &Stage) -> Result<(), Fault> {
         if let Op::Execute(_) = step.op {
             self.get_ready()?;
         }
-        step.op.operation().run(stage)
+        plan.take(index, step, stage)
     }
 
     /// Lets the supervisor take its steps. The first of them speaks for all
