@@ -169,6 +169,32 @@ impl fmt::Display for Op {
 }
 
 impl Op {
+    /// The call that it is about; those before it prepare it.
+    pub fn call(&self) -> Call {
+        match self {
+            Op::Bind(_) | Op::AttachImage(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Become(_) => Call::Setresuid,
+            Op::ChangeDirectory(_) => Call::Chdir,
+            Op::DenySetgroups(_) => Call::WriteSetgroups,
+            Op::DetachMount(_) => Call::Umount,
+            Op::Execute(_) => Call::Execve,
+            Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::HelperMap(_) => Call::Helper,
+            Op::HoldSource(_) => Call::Bind,
+            Op::MakeDirectory(_) => Call::Mkdir,
+            Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
+            Op::NewNamespace(_) => Call::Unshare,
+            Op::NoNewPrivileges(_) => Call::Prctl,
+            Op::PivotRoot(_) => Call::PivotRoot,
+            Op::RemoveDirectory(_) => Call::Rmdir,
+            Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
+            Op::SetDomainname(_) => Call::Setdomainname,
+            Op::SetHostname(_) => Call::Sethostname,
+            Op::SetPropagation(_) => Call::Mount,
+            Op::WriteMap(map) => map.call(),
+        }
+    }
+
     /// The namespace it makes, if that is what it does.
     pub fn namespace(&self) -> Option<Namespace> {
         match self {

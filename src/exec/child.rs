@@ -71,7 +71,7 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
                 if plan.pause_before(index).is_some() {
                     child.pass_turn(index, &stage);
                 }
-                if let Err(fault) = child.take(step, &stage) {
+                if let Err(fault) = child.take(plan, index, step, &stage) {
                     child.give_up(index, fault, is_filtered(step, fault.call), &stage);
                 }
             }
@@ -121,11 +121,11 @@ impl Child<'_> {
         found.map_err(|fault| if fault.is_lie() { Call::Clone.lied() } else { fault })
     }
 
-    fn take(&self, step: &Step, stage: &Stage) -> Result<(), Fault> {
+    fn take(&self, plan: &Plan, index: usize, step: &Step, stage: &Stage) -> Result<(), Fault> {
         if let Op::Execute(_) = step.op {
             self.get_ready(stage)?;
         }
-        step.op.operation().carry_out(stage)
+        plan.take(index, step, stage)
     }
 
     /// Lets the supervisor take its steps. The first of them speaks for all
