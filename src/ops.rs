@@ -26,6 +26,7 @@ mod lie;
 mod maps;
 mod mount;
 mod namespace;
+mod network;
 mod overlay;
 mod pivot;
 mod place;
@@ -45,6 +46,7 @@ pub use image::{AttachImage, MountImage};
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
+pub use network::BringLoopbackUp;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
@@ -156,7 +158,7 @@ macro_rules! operations {
 }
 
 operations! {
-    AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
+    AttachImage, Become, Bind, BringLoopbackUp, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
     HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
     NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
     SetPropagation, StayAsInit, UnpackImage, WriteMap,
@@ -174,6 +176,7 @@ impl Op {
         match self {
             Op::Bind(_) | Op::AttachImage(_) | Op::MountNew(_) => Call::MoveMount,
             Op::Become(_) => Call::Setresuid,
+            Op::BringLoopbackUp(_) => Call::Interface,
             Op::ChangeDirectory(_) => Call::Chdir,
             Op::DenySetgroups(_) => Call::WriteSetgroups,
             Op::DetachMount(_) => Call::Umount,
