@@ -33,7 +33,7 @@ pub mod tool;
 pub mod uts;
 pub mod wait;
 
-pub use fault::{Call, Fault, error_words};
+pub use fault::{Call, Fault, NOT_DONE, error_words};
 pub use mount::Propagation;
 pub use namespace::Namespace;
 pub use nix::errno::Errno;

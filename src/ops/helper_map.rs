@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     Evidence, Operation, Stage,
-    idmap::{Ids, Line, Listed, from_afar, map, overlap, overlapping},
+    idmap::{Ids, Line, Listed, from_afar, is_written, map, overlap, overlapping},
 };
 
 /// A map with subordinate ids, written by the set-user-ID helper
@@ -169,6 +169,11 @@ impl Operation for HelperMap {
         }
         stage.keep_words(&ended.stderr);
         Err(Call::Helper.gave(Errno::EPERM))
+    }
+
+    /// A helper may know better than it was told.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        is_written(stage, self.ids, &self.lines, Call::Helper)
     }
 
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {

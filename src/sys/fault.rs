@@ -14,13 +14,13 @@ pub struct Fault {
     pub errno: Errno,
 }
 
-/// What the kernel gives for yes.
-const YES: Errno = Errno::UnknownErrno;
+/// In the place of an errno: the kernel gave none, so it said yes, and did not do it.
+pub const NOT_DONE: Errno = Errno::UnknownErrno;
 
 impl Fault {
     /// Whether the call said that it was done, and it was not.
     pub fn is_lie(self) -> bool {
-        self.errno == YES
+        self.errno == NOT_DONE
     }
 
     /// `unshare gave EPERM: Operation not permitted`
@@ -126,7 +126,7 @@ impl Call {
 
     /// This call said yes, and did not do it.
     pub fn lied(self) -> Fault {
-        self.gave(YES)
+        self.gave(NOT_DONE)
     }
 }
 
