@@ -104,6 +104,7 @@ calls! {
     Statmount => "statmount",
     Socketpair => "socketpair",
     Umount => "umount2",
+    Wait => "wait4",
     Uname => "uname",
     Unshare => "unshare",
     WriteGidMap => "write gid_map",
