@@ -106,6 +106,7 @@ calls! {
     Socket => "socket",
     Socketpair => "socketpair",
     Umount => "umount2",
+    Wait => "wait4",
     Uname => "uname",
     Unshare => "unshare",
     WriteGidMap => "write gid_map",
