@@ -23,17 +23,20 @@ mod identity;
 mod idmap;
 mod image;
 mod maps;
+mod mask;
 mod mount;
 mod namespace;
 mod overlay;
 mod pivot;
 mod place;
 mod program;
+mod restrict;
+mod source;
 mod stage;
 mod unpack;
 mod uts;
 
-pub use bind::{Bind, HoldSource, Source};
+pub use bind::{Bind, HoldSource};
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use fuse::ServeImage;
@@ -42,11 +45,14 @@ pub use identity::Become;
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
 pub use maps::{DenySetgroups, WriteMap, Writer};
+pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
+pub use restrict::Restrict;
 pub use program::{image_hidden, image_missing, install};
+pub use source::{Extent, Source};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
@@ -87,6 +93,11 @@ pub trait Operation: fmt::Display {
     /// What would change outside the sandbox, if the kernel let it.
     fn leak(&self, _before: &Model) -> Option<Refusal> {
         None
+    }
+
+    /// Whether it finds nothing to do, as the layer allows.
+    fn is_idle(&self, _before: &Model) -> bool {
+        false
     }
 
     /// The capability it asks for, and over whose namespace.
@@ -133,8 +144,8 @@ macro_rules! operations {
 
 operations! {
     AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
-    NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
+    HelperMap, HoldSource, MakeDirectory, Mask, MountImage, MountNew, MountOverlay, NewNamespace,
+    NoNewPrivileges, PivotRoot, RemoveDirectory, Restrict, ServeImage, SetDomainname, SetHostname,
     SetPropagation, StayAsInit, UnpackImage, WriteMap,
 }
 

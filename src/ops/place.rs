@@ -9,7 +9,7 @@ use crate::{
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
-        mount,
+        mount::{self, Flags},
     },
 };
 
@@ -72,6 +72,18 @@ pub(super) fn target(model: &Model, at: &KernelPath) -> Result<Found, Answer> {
     model.walk(at.as_path()).map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))
 }
 
+/// The same; `None` where there is nothing, and need not be.
+pub(super) fn optional_target(
+    model: &Model,
+    at: &KernelPath,
+    optional: bool,
+) -> Result<Option<Found>, Answer> {
+    match model.walk(at.as_path()) {
+        Err(Errno::ENOENT) if optional => Ok(None),
+        found => found.map(Some).map_err(|errno| Answer::No(Call::OpenTarget.gave(errno))),
+    }
+}
+
 /// Goes on as if the target had been there.
 pub(super) fn presume_target(model: &mut Model, at: &KernelPath) {
     let root = model.mounts.root_position();
@@ -94,6 +106,18 @@ pub(super) fn attach(mount: impl AsFd, at: &KernelPath) -> Result<(), Fault> {
     let target = descriptor::open_place(None, at.as_c_str(), Walk::Free)
         .map_err(|errno| Call::OpenTarget.gave(errno))?;
     mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
+}
+
+/// Flags are what fails silently most often: look instead of believing.
+pub(super) fn read_back(mount: impl AsFd, flags: Flags) -> Result<(), Fault> {
+    if flags.is_empty() {
+        return Ok(());
+    }
+    match mount::has_flags(mount, flags) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Call::ReadOnly.gave(Errno::EROFS)),
+        Err(errno) => Err(Call::ReadOnly.gave(errno)),
+    }
 }
 
 /// What a missing or unreachable target says, in words.

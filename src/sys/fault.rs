@@ -47,6 +47,7 @@ calls! {
     Chdir => "chdir",
     Clone => "clone3",
     CloseRange => "close_range",
+    Device => "fstat",
     Execve => "execve",
     Fchdir => "fchdir",
     Fork => "clone",

@@ -6,7 +6,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 use crate::{
     diagnostic::Refusal,
     model::Model,
-    ops::{Bind, Op},
+    ops::Op,
     plan::Step,
     sys::Errno,
 };
@@ -46,9 +46,11 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         Op::MakeDirectory(_) => &["mkdir"],
         Op::RemoveDirectory(_) => &["rmdir"],
         Op::DetachMount(_) => &["umount"],
-        Op::Bind(Bind { read_only: true, .. }) => &["mount", "findmnt"],
+        Op::Bind(bind) if !bind.flags.is_empty() => &["mount", "findmnt"],
+        Op::Restrict(_) => &["mount", "findmnt"],
         Op::AttachImage(_)
         | Op::Bind(_)
+        | Op::Mask(_)
         | Op::MountNew(_)
         | Op::MountOverlay(_)
         | Op::SetPropagation(_) => &["mount"],
