@@ -196,10 +196,7 @@ impl<T: JsonSchema> JsonSchema for PlacesOrMap<T> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let forms = [
-            generator.subschema_for::<OneOrMany<Place>>(),
-            generator.subschema_for::<T>(),
-        ];
+        let forms = [generator.subschema_for::<OneOrMany<Place>>(), generator.subschema_for::<T>()];
         json_schema!({ "anyOf": forms })
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     Evidence, Extent, Need, Operation, Source, Stage,
-    place::{self, attach, may_attach, target_refused},
+    place::{self, may_attach, target_refused},
     source::{clonable, hold, source_refused},
     unexplained, yes,
 };
@@ -126,13 +126,23 @@ impl Operation for Bind {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        let Some(tree) = self.from.take(stage, self.extent)? else { return Ok(()) };
+        let Some(tree) = self.from.take(stage, self.extent)? else {
+            return place::skip(stage, self);
+        };
         if !self.flags.is_empty() {
             mount::add_attributes(tree.as_fd(), self.flags.attributes())
                 .map_err(|errno| Call::MountSetattr.gave(errno))?;
         }
-        attach(&tree, &self.to)?;
-        place::read_back(&tree, self.flags)
+        place::attach(stage, &tree, &self.to)?;
+        // As long as the mount is held: later it may be covered.
+        place::is_as_asked(stage, &tree, self.flags)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match place::is_skipped(stage, self) {
+            true => Ok(()),
+            false => place::is_attached(stage, &self.to),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

@@ -45,8 +45,7 @@ pub struct Mask {
 
 impl Mask {
     /// Of the node: nothing but reading nothing, and writing to nowhere.
-    pub const NODE: Flags =
-        Flags { read_only: true, no_suid: true, no_dev: false, no_exec: true };
+    pub const NODE: Flags = Flags { read_only: true, no_suid: true, no_dev: false, no_exec: true };
     /// Of the directory
     const EMPTY: Flags = Flags { no_dev: true, ..Self::NODE };
 
@@ -79,17 +78,15 @@ impl Mask {
     }
 
     /// Puts a cover over the place.
-    fn cover(cover: impl AsFd, place: &OwnedFd, flags: Flags) -> Result<(), Fault> {
-        mount::attach(cover.as_fd(), place.as_fd())
-            .map_err(|errno| Call::MoveMount.gave(errno))?;
-        place::read_back(cover, flags)
+    fn cover(stage: &Stage, cover: impl AsFd, place: &OwnedFd, flags: Flags) -> Result<(), Fault> {
+        place::attach_to(stage, &cover, place)?;
+        place::is_as_asked(stage, cover, flags)
     }
 }
 
 /// A directory with nothing in it, for good.
 fn empty(stage: &Stage) -> Result<OwnedFd, Fault> {
-    let configuration =
-        Configuration::open(c"tmpfs").map_err(|errno| Call::Fsopen.gave(errno))?;
+    let configuration = Configuration::open(c"tmpfs").map_err(|errno| Call::Fsopen.gave(errno))?;
     let keep = |errno| {
         stage.keep_log(&configuration);
         Call::Fsconfig.gave(errno)
@@ -117,8 +114,7 @@ impl Operation for Mask {
         let held = match target.thing.is_directory() {
             Some(false) => self.null.take_held(model, Extent::WHOLE),
             _ => {
-                let owner =
-                    Owner { uid: model.process.uid, gid: model.process.gid, mode: MODE };
+                let owner = Owner { uid: model.process.uid, gid: model.process.gid, mode: MODE };
                 let user = model.process.user;
                 let empty = model.mounts.instance(Filesystem::Tmpfs(owner), user);
                 let tree = model.mounts.insert_detached(empty);
@@ -132,11 +128,11 @@ impl Operation for Mask {
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let place = match descriptor::open_place(None, self.at.as_c_str(), Walk::Free) {
-            Err(Errno::ENOENT) if self.optional => return Ok(()),
+            Err(Errno::ENOENT) if self.optional => return place::skip(stage, self),
             found => found.map_err(|errno| Call::OpenTarget.gave(errno))?,
         };
         if device::is_directory(&place).map_err(|errno| Call::Device.gave(errno))? {
-            return Self::cover(empty(stage)?, &place, Self::EMPTY);
+            return Self::cover(stage, empty(stage)?, &place, Self::EMPTY);
         }
         let gone = Call::Device.gave(Errno::ENODEV);
         let node = self.null.take(stage, Extent::WHOLE)?.ok_or(gone)?;
@@ -145,7 +141,14 @@ impl Operation for Mask {
         }
         mount::add_attributes(node.as_fd(), Self::NODE.attributes())
             .map_err(|errno| Call::MountSetattr.gave(errno))?;
-        Self::cover(node, &place, Self::NODE)
+        Self::cover(stage, node, &place, Self::NODE)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match place::is_skipped(stage, self) {
+            true => Ok(()),
+            false => place::is_attached(stage, &self.at),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

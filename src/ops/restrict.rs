@@ -1,7 +1,10 @@
 //! Mounts that are there already and let less through from now on:
 //! `mount_setattr(2)`.
 
-use std::{fmt, os::fd::AsFd};
+use std::{
+    fmt,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use crate::{
     diagnostic::{Refusal, typed},
@@ -31,6 +34,10 @@ pub struct Restrict {
 }
 
 impl Restrict {
+    fn open(&self) -> Result<OwnedFd, Errno> {
+        descriptor::open_place(None, self.at.as_c_str(), Walk::Free)
+    }
+
     /// What is there; `None` where there is nothing, and need not be.
     fn find(&self, model: &Model) -> Result<Option<Found>, Answer> {
         place::optional_target(model, &self.at, self.optional)
@@ -55,8 +62,7 @@ impl Restrict {
 
 /// Whether a place is the root of a mount.
 fn is_mount(found: &Found, model: &Model) -> bool {
-    let is_jail =
-        found.at == model.mounts.root_position() && model.process.chrooted == Some(true);
+    let is_jail = found.at == model.mounts.root_position() && model.process.chrooted == Some(true);
     found.at.path.as_os_str().is_empty() && !is_jail
 }
 
@@ -81,14 +87,22 @@ impl Operation for Restrict {
     /// What was to be a mount is none; the one it lies on stays as it is.
     fn intend(&self, _: &mut Model) {}
 
-    fn run(&self, _: &Stage) -> Result<(), Fault> {
-        let place = match descriptor::open_place(None, self.at.as_c_str(), Walk::Free) {
-            Err(Errno::ENOENT) if self.optional => return Ok(()),
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        let place = match self.open() {
+            Err(Errno::ENOENT) if self.optional => return place::skip(stage, self),
             found => found.map_err(|errno| Call::OpenTarget.gave(errno))?,
         };
         mount::add_attributes(place.as_fd(), self.flags.attributes())
-            .map_err(|errno| Call::MountSetattr.gave(errno))?;
-        place::read_back(place, self.flags)
+            .map_err(|errno| Call::MountSetattr.gave(errno))
+    }
+
+    /// The kernel changes every mount below or none: the first tells for all.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        if place::is_skipped(stage, self) {
+            return Ok(());
+        }
+        let place = self.open().map_err(|errno| Call::OpenTarget.gave(errno))?;
+        place::is_as_asked(stage, place, self.flags)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

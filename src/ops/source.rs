@@ -124,7 +124,11 @@ impl fmt::Display for Extent {
 
 /// Whether a tree can be cloned, in the kernel's order (`open_detached_copy()`);
 /// `None` where there is nothing, and need not be.
-pub(super) fn clonable(model: &Model, from: &Path, extent: Extent) -> Result<Option<Found>, Answer> {
+pub(super) fn clonable(
+    model: &Model,
+    from: &Path,
+    extent: Extent,
+) -> Result<Option<Found>, Answer> {
     let no = |errno| Answer::No(Call::Bind.gave(errno));
     if !model.may_mount() {
         return Err(no(Errno::EPERM));
@@ -155,7 +159,12 @@ pub(super) fn hold(model: &mut Model, from: &Path, extent: Extent) -> Option<Hel
     Some(Held { tree, thing: found.thing })
 }
 
-pub(super) fn source_refused(operation: &dyn Operation, from: &Path, fault: Fault, before: &Model) -> Refusal {
+pub(super) fn source_refused(
+    operation: &dyn Operation,
+    from: &Path,
+    fault: Fault,
+    before: &Model,
+) -> Refusal {
     let shown = from.display();
     match fault.errno {
         Errno::EPERM if !before.may_mount() => {
@@ -174,11 +183,12 @@ pub(super) fn source_refused(operation: &dyn Operation, from: &Path, fault: Faul
                 .why("a directory on the way does not let you through")
                 .help(format!("`namei -l {}` shows which", typed(from)))
         }
-        Errno::EINVAL if hides_below(from, before) => {
-            Refusal::new("bind::locked_below", format!("what is mounted below {shown} cannot be left out"))
-                .why("it came with a more privileged mount namespace, and may be there to hide something")
-                .help("take `recursive: false` away")
-        }
+        Errno::EINVAL if hides_below(from, before) => Refusal::new(
+            "bind::locked_below",
+            format!("what is mounted below {shown} cannot be left out"),
+        )
+        .why("it came with a more privileged mount namespace, and may be there to hide something")
+        .help("take `recursive: false` away"),
         _ => unexplained(operation, fault),
     }
 }

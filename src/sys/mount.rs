@@ -197,8 +197,7 @@ pub fn clone_top(path: &CStr) -> Result<OwnedFd, Errno> {
 }
 
 fn clone(path: &CStr, how: libc::c_int) -> Result<OwnedFd, Errno> {
-    let flags =
-        OPEN_TREE_CLONE | libc::c_long::from(libc::O_CLOEXEC) | libc::c_long::from(how);
+    let flags = OPEN_TREE_CLONE | libc::c_long::from(libc::O_CLOEXEC) | libc::c_long::from(how);
     let at = libc::c_long::from(libc::AT_FDCWD);
     // SAFETY: the path outlives the call.
     let fd =

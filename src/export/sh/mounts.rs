@@ -77,9 +77,8 @@ pub(super) fn restrict(at: &Path, flags: Flags, has_mounts_below: bool) -> Vec<W
         return vec![Words::of(&remount).word(at)];
     }
     let found = Words::of("findmnt --list --noheadings --submounts --output TARGET").word(at);
-    let each = format!(
-        "printf \"%s\\n\" \"$mounts\" | while IFS= read -r at; do {remount} \"$at\"; done"
-    );
+    let each =
+        format!("printf \"%s\\n\" \"$mounts\" | while IFS= read -r at; do {remount} \"$at\"; done");
     vec![Words::output_of(found, "mounts"), Words::of(&each)]
 }
 

@@ -3,13 +3,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
-use crate::{
-    diagnostic::Refusal,
-    model::Model,
-    ops::Op,
-    plan::Step,
-    sys::Errno,
-};
+use crate::{diagnostic::Refusal, model::Model, ops::Op, plan::Step, sys::Errno};
 
 /// What is sure to be missing for a step.
 pub(super) fn missing(step: &Step, model: &Model, search_path: &OsStr) -> Option<Refusal> {
