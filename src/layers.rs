@@ -6,12 +6,12 @@
 //! more words than a field has stands beside it, in `<layer>.md`, the page of
 //! `isorecipe explain`.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Planner;
+use crate::plan::{Planner, Wanted};
 
 mod bind;
 mod cgroup;
@@ -21,6 +21,7 @@ mod forms;
 mod hostname;
 mod ipc;
 mod lower;
+mod mask;
 mod mount;
 mod need;
 mod net;
@@ -28,6 +29,7 @@ mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
+mod read_only;
 mod tmpfs;
 mod user;
 mod uts;
@@ -37,10 +39,11 @@ pub use bind::Bind;
 pub use cgroup::Cgroup;
 pub use dir::Dir;
 pub use domainname::Domainname;
-pub use forms::{FromWord, OneOrMany, WordOrMap};
+pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
 pub use ipc::Ipc;
 pub use lower::{Image, Lower, Way};
+pub use mask::Mask;
 pub use mount::{Mount, Propagation};
 pub use need::Need;
 pub use net::{Net, Network};
@@ -48,6 +51,7 @@ pub use overlay::Overlay;
 pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
+pub use read_only::ReadOnly;
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -58,8 +62,8 @@ pub trait Plan {
     /// The steps it takes, in order.
     fn plan(&self, to: &mut Planner);
 
-    /// Fields and paths of the old tree that it needs even after a pivot.
-    fn sources(&self) -> Vec<(&'static str, PathBuf)> {
+    /// What it needs of the old tree even after a pivot.
+    fn sources(&self) -> Vec<Wanted> {
         Vec::new()
     }
 
@@ -207,6 +211,10 @@ layers! {
     proc: Proc as WordOrMap<Proc>,
     /// A directory.
     dir: Dir as WordOrMap<Dir>,
+    /// A mount that nothing can be written through any more.
+    read_only: ReadOnly as PlacesOrMap<ReadOnly>,
+    /// A file or directory with nothing to see in it.
+    mask: Mask as PlacesOrMap<Mask>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
 }

@@ -10,6 +10,7 @@
 
 pub mod capability;
 pub mod descriptor;
+pub mod device;
 pub mod directory;
 mod fault;
 pub mod file;

@@ -58,6 +58,7 @@ calls! {
     Chdir => "chdir",
     Clone => "clone3",
     CloseRange => "close_range",
+    Device => "fstat",
     Execve => "execve",
     Fchdir => "fchdir",
     Fork => "clone",
