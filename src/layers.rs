@@ -14,32 +14,38 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Planner;
 
 mod bind;
+mod capabilities;
 mod dir;
 mod domainname;
 mod forms;
 mod hostname;
+mod identity;
 mod lower;
 mod mount;
 mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
+mod rlimits;
 mod tmpfs;
 mod user;
 mod uts;
 mod words;
 
 pub use bind::Bind;
+pub use capabilities::{Capabilities, CapabilityName};
 pub use dir::Dir;
 pub use domainname::Domainname;
 pub use forms::{FromWord, OneOrMany, WordOrMap};
 pub use hostname::Hostname;
+pub use identity::{Groups, Id, Identity};
 pub use lower::{Image, Lower, Way};
 pub use mount::{Mount, Propagation};
 pub use overlay::Overlay;
 pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
+pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -53,6 +59,11 @@ pub trait Plan {
     /// Fields and paths of the old tree that it needs even after a pivot.
     fn sources(&self) -> Vec<(&'static str, PathBuf)> {
         Vec::new()
+    }
+
+    /// Whether it is about the command alone, and not about an init before it.
+    fn is_for_command(&self) -> bool {
+        false
     }
 
     /// Whether the old root, kept aside by a pivot, may still be of use to it.
@@ -195,6 +206,12 @@ layers! {
     dir: Dir as WordOrMap<Dir>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
+    /// User and groups that the command runs as.
+    identity: Identity as Identity,
+    /// Capabilities: which of root's rights the command may have.
+    capabilities: Capabilities as WordOrMap<Capabilities>,
+    /// Limits of each process.
+    rlimits: Rlimits as Rlimits,
 }
 
 macro_rules! itself {
@@ -203,4 +220,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Overlay Bind }
+itself! { User Uts Hostname Domainname Pid Mount Overlay Bind Identity Rlimits }

@@ -10,11 +10,12 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     host::Host,
-    model::{Answer, Model, Slot, UserId, capability},
+    model::{Answer, Capabilities, Model, Slot, UserId, capability},
     sys::{Call, Errno, Fault, Namespace, filter},
 };
 
 mod bind;
+mod capabilities;
 mod command;
 mod directory;
 mod fuse;
@@ -22,6 +23,7 @@ mod helper_map;
 mod identity;
 mod idmap;
 mod image;
+mod limit;
 mod maps;
 mod mount;
 mod namespace;
@@ -34,13 +36,15 @@ mod unpack;
 mod uts;
 
 pub use bind::{Bind, HoldSource, Source};
+pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
-pub use identity::Become;
+pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
+pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
@@ -133,9 +137,10 @@ macro_rules! operations {
 
 operations! {
     AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
-    NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
-    SetPropagation, StayAsInit, UnpackImage, WriteMap,
+    HelperMap, HoldSource, KeepCapabilities, LimitCapabilities, MakeDirectory, MountImage,
+    MountNew, MountOverlay, NewNamespace, NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage,
+    SetDomainname, SetHostname, SetLimit, SetPropagation, StayAsInit, TakeUpCapabilities,
+    UnpackImage, WriteMap,
 }
 
 impl fmt::Display for Op {
@@ -145,6 +150,42 @@ impl fmt::Display for Op {
 }
 
 impl Op {
+    /// What the kernel would say, as far as the limits that the recipe has set
+    /// let it come to that.
+    pub fn answer(&self, model: &Model) -> Answer {
+        let limits = &model.limits;
+        let is_starved = match self {
+            Op::Fork(_) | Op::StayAsInit(_) => {
+                limits.are_few_descriptors() || model.may_lack_processes()
+            }
+            Op::Execute(_) => limits.is_little_memory() || limits.may_be_exceeded(),
+            Op::Become(_)
+            | Op::ChangeDirectory(_)
+            | Op::KeepCapabilities(_)
+            | Op::LimitCapabilities(_)
+            | Op::NewNamespace(_)
+            | Op::NoNewPrivileges(_)
+            | Op::SetDomainname(_)
+            | Op::SetHostname(_)
+            | Op::SetLimit(_)
+            | Op::TakeUpCapabilities(_) => false,
+            _ => limits.are_few_descriptors(),
+        };
+        match is_starved {
+            true => Answer::KernelDecides,
+            false => self.operation().answer(model),
+        }
+    }
+
+    /// The answer and, unless it is no, the effect.
+    pub fn simulate(&self, model: &mut Model) -> Answer {
+        let answer = self.answer(model);
+        if !matches!(answer, Answer::No(_)) {
+            self.operation().effect(model);
+        }
+        answer
+    }
+
     /// The namespace it makes, if that is what it does.
     pub fn namespace(&self) -> Option<Namespace> {
         match self {
@@ -198,6 +239,9 @@ pub fn explain(
             && matches!(operation.answer(before), Answer::No(_)));
     if !is_recorded && !is_seen {
         let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
+        if let Some(refusal) = limit::explain(fault, before) {
+            return refusal;
+        }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
             false => operation.explain(fault, before, seen),
@@ -224,7 +268,7 @@ fn explain_stripped(
     seen: &Evidence,
 ) -> Refusal {
     let mut with_rights = before.clone();
-    with_rights.process.capabilities = u64::MAX;
+    with_rights.process.capabilities = Capabilities::FULL;
     match operation.answer(&with_rights) {
         Answer::No(_) => operation.explain(fault, &with_rights, seen),
         _ => restricted_by_apparmor(),

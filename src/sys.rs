@@ -17,6 +17,7 @@ pub mod filter;
 pub mod handle;
 pub mod ids;
 pub mod landlock;
+pub mod limit;
 pub mod lock;
 pub mod loop_device;
 pub mod memory_file;

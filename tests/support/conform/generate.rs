@@ -51,6 +51,16 @@ const LAYERS: &Weighted = &[
     (2, "pivot_root: {new: TARGET, old: .old}"),
     (2, "pivot_root: AT"),
     (1, "pivot_root: {new: AT, old: OLD}"),
+    (1, "capabilities: none"),
+    (3, "capabilities: {keep: [CAPS], ambient: [CAPS]}"),
+    (2, "capabilities: {keep: [CAPS]}"),
+    (2, "capabilities: {drop: [CAPS]}"),
+    (1, "capabilities: {drop: [CAPS], ambient: [CAPS]}"),
+    (1, "capabilities: {ambient: [CAPS]}"),
+    (3, "identity: {uid: ID, gid: ID, groups: SUPPLEMENTARY}"),
+    (1, "identity: {uid: ID, gid: ID}"),
+    (3, "rlimits: {RESOURCE: AMOUNT}"),
+    (2, "rlimits: {RESOURCE: {soft: AMOUNT, hard: AMOUNT}}"),
 ];
 
 /// What a recipe has beside its layers.
@@ -72,6 +82,8 @@ const GROUND: &Weighted = &[
     (3, "@inside mount + @limit KIND LIMIT"),
     (2, "@chroot"),
     (3, "@drop CAPABILITY"),
+    (2, "@bound CAPABILITY"),
+    (2, "@hard RESOURCE AMOUNT"),
     (1, "@drop CAPABILITY + @drop CAPABILITY"),
     (1, "@nnp"),
     (1, "@sudo"),
@@ -81,8 +93,13 @@ const GROUND: &Weighted = &[
     (2, "@mask MASK"),
 ];
 /// The part of it that an ordinary user can prepare.
-const OWN_GROUND: &Weighted =
-    &[(2, "@inside"), (3, "@inside mount"), (3, "@inside mount + @limit KIND LIMIT"), (1, "@nnp")];
+const OWN_GROUND: &Weighted = &[
+    (2, "@hard RESOURCE AMOUNT"),
+    (2, "@inside"),
+    (3, "@inside mount"),
+    (3, "@inside mount + @limit KIND LIMIT"),
+    (1, "@nnp"),
+];
 
 /// Words in capitals, and what may stand for them.
 const WORDS: &[(&str, &Weighted)] = &[
@@ -161,9 +178,80 @@ const WORDS: &[(&str, &Weighted)] = &[
     ("INSIDE", &[(4, "0"), (1, "1"), (1, "1000"), (1, "4294967294")]),
     ("OUTSIDE", &[(4, "OWN"), (2, "0"), (1, "1"), (1, "77"), (1, "54322"), (1, "100000")]),
     ("COUNT", &[(6, "1"), (1, "2"), (1, "0"), (1, "65536"), (1, "4294967295")]),
+    (
+        "CAPS",
+        &[
+            (4, "CAP"),
+            (2, "CAP, CAP"),
+            (1, "CAP, CAP, setpcap"),
+            (1, "setpcap, setuid, setgid"),
+            (1, "setpcap, sys_admin"),
+        ],
+    ),
+    (
+        "CAP",
+        &[
+            (2, "setpcap"),
+            (2, "setuid"),
+            (2, "setgid"),
+            (2, "sys_admin"),
+            (1, "setfcap"),
+            (1, "sys_resource"),
+            (1, "dac_override"),
+            (1, "net_raw"),
+            (1, "chown"),
+        ],
+    ),
+    ("SUPPLEMENTARY", &[(3, "keep"), (1, "[]"), (2, "[ID]"), (1, "[ID, ID]")]),
+    ("ID", &[(4, "0"), (3, "1"), (1, "1000"), (1, "OWN"), (1, "65536"), (1, "65537"), (1, "77")]),
+    (
+        "RESOURCE",
+        &[
+            (4, "nofile"),
+            (2, "nproc"),
+            (1, "core"),
+            (1, "memlock"),
+            (1, "msgqueue"),
+            (1, "nice"),
+            (1, "rtprio"),
+            (1, "sigpending"),
+            (1, "stack"),
+            (1, "as"),
+            (1, "data"),
+        ],
+    ),
+    (
+        "AMOUNT",
+        &[
+            (2, "0"),
+            (1, "1"),
+            (1, "4"),
+            (1, "64"),
+            (2, "1024"),
+            (1, "4096"),
+            (1, "1048576"),
+            (1, "1048577"),
+            (1, "1073741824"),
+            (1, "1073741825"),
+            (1, "unlimited"),
+        ],
+    ),
     ("KIND", &[(3, "user"), (2, "mnt"), (1, "uts"), (1, "pid")]),
     ("LIMIT", &[(3, "0"), (2, "1"), (1, "2")]),
-    ("CAPABILITY", &[(3, "21"), (1, "31"), (1, "7"), (1, "6"), (1, "1"), (1, "2"), (1, "18")]),
+    (
+        "CAPABILITY",
+        &[
+            (3, "21"),
+            (1, "31"),
+            (1, "7"),
+            (1, "6"),
+            (1, "1"),
+            (1, "2"),
+            (1, "18"),
+            (3, "8"),
+            (1, "24"),
+        ],
+    ),
     (
         "FLAGS",
         &[
