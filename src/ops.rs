@@ -23,6 +23,7 @@ mod helper_map;
 mod identity;
 mod idmap;
 mod image;
+mod lie;
 mod limit;
 mod maps;
 mod mount;
@@ -84,6 +85,29 @@ pub trait Operation: fmt::Display {
     /// # Errors
     /// The first call that failed, and its errno.
     fn run(&self, stage: &Stage) -> Result<(), Fault>;
+
+    /// Looks whether what [`Operation::run`] was told is done is done: some
+    /// calls fail without a word, and somebody may answer in the kernel's place.
+    ///
+    /// It follows `run` at once, in the same process, so it may not allocate
+    /// in the child, and costs a call or two by descriptor. A lie is
+    /// [`Stage::lie`], which keeps what is; what was asked is in `Display`. What
+    /// has to be known from before, `run` leaves with [`Stage::remember`].
+    ///
+    /// # Errors
+    /// The call that said yes and did not do it, or a look that failed.
+    fn read_back(&self, _stage: &Stage) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Tells the kernel, and looks whether it is done.
+    ///
+    /// # Errors
+    /// As [`Operation::run`] and [`Operation::read_back`].
+    fn carry_out(&self, stage: &Stage) -> Result<(), Fault> {
+        self.run(stage)?;
+        self.read_back(stage)
+    }
 
     /// The fault in words: what is, why, and what to type.
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal;
@@ -150,40 +174,33 @@ impl fmt::Display for Op {
 }
 
 impl Op {
-    /// What the kernel would say, as far as the limits that the recipe has set
-    /// let it come to that.
-    pub fn answer(&self, model: &Model) -> Answer {
-        let limits = &model.limits;
-        let is_starved = match self {
-            Op::Fork(_) | Op::StayAsInit(_) => {
-                limits.are_few_descriptors() || model.may_lack_processes()
-            }
-            Op::Execute(_) => limits.is_little_memory() || limits.may_be_exceeded(),
-            Op::Become(_)
-            | Op::ChangeDirectory(_)
-            | Op::KeepCapabilities(_)
-            | Op::LimitCapabilities(_)
-            | Op::NewNamespace(_)
-            | Op::NoNewPrivileges(_)
-            | Op::SetDomainname(_)
-            | Op::SetHostname(_)
-            | Op::SetLimit(_)
-            | Op::TakeUpCapabilities(_) => false,
-            _ => limits.are_few_descriptors(),
-        };
-        match is_starved {
-            true => Answer::KernelDecides,
-            false => self.operation().answer(model),
+    /// The call that it is about; those before it prepare it.
+    pub fn call(&self) -> Call {
+        match self {
+            Op::Bind(_) | Op::AttachImage(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Become(_) => Call::Setresuid,
+            Op::ChangeDirectory(_) => Call::Chdir,
+            Op::DenySetgroups(_) => Call::WriteSetgroups,
+            Op::DetachMount(_) => Call::Umount,
+            Op::Execute(_) => Call::Execve,
+            Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::HelperMap(_) => Call::Helper,
+            Op::HoldSource(_) => Call::Bind,
+            Op::KeepCapabilities(_) => Call::KeepCapabilities,
+            Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
+            Op::MakeDirectory(_) => Call::Mkdir,
+            Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
+            Op::NewNamespace(_) => Call::Unshare,
+            Op::NoNewPrivileges(_) => Call::Prctl,
+            Op::PivotRoot(_) => Call::PivotRoot,
+            Op::RemoveDirectory(_) => Call::Rmdir,
+            Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
+            Op::SetDomainname(_) => Call::Setdomainname,
+            Op::SetHostname(_) => Call::Sethostname,
+            Op::SetLimit(_) => Call::Prlimit,
+            Op::SetPropagation(_) => Call::Mount,
+            Op::WriteMap(map) => map.call(),
         }
-    }
-
-    /// The answer and, unless it is no, the effect.
-    pub fn simulate(&self, model: &mut Model) -> Answer {
-        let answer = self.answer(model);
-        if !matches!(answer, Answer::No(_)) {
-            self.operation().effect(model);
-        }
-        answer
     }
 
     /// The namespace it makes, if that is what it does.
@@ -231,6 +248,9 @@ pub fn explain(
     before: &Model,
     seen: &Evidence,
 ) -> Refusal {
+    if fault.is_lie() {
+        return lie::not_done(operation, fault, seen);
+    }
     let host = &before.host;
     let is_recorded = host.denies(fault.call) == Some(fault.errno);
     // Who lacks the capability is told so by the kernel, whatever the arguments.

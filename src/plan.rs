@@ -20,10 +20,12 @@ use crate::{
 };
 
 mod authority;
+mod injection;
 mod merge;
 mod planner;
 
 pub use authority::{Authority, Line};
+pub use injection::{Injected, Injection};
 pub use planner::Planner;
 
 /// Who takes a step.
@@ -77,6 +79,8 @@ pub struct Plan {
     pub leaks: Vec<Diagnostic>,
     /// What the reader should know
     pub warnings: Vec<Diagnostic>,
+    /// What only the reader of the plan wants to know
+    pub notes: Vec<Diagnostic>,
     /// The state at the start
     pub start: Model,
     /// The state at the end
@@ -87,6 +91,8 @@ pub struct Plan {
     pub pauses: Vec<Pause>,
     /// What the recipe itself can have made
     pub made: Option<MadeByRecipe>,
+    /// The step that is answered in the kernel's place
+    pub injection: Option<Injection>,
 }
 
 /// A wait between two layers.

@@ -19,6 +19,7 @@ pub mod ids;
 pub mod landlock;
 pub mod limit;
 pub mod lock;
+pub mod look;
 pub mod loop_device;
 pub mod memory_file;
 pub mod mount;

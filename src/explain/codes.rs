@@ -39,6 +39,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/identity.md"),
     include_str!("../ops/idmap.md"),
     include_str!("../ops/image.md"),
+    include_str!("../ops/lie.md"),
     include_str!("../ops/limit.md"),
     include_str!("../ops/maps.md"),
     include_str!("../ops/mount.md"),

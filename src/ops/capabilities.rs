@@ -98,6 +98,24 @@ impl Operation for LimitCapabilities {
         sets::set_ambient(self.ambient).map_err(|errno| Call::RaiseAmbient.gave(errno))
     }
 
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let own = sets::sets().map_err(|errno| Call::Capset.gave(errno))?;
+        let bounding = sets::bounding().map_err(|errno| Call::DropBounding.gave(errno))?;
+        let ambient = sets::ambient().map_err(|errno| Call::RaiseAmbient.gave(errno))?;
+        let odd = [
+            (Call::DropBounding, bounding & !self.keep),
+            (Call::Capset, (own.effective | own.permitted) & !self.keep),
+            (Call::Capset, own.inheritable ^ self.ambient),
+            (Call::RaiseAmbient, ambient ^ self.ambient),
+        ];
+        match odd.into_iter().find(|(_, set)| *set != 0) {
+            None => Ok(()),
+            Some((call, set)) => {
+                Err(stage.lie(call, capability::name(set.trailing_zeros()).as_bytes()))
+            }
+        }
+    }
+
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         let own = &before.process.capabilities;
         let is_host = before.process.user == UserId::HOST;

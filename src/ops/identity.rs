@@ -8,7 +8,7 @@ use crate::{
     sys::{
         Call, Errno, Fault,
         capability::{self as sets, Sets},
-        ids, process,
+        ids, look, process,
     },
 };
 
@@ -51,6 +51,39 @@ impl Become {
             return no(Call::Setresuid, Errno::EPERM);
         }
         Ok(())
+    }
+}
+
+/// Of more groups than this only their number is read back.
+const MOST_GROUPS: usize = 1024;
+
+impl Become {
+    /// The supplementary groups are these, in whatever order the kernel keeps them.
+    fn has_groups(&self, stage: &Stage, groups: &[u32]) -> Result<(), Fault> {
+        let failed = |errno| Call::Getgroups.gave(errno);
+        let mut room = [0; MOST_GROUPS];
+        if groups.len() > room.len() {
+            let count = look::groups(&mut []).map_err(failed)?;
+            let is_all = count == groups.len();
+            return if is_all { Ok(()) } else { Err(stage.lie(Call::Setgroups, b"")) };
+        }
+        let count = look::groups(&mut room).map_err(failed)?;
+        let found = room.get(..count).unwrap_or_default();
+        let stranger = found.iter().find(|group| !groups.contains(group));
+        let missing = groups.iter().find(|group| !found.contains(group));
+        match (stranger, missing) {
+            (None, None) => Ok(()),
+            (Some(&group), _) => Err(stage.lie_number(Call::Setgroups, group)),
+            (None, Some(_)) => Err(stage.lie(Call::Setgroups, b"")),
+        }
+    }
+}
+
+/// Real, effective and saved id are this one.
+fn are_all(stage: &Stage, call: Call, found: [u32; 3], id: u32) -> Result<(), Fault> {
+    match found.into_iter().find(|&found| found != id) {
+        None => Ok(()),
+        Some(other) => Err(stage.lie_number(call, other)),
     }
 }
 
@@ -101,6 +134,16 @@ impl Operation for Become {
         // The change of ids took both away.
         process::become_dumpable().map_err(|errno| Call::Prctl.gave(errno))?;
         process::die_with_parent().map_err(|errno| Call::Prctl.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        if let Some(groups) = &self.groups {
+            self.has_groups(stage, groups)?;
+        }
+        let groups = look::group_ids().map_err(|errno| Call::Getresgid.gave(errno))?;
+        are_all(stage, Call::Setresgid, groups, self.gid)?;
+        let users = look::user_ids().map_err(|errno| Call::Getresuid.gave(errno))?;
+        are_all(stage, Call::Setresuid, users, self.uid)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -210,6 +253,13 @@ impl Operation for KeepCapabilities {
         sets::keep_over_change_of_user().map_err(|errno| Call::KeepCapabilities.gave(errno))
     }
 
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match sets::are_kept().map_err(|errno| Call::KeepCapabilities.gave(errno))? {
+            true => Ok(()),
+            false => Err(stage.lie(Call::KeepCapabilities, b"")),
+        }
+    }
+
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
         unexplained(self, fault)
     }
@@ -238,6 +288,14 @@ impl Operation for TakeUpCapabilities {
         let own = sets::sets().map_err(|errno| Call::Capset.gave(errno))?;
         let up = Sets { effective: own.permitted, ..own };
         sets::set(up).map_err(|errno| Call::Capset.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let own = sets::sets().map_err(|errno| Call::Capset.gave(errno))?;
+        match own.effective == own.permitted {
+            true => Ok(()),
+            false => Err(stage.lie(Call::Capset, b"")),
+        }
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {

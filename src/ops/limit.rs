@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::{Evidence, Operation, Stage, unexplained};
+use super::{Evidence, Op, Operation, Stage, unexplained};
 
 /// A limit of the process, and of all that it starts.
 pub struct SetLimit {
@@ -48,6 +48,13 @@ impl Operation for SetLimit {
         limit::set(self.resource, self.limit).map_err(|errno| Call::Prlimit.gave(errno))
     }
 
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match limit::get(self.resource).map_err(|errno| Call::Prlimit.gave(errno))? {
+            now if now == self.limit => Ok(()),
+            _ => Err(stage.lie(Call::Prlimit, b"")),
+        }
+    }
+
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         let name = self.resource.name();
         if fault.errno != Errno::EPERM {
@@ -79,6 +86,44 @@ impl Operation for SetLimit {
             None => refusal
                 .why("only who has CAP_SYS_RESOURCE in the machine's first user namespace may"),
         }
+    }
+}
+
+impl Op {
+    /// What the kernel would say, as far as the limits that the recipe has set
+    /// let it come to that.
+    pub fn answer(&self, model: &Model) -> Answer {
+        let limits = &model.limits;
+        let is_starved = match self {
+            Op::Fork(_) | Op::StayAsInit(_) => {
+                limits.are_few_descriptors() || model.may_lack_processes()
+            }
+            Op::Execute(_) => limits.is_little_memory() || limits.may_be_exceeded(),
+            Op::Become(_)
+            | Op::ChangeDirectory(_)
+            | Op::KeepCapabilities(_)
+            | Op::LimitCapabilities(_)
+            | Op::NewNamespace(_)
+            | Op::NoNewPrivileges(_)
+            | Op::SetDomainname(_)
+            | Op::SetHostname(_)
+            | Op::SetLimit(_)
+            | Op::TakeUpCapabilities(_) => false,
+            _ => limits.are_few_descriptors(),
+        };
+        match is_starved {
+            true => Answer::KernelDecides,
+            false => self.operation().answer(model),
+        }
+    }
+
+    /// The answer and, unless it is no, the effect.
+    pub fn simulate(&self, model: &mut Model) -> Answer {
+        let answer = self.answer(model);
+        if !matches!(answer, Answer::No(_)) {
+            self.operation().effect(model);
+        }
+        answer
     }
 }
 

@@ -185,6 +185,14 @@ pub fn keep_over_change_of_user() -> Result<(), Errno> {
     prctl(libc::PR_SET_KEEPCAPS, 1, 0).map(drop)
 }
 
+/// Whether it does.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn are_kept() -> Result<bool, Errno> {
+    prctl(libc::PR_GET_KEEPCAPS, 0, 0).map(|kept| kept == 1)
+}
+
 /// A set that is asked for one by one, up to the last that the kernel knows.
 fn gathered(is_set: impl Fn(libc::c_ulong) -> Result<i32, Errno>) -> Result<u64, Errno> {
     let mut set = 0;
