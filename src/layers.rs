@@ -14,11 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Planner, Wanted};
 
 mod bind;
+mod capabilities;
 mod cgroup;
 mod dir;
 mod domainname;
 mod forms;
 mod hostname;
+mod identity;
 mod ipc;
 mod lower;
 mod mask;
@@ -30,17 +32,20 @@ mod pid;
 mod pivot_root;
 mod proc;
 mod read_only;
+mod rlimits;
 mod tmpfs;
 mod user;
 mod uts;
 mod words;
 
 pub use bind::Bind;
+pub use capabilities::{Capabilities, CapabilityName};
 pub use cgroup::Cgroup;
 pub use dir::Dir;
 pub use domainname::Domainname;
 pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
+pub use identity::{Groups, Id, Identity};
 pub use ipc::Ipc;
 pub use lower::{Image, Lower, Way};
 pub use mask::Mask;
@@ -52,6 +57,7 @@ pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
 pub use read_only::ReadOnly;
+pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -65,6 +71,11 @@ pub trait Plan {
     /// What it needs of the old tree even after a pivot.
     fn sources(&self) -> Vec<Wanted> {
         Vec::new()
+    }
+
+    /// Whether it is about the command alone, and not about an init before it.
+    fn is_for_command(&self) -> bool {
+        false
     }
 
     /// Whether the old root, kept aside by a pivot, may still be of use to it.
@@ -217,6 +228,12 @@ layers! {
     mask: Mask as PlacesOrMap<Mask>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
+    /// User and groups that the command runs as.
+    identity: Identity as Identity,
+    /// Capabilities: which of root's rights the command may have.
+    capabilities: Capabilities as WordOrMap<Capabilities>,
+    /// Limits of each process.
+    rlimits: Rlimits as Rlimits,
 }
 
 macro_rules! itself {
@@ -225,4 +242,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind Identity Rlimits }

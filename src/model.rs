@@ -30,17 +30,18 @@ mod permission;
 mod pivot;
 mod programs;
 mod propagation;
+pub mod resources;
 mod user;
 
+pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
 pub use propagation::Travel;
+pub use resources::Limits;
 pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
 
-/// Every capability.
-const ALL_CAPABILITIES: u64 = u64::MAX;
 /// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
 
@@ -109,8 +110,8 @@ pub struct Process {
     pub gid: u32,
     /// Supplementary groups, as the host counts; `None`: not known
     pub groups: Option<Vec<u32>>,
-    /// Effective capabilities over its user namespace
-    pub capabilities: u64,
+    /// Its capabilities over its user namespace
+    pub capabilities: Capabilities,
     /// Whether its root directory is not the root of its mounts
     pub chrooted: Option<bool>,
     /// Its current directory, where known
@@ -122,7 +123,7 @@ pub struct Process {
 impl Process {
     /// Whether it has a capability over its own user namespace.
     pub(crate) fn has(&self, capability: u32) -> bool {
-        self.capabilities & (1_u64 << capability) != 0
+        self.capabilities.effective & (1_u64 << capability) != 0
     }
 }
 
@@ -163,6 +164,8 @@ pub struct Model {
     pub held: BTreeMap<Slot, Held>,
     /// How many namespaces of a kind the recipe has made, by whose they are
     made: BTreeMap<(Namespace, u32), u64>,
+    /// What it may use up
+    pub limits: Limits,
     /// The `/proc` through which maps are written
     pub proc: MapFiles,
     /// Paths whose facts were wanted and not known; shared by every copy
@@ -182,6 +185,7 @@ impl PartialEq for Model {
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
             && self.mounts == other.mounts
             && self.held == other.held
+            && self.limits == other.limits
     }
 }
 
@@ -194,7 +198,7 @@ impl Model {
             uid: caller.uid,
             gid: caller.gid,
             groups: caller.groups.clone(),
-            capabilities: caller.capabilities,
+            capabilities: Capabilities::of(&host),
             chrooted: host.chrooted,
             directory: caller.directory.clone(),
             no_new_privs: (host.confinement.as_ref())
@@ -222,6 +226,7 @@ impl Model {
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
             made: BTreeMap::new(),
+            limits: Limits::of(&host),
             proc: MapFiles::Writable,
             host,
             asked: Rc::default(),
@@ -244,7 +249,8 @@ impl Model {
     /// (`user_namespaces(7)`, "Capabilities").
     pub fn capable(&self, over: UserId, capability: u32) -> bool {
         let process = &self.process;
-        self.is_capable((process.user, process.uid, process.capabilities), over, capability)
+        let effective = process.capabilities.effective;
+        self.is_capable((process.user, process.uid, effective), over, capability)
     }
 
     /// The same, for the supervisor, which stays what it was.

@@ -10,11 +10,12 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     host::Host,
-    model::{Answer, Model, Slot, UserId, capability},
+    model::{Answer, Capabilities, Model, Slot, UserId, capability},
     sys::{Call, Errno, Fault, Namespace, filter},
 };
 
 mod bind;
+mod capabilities;
 mod command;
 mod directory;
 mod fuse;
@@ -23,6 +24,7 @@ mod identity;
 mod idmap;
 mod image;
 mod lie;
+mod limit;
 mod maps;
 mod mask;
 mod mount;
@@ -39,13 +41,15 @@ mod unpack;
 mod uts;
 
 pub use bind::{Bind, HoldSource};
+pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
-pub use identity::Become;
+pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
+pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
@@ -180,6 +184,8 @@ operations! {
     Fork,
     HelperMap,
     HoldSource,
+    KeepCapabilities,
+    LimitCapabilities,
     MakeDirectory,
     Mask,
     MountImage,
@@ -193,8 +199,10 @@ operations! {
     ServeImage,
     SetDomainname,
     SetHostname,
+    SetLimit,
     SetPropagation,
     StayAsInit,
+    TakeUpCapabilities,
     UnpackImage,
     WriteMap,
 }
@@ -219,6 +227,8 @@ impl Op {
             Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
+            Op::KeepCapabilities(_) => Call::KeepCapabilities,
+            Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
             Op::MakeDirectory(_) => Call::Mkdir,
             Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
             Op::NewNamespace(_) => Call::Unshare,
@@ -229,6 +239,7 @@ impl Op {
             Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
             Op::SetDomainname(_) => Call::Setdomainname,
             Op::SetHostname(_) => Call::Sethostname,
+            Op::SetLimit(_) => Call::Prlimit,
             Op::SetPropagation(_) => Call::Mount,
             Op::WriteMap(map) => map.call(),
         }
@@ -290,6 +301,9 @@ pub fn explain(
             && matches!(operation.answer(before), Answer::No(_)));
     if !is_recorded && !is_seen {
         let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
+        if let Some(refusal) = limit::explain(fault, before) {
+            return refusal;
+        }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
             false => operation.explain(fault, before, seen),
@@ -316,7 +330,7 @@ fn explain_stripped(
     seen: &Evidence,
 ) -> Refusal {
     let mut with_rights = before.clone();
-    with_rights.process.capabilities = u64::MAX;
+    with_rights.process.capabilities = Capabilities::FULL;
     match operation.answer(&with_rights) {
         Answer::No(_) => operation.explain(fault, &with_rights, seen),
         _ => restricted_by_apparmor(),

@@ -57,10 +57,14 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         | Op::Become(_)
         | Op::ChangeDirectory(_)
         | Op::HoldSource(_)
+        | Op::KeepCapabilities(_)
+        | Op::LimitCapabilities(_)
         | Op::MountImage(_)
         | Op::NoNewPrivileges(_)
         | Op::ServeImage(_)
+        | Op::SetLimit(_)
         | Op::StayAsInit(_)
+        | Op::TakeUpCapabilities(_)
         | Op::UnpackImage(_)
         | Op::Execute(_) => &[],
     }

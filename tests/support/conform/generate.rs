@@ -77,6 +77,16 @@ const LAYERS: &Weighted = &[
     (2, "pivot_root: {new: TARGET, old: .old}"),
     (2, "pivot_root: AT"),
     (1, "pivot_root: {new: AT, old: OLD}"),
+    (1, "capabilities: none"),
+    (3, "capabilities: {keep: [CAPS], ambient: [CAPS]}"),
+    (2, "capabilities: {keep: [CAPS]}"),
+    (2, "capabilities: {drop: [CAPS]}"),
+    (1, "capabilities: {drop: [CAPS], ambient: [CAPS]}"),
+    (1, "capabilities: {ambient: [CAPS]}"),
+    (3, "identity: {uid: ID, gid: ID, groups: SUPPLEMENTARY}"),
+    (1, "identity: {uid: ID, gid: ID}"),
+    (3, "rlimits: {RESOURCE: AMOUNT}"),
+    (2, "rlimits: {RESOURCE: {soft: AMOUNT, hard: AMOUNT}}"),
 ];
 
 /// What a recipe has beside its layers.
@@ -98,6 +108,8 @@ const GROUND: &Weighted = &[
     (3, "@inside mount + @limit KIND LIMIT"),
     (2, "@chroot"),
     (3, "@drop CAPABILITY"),
+    (2, "@bound CAPABILITY"),
+    (2, "@hard RESOURCE AMOUNT"),
     (1, "@drop CAPABILITY + @drop CAPABILITY"),
     (1, "@nnp"),
     (1, "@sudo"),
@@ -107,8 +119,13 @@ const GROUND: &Weighted = &[
     (2, "@mask MASK"),
 ];
 /// The part of it that an ordinary user can prepare.
-const OWN_GROUND: &Weighted =
-    &[(2, "@inside"), (3, "@inside mount"), (3, "@inside mount + @limit KIND LIMIT"), (1, "@nnp")];
+const OWN_GROUND: &Weighted = &[
+    (2, "@hard RESOURCE AMOUNT"),
+    (2, "@inside"),
+    (3, "@inside mount"),
+    (3, "@inside mount + @limit KIND LIMIT"),
+    (1, "@nnp"),
+];
 
 /// Words in capitals, and what may stand for them.
 const WORDS: &[(&str, &Weighted)] = &[
@@ -203,6 +220,64 @@ const WORDS: &[(&str, &Weighted)] = &[
             (3, "time"),
         ],
     ),
+    (
+        "CAPS",
+        &[
+            (4, "CAP"),
+            (2, "CAP, CAP"),
+            (1, "CAP, CAP, setpcap"),
+            (1, "setpcap, setuid, setgid"),
+            (1, "setpcap, sys_admin"),
+        ],
+    ),
+    (
+        "CAP",
+        &[
+            (2, "setpcap"),
+            (2, "setuid"),
+            (2, "setgid"),
+            (2, "sys_admin"),
+            (1, "setfcap"),
+            (1, "sys_resource"),
+            (1, "dac_override"),
+            (1, "net_raw"),
+            (1, "chown"),
+        ],
+    ),
+    ("SUPPLEMENTARY", &[(3, "keep"), (1, "[]"), (2, "[ID]"), (1, "[ID, ID]")]),
+    ("ID", &[(4, "0"), (3, "1"), (1, "1000"), (1, "OWN"), (1, "65536"), (1, "65537"), (1, "77")]),
+    (
+        "RESOURCE",
+        &[
+            (4, "nofile"),
+            (2, "nproc"),
+            (1, "core"),
+            (1, "memlock"),
+            (1, "msgqueue"),
+            (1, "nice"),
+            (1, "rtprio"),
+            (1, "sigpending"),
+            (1, "stack"),
+            (1, "as"),
+            (1, "data"),
+        ],
+    ),
+    (
+        "AMOUNT",
+        &[
+            (2, "0"),
+            (1, "1"),
+            (1, "4"),
+            (1, "64"),
+            (2, "1024"),
+            (1, "4096"),
+            (1, "1048576"),
+            (1, "1048577"),
+            (1, "1073741824"),
+            (1, "1073741825"),
+            (1, "unlimited"),
+        ],
+    ),
     ("LIMIT", &[(3, "0"), (2, "1"), (1, "2")]),
     (
         "CAPABILITY",
@@ -216,6 +291,8 @@ const WORDS: &[(&str, &Weighted)] = &[
             (2, "18"),
             (3, "12"),
             (3, "25"),
+            (6, "8"),
+            (2, "24"),
         ],
     ),
     (
