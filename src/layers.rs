@@ -18,6 +18,7 @@ mod dir;
 mod domainname;
 mod forms;
 mod hostname;
+mod landlock;
 mod lower;
 mod mount;
 mod need;
@@ -35,6 +36,7 @@ pub use dir::Dir;
 pub use domainname::Domainname;
 pub use forms::{FromWord, OneOrMany, WordOrMap};
 pub use hostname::Hostname;
+pub use landlock::{Allowed, Landlock, Scope};
 pub use lower::{Image, Lower, Way};
 pub use mount::{Mount, Propagation};
 pub use need::Need;
@@ -197,6 +199,8 @@ layers! {
     dir: Dir as WordOrMap<Dir>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
+    /// What the command may do with files, TCP ports and its neighbours.
+    landlock: Landlock as Landlock,
 }
 
 macro_rules! itself {
@@ -205,4 +209,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Overlay Bind }
+itself! { User Uts Hostname Domainname Pid Mount Overlay Bind Landlock }

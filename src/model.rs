@@ -22,6 +22,7 @@ use crate::{
 pub mod capability;
 mod copies;
 mod filesystems;
+mod landlock;
 mod limits;
 mod mounts;
 mod overlay;
@@ -33,6 +34,7 @@ mod propagation;
 mod user;
 
 pub use filesystems::{Filesystem, Instance};
+pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
@@ -117,6 +119,8 @@ pub struct Process {
     pub directory: Option<PathBuf>,
     /// Whether `execve` can give it nothing
     pub no_new_privs: bool,
+    /// What Landlock keeps it from, since the recipe began
+    pub rulesets: Vec<Ruleset>,
 }
 
 impl Process {
@@ -153,6 +157,8 @@ pub struct Model {
     pub mounts: Mounts,
     /// Mounts held by descriptor only, by the number of their slot
     pub held: BTreeMap<Slot, Held>,
+    /// Landlock rulesets that nobody is under yet, by the number of their slot
+    pub rulesets: BTreeMap<Slot, Ruleset>,
     /// How many namespaces of a kind the recipe has made, by whose they are
     made: BTreeMap<(Namespace, u32), u64>,
     /// The `/proc` through which maps are written
@@ -170,7 +176,7 @@ impl PartialEq for Model {
             && (self.pid_for_children, self.is_init) == (other.pid_for_children, other.is_init)
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
             && self.mounts == other.mounts
-            && self.held == other.held
+            && (&self.held, &self.rulesets) == (&other.held, &other.rulesets)
     }
 }
 
@@ -188,6 +194,7 @@ impl Model {
             directory: caller.directory.clone(),
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
+            rulesets: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },
@@ -206,6 +213,7 @@ impl Model {
             is_init: false,
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
+            rulesets: BTreeMap::new(),
             made: BTreeMap::new(),
             proc: MapFiles::Writable,
             host,

@@ -22,6 +22,7 @@ mod helper_map;
 mod identity;
 mod idmap;
 mod image;
+mod landlock;
 mod maps;
 mod mount;
 mod namespace;
@@ -41,6 +42,7 @@ pub use helper_map::HelperMap;
 pub use identity::Become;
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
+pub use landlock::{AllowFiles, AllowPort, MakeRuleset, RestrictSelf, Use, lacks as lacks_landlock};
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
@@ -132,9 +134,9 @@ macro_rules! operations {
 }
 
 operations! {
-    AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
-    NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
+    AllowFiles, AllowPort, AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
+    HelperMap, HoldSource, MakeDirectory, MakeRuleset, MountImage, MountNew, MountOverlay, NewNamespace,
+    NoNewPrivileges, PivotRoot, RemoveDirectory, RestrictSelf, ServeImage, SetDomainname, SetHostname,
     SetPropagation, StayAsInit, UnpackImage, WriteMap,
 }
 
@@ -197,6 +199,9 @@ pub fn explain(
         && !(filter::asks_capability_first(fault.call)
             && matches!(operation.answer(before), Answer::No(_)));
     if !is_recorded && !is_seen {
+        if let Some(refusal) = landlock::forbidden(operation, fault, before) {
+            return refusal;
+        }
         let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),

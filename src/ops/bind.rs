@@ -152,7 +152,7 @@ impl Bind {
         if !may_mount {
             return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
         }
-        may_attach(is_directory, &target)
+        may_attach(model, is_directory, &target)
     }
 }
 
