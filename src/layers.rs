@@ -22,6 +22,7 @@ mod forms;
 mod hostname;
 mod identity;
 mod ipc;
+mod landlock;
 mod lower;
 mod mask;
 mod mount;
@@ -47,6 +48,7 @@ pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
 pub use identity::{Groups, Id, Identity};
 pub use ipc::Ipc;
+pub use landlock::{Allowed, Landlock, Scope};
 pub use lower::{Image, Lower, Way};
 pub use mask::Mask;
 pub use mount::{Mount, Propagation};
@@ -234,6 +236,8 @@ layers! {
     capabilities: Capabilities as WordOrMap<Capabilities>,
     /// Limits of each process.
     rlimits: Rlimits as Rlimits,
+    /// What the command may do with files, TCP ports and its neighbours.
+    landlock: Landlock as Landlock,
 }
 
 macro_rules! itself {
@@ -242,4 +246,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind Identity Rlimits }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind Identity Rlimits Landlock }

@@ -87,6 +87,12 @@ const LAYERS: &Weighted = &[
     (1, "identity: {uid: ID, gid: ID}"),
     (3, "rlimits: {RESOURCE: AMOUNT}"),
     (2, "rlimits: {RESOURCE: {soft: AMOUNT, hard: AMOUNT}}"),
+    (3, "landlock: {read: [ROOM], write: [ROOM], execute: [ROOM]}"),
+    (2, "landlock: {write: [ROOM, PLACE], execute: [ROOM, RUN]}"),
+    (1, "landlock: {write: [/], execute: [RUN, RUN]}"),
+    (1, "landlock: {write: [{path: PLACE, optional: BOOL}, /], execute: [/]}"),
+    (1, "landlock: {bind: [80], connect: [80, 0], scope: [signal]}"),
+    (1, "landlock: {scope: [signal, abstract_unix_socket]}"),
 ];
 
 /// What a recipe has beside its layers.
@@ -137,6 +143,28 @@ const WORDS: &[(&str, &Weighted)] = &[
     ("MODE", &[(3, "0700"), (1, "0755"), (1, "0000"), (1, "01777"), (1, "0500")]),
     ("SIZE", &[(1, "4K"), (1, "1M"), (1, "1")]),
     ("OLD", &[(2, "in"), (1, ".old/deep"), (1, "file"), (1, "out")]),
+    (
+        "RUN",
+        &[
+            (3, "PROGRAM"),
+            (2, "/bin"),
+            (1, "/usr/bin"),
+            (1, "/lib64/ld-linux-x86-64.so.2"),
+            (1, "ROOM"),
+        ],
+    ),
+    (
+        "ROOM",
+        &[
+            (6, "/"),
+            (3, "FOLDER"),
+            (2, "/usr"),
+            (1, "/proc"),
+            (2, "TARGET"),
+            (2, "PLACE"),
+            (1, "/tmp"),
+        ],
+    ),
     ("PROGRAM", PROGRAMS),
     ("SHELLED", &[(3, "/bin/sh, -c, ':'"), (1, "sh, -c, ':'"), (1, "missing"), (1, "true")]),
     (
