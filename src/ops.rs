@@ -23,6 +23,7 @@ mod identity;
 mod idmap;
 mod image;
 mod landlock;
+mod lie;
 mod maps;
 mod mount;
 mod namespace;
@@ -42,7 +43,9 @@ pub use helper_map::HelperMap;
 pub use identity::Become;
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
-pub use landlock::{AllowFiles, AllowPort, MakeRuleset, RestrictSelf, Use, lacks as lacks_landlock};
+pub use landlock::{
+    AllowFiles, AllowPort, MakeRuleset, Proof, RestrictSelf, Use, lacks as lacks_landlock,
+};
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
@@ -82,6 +85,29 @@ pub trait Operation: fmt::Display {
     /// # Errors
     /// The first call that failed, and its errno.
     fn run(&self, stage: &Stage) -> Result<(), Fault>;
+
+    /// Looks whether what [`Operation::run`] was told is done is done: some
+    /// calls fail without a word, and somebody may answer in the kernel's place.
+    ///
+    /// It follows `run` at once, in the same process, so it may not allocate
+    /// in the child, and costs a call or two by descriptor. A lie is
+    /// [`Stage::lie`], which keeps what is; what was asked is in `Display`. What
+    /// has to be known from before, `run` leaves with [`Stage::remember`].
+    ///
+    /// # Errors
+    /// The call that said yes and did not do it, or a look that failed.
+    fn read_back(&self, _stage: &Stage) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Tells the kernel, and looks whether it is done.
+    ///
+    /// # Errors
+    /// As [`Operation::run`] and [`Operation::read_back`].
+    fn carry_out(&self, stage: &Stage) -> Result<(), Fault> {
+        self.run(stage)?;
+        self.read_back(stage)
+    }
 
     /// The fault in words: what is, why, and what to type.
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal;
@@ -147,6 +173,35 @@ impl fmt::Display for Op {
 }
 
 impl Op {
+    /// The call that it is about; those before it prepare it.
+    pub fn call(&self) -> Call {
+        match self {
+            Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
+            Op::Bind(_) | Op::AttachImage(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Become(_) => Call::Setresuid,
+            Op::ChangeDirectory(_) => Call::Chdir,
+            Op::DenySetgroups(_) => Call::WriteSetgroups,
+            Op::DetachMount(_) => Call::Umount,
+            Op::Execute(_) => Call::Execve,
+            Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::HelperMap(_) => Call::Helper,
+            Op::HoldSource(_) => Call::Bind,
+            Op::MakeDirectory(_) => Call::Mkdir,
+            Op::MakeRuleset(_) => Call::LandlockCreate,
+            Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
+            Op::NewNamespace(_) => Call::Unshare,
+            Op::NoNewPrivileges(_) => Call::Prctl,
+            Op::PivotRoot(_) => Call::PivotRoot,
+            Op::RemoveDirectory(_) => Call::Rmdir,
+            Op::RestrictSelf(_) => Call::LandlockRestrict,
+            Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
+            Op::SetDomainname(_) => Call::Setdomainname,
+            Op::SetHostname(_) => Call::Sethostname,
+            Op::SetPropagation(_) => Call::Mount,
+            Op::WriteMap(map) => map.call(),
+        }
+    }
+
     /// The namespace it makes, if that is what it does.
     pub fn namespace(&self) -> Option<Namespace> {
         match self {
@@ -192,6 +247,9 @@ pub fn explain(
     before: &Model,
     seen: &Evidence,
 ) -> Refusal {
+    if fault.is_lie() {
+        return lie::not_done(operation, fault, seen);
+    }
     let host = &before.host;
     let is_recorded = host.denies(fault.call) == Some(fault.errno);
     // Who lacks the capability is told so by the kernel, whatever the arguments.

@@ -20,10 +20,12 @@ use crate::{
 };
 
 mod authority;
+mod injection;
 mod merge;
 mod planner;
 
 pub use authority::{Authority, Line};
+pub use injection::{Injected, Injection};
 pub use planner::Planner;
 
 /// Who takes a step.
@@ -89,6 +91,8 @@ pub struct Plan {
     pub pauses: Vec<Pause>,
     /// What the recipe itself can have made
     pub made: Option<MadeByRecipe>,
+    /// The step that is answered in the kernel's place
+    pub injection: Option<Injection>,
 }
 
 /// A wait between two layers.

@@ -197,6 +197,7 @@ fn a_code_is_an_area_and_a_condition() {
         "host",
         "hostname",
         "image",
+        "landlock",
         "layer",
         "lsm",
         "map",
@@ -216,6 +217,7 @@ fn a_code_is_an_area_and_a_condition() {
         "size",
         "step",
         "user",
+        "verify",
         "word",
         "yaml",
     ];

@@ -94,7 +94,8 @@ impl Model {
     /// Whether it may write its own files in `/proc`, wherever that is by now.
     pub fn lets_write_proc(&self) -> Result<(), Objection> {
         let write = files::WRITE;
-        let handling = self.process.rulesets.iter().filter(|known| known.handled.files & write != 0);
+        let handling =
+            self.process.rulesets.iter().filter(|known| known.handled.files & write != 0);
         let mut answer = Ok(());
         for ruleset in handling {
             if ruleset.paths.iter().all(|rule| rule.access & write == 0) {

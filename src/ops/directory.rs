@@ -292,7 +292,8 @@ impl Operation for MakeDirectory {
         }
         let (parent, missing) = self.walk(before).ok()?;
         let first = missing.first()?;
-        let is_refused = matches!(before.may_change_by(&parent, files::MAKE_DIRECTORY), Err(Objection::No(_)));
+        let is_refused =
+            matches!(before.may_change_by(&parent, files::MAKE_DIRECTORY), Err(Objection::No(_)));
         if is_refused || before.is_proc(&parent) {
             return None;
         }

@@ -4,16 +4,22 @@ use std::fmt;
 
 use crate::{
     diagnostic::{Refusal, typed},
-    host::{self, Host},
+    host,
     model::{Answer, MOST_RULESETS, Model, Ruleset, Slot, capability},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
         landlock::{self, Handled, files, scope, tcp},
+        look,
     },
 };
 
 use super::{Evidence, Operation, Stage, place, unexplained, yes};
+
+mod missing;
+
+pub use missing::lacks;
+use missing::{known, switched_off, too_old, without_landlock};
 
 /// Rulesets that surely fit beside those that were there before the recipe.
 const FEW_RULESETS: usize = 8;
@@ -89,6 +95,18 @@ pub struct AllowPort {
 pub struct RestrictSelf {
     /// The ruleset
     pub slot: Slot,
+    /// What must not work any more
+    pub proof: Proof,
+}
+
+/// What shows that a ruleset holds, and costs nothing: the kernel tells nobody
+/// which rulesets a process is under.
+pub struct Proof {
+    /// Where files are handled: the places that are allowed. Nobody changes mounts
+    /// any more, and nobody lists the root directory that is none of them.
+    pub allowed: Option<Vec<KernelPath>>,
+    /// Nobody gets this port any more
+    pub port: Option<u16>,
 }
 
 impl fmt::Display for MakeRuleset {
@@ -163,7 +181,8 @@ impl Operation for MakeRuleset {
             Errno::EOPNOTSUPP => switched_off(),
             Errno::EINVAL | Errno::E2BIG => match known(host) {
                 Some(host::Landlock::Interface(interface)) => {
-                    too_old(host, interface, self.handled).unwrap_or_else(|| unexplained(self, fault))
+                    too_old(host, interface, self.handled)
+                        .unwrap_or_else(|| unexplained(self, fault))
                 }
                 _ => unexplained(self, fault),
             },
@@ -211,7 +230,8 @@ impl Operation for AllowFiles {
             place => place.map_err(|errno| Call::OpenTarget.gave(errno))?,
         };
         let ruleset = stage.slot(self.slot).map_err(rule)?;
-        landlock::allow_below(ruleset, std::os::fd::AsFd::as_fd(&place), self.access()).map_err(rule)
+        landlock::allow_below(ruleset, std::os::fd::AsFd::as_fd(&place), self.access())
+            .map_err(rule)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -221,7 +241,9 @@ impl Operation for AllowFiles {
             (Call::OpenTarget, Errno::ENOENT) => {
                 Refusal::new("landlock::no_path", format!("there is no {shown} to allow"))
                     .why(place::first_missing(path, before))
-                    .help(format!("`{{path: {shown}, optional: true}}` allows it where it is there"))
+                    .help(format!(
+                        "`{{path: {shown}, optional: true}}` allows it where it is there"
+                    ))
             }
             (Call::OpenTarget, Errno::ENOTDIR) => {
                 Refusal::new("landlock::path_below_file", format!("{shown} leads through a file"))
@@ -268,7 +290,8 @@ impl Operation for AllowPort {
 impl RestrictSelf {
     fn check(&self, model: &Model) -> Result<(), Answer> {
         let no = |errno| Answer::No(Call::LandlockRestrict.gave(errno));
-        if !model.process.no_new_privs && !model.capable(model.process.user, capability::SYS_ADMIN) {
+        if !model.process.no_new_privs && !model.capable(model.process.user, capability::SYS_ADMIN)
+        {
             return Err(no(Errno::EPERM));
         }
         match model.process.rulesets.len() {
@@ -277,6 +300,17 @@ impl RestrictSelf {
             count if count >= FEW_RULESETS => Err(Answer::KernelDecides),
             _ => Ok(()),
         }
+    }
+}
+
+impl RestrictSelf {
+    /// Whether the root directory is none of the places that are allowed.
+    fn shuts_root(&self) -> bool {
+        let (Some(allowed), Ok(root)) = (&self.proof.allowed, look::at(c"/")) else { return false };
+        let is_root = |place: &KernelPath| {
+            look::at(place.as_c_str()).is_ok_and(|found| found.file == root.file)
+        };
+        !allowed.iter().any(is_root)
     }
 }
 
@@ -292,10 +326,23 @@ impl Operation for RestrictSelf {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        stage.remember([u64::from(self.shuts_root()), 0]);
         stage
             .slot(self.slot)
             .and_then(landlock::restrict_self)
             .map_err(|errno| Call::LandlockRestrict.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let [is_shut, _] = stage.remembered();
+        let has_files = self.proof.allowed.is_some();
+        let found: &[u8] = match self.proof.port {
+            _ if has_files && landlock::lets_mount() => b"mounts can be changed",
+            _ if is_shut == 1 && landlock::lets_list_root() => b"the root directory can be listed",
+            Some(port) if landlock::lets_bind(port) => b"another port can be bound",
+            _ => return Ok(()),
+        };
+        Err(stage.lie(Call::LandlockRestrict, found))
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
@@ -318,7 +365,11 @@ impl Operation for RestrictSelf {
 }
 
 /// What Landlock alone forbids, in words: without it, the model would not say this no.
-pub(super) fn forbidden(operation: &dyn Operation, fault: Fault, before: &Model) -> Option<Refusal> {
+pub(super) fn forbidden(
+    operation: &dyn Operation,
+    fault: Fault,
+    before: &Model,
+) -> Option<Refusal> {
     let is_about_rights = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
     if before.process.rulesets.is_empty() || !is_about_rights || fault.call == Call::Execve {
         return None;
@@ -337,67 +388,4 @@ pub(super) fn forbidden(operation: &dyn Operation, fault: Fault, before: &Model)
             .why("a `landlock` layer before it does not allow that")
             .help("move the `landlock` layer below it"),
     })
-}
-
-/// What this machine's Landlock lacks of what is wanted, in words; nothing where
-/// that is not known.
-pub fn lacks(host: &Host, wanted: Handled) -> Option<Refusal> {
-    match known(host)? {
-        host::Landlock::Missing => Some(without_landlock(host)),
-        host::Landlock::Off => Some(switched_off()),
-        host::Landlock::Interface(interface) => too_old(host, interface, wanted),
-    }
-}
-
-fn known(host: &Host) -> Option<host::Landlock> {
-    host.kernel_settings.as_ref()?.landlock
-}
-
-fn without_landlock(host: &Host) -> Refusal {
-    let why = match host.kernel_version() {
-        Some((major, minor)) if (major, minor) < (5, 13) => {
-            format!("it is Linux {major}.{minor}, and Landlock came with 5.13")
-        }
-        _ => "it was built without, or a seccomp filter hides it".to_owned(),
-    };
-    Refusal::new("landlock::missing", "this kernel has no Landlock")
-        .why(why)
-        .help("run it on a kernel that has it, or write `need: prefer`")
-}
-
-fn switched_off() -> Refusal {
-    Refusal::new("landlock::off", "Landlock is switched off on this machine")
-        .why("the kernel was started without it in its list of security modules")
-        .help("add `landlock` to `lsm=` on the kernel command line, or write `need: prefer`")
-}
-
-/// What interfaces have learned: which, with which Linux, and what it is called.
-const LEARNED: &[(u32, &str, &str, Handled)] = &[
-    (2, "5.19", "moving files", Handled { files: files::REFER, tcp: 0, scope: 0 }),
-    (3, "6.2", "the truncating of files", Handled { files: files::TRUNCATE, tcp: 0, scope: 0 }),
-    (4, "6.7", "TCP ports", Handled { files: 0, tcp: tcp::BIND | tcp::CONNECT, scope: 0 }),
-    (5, "6.10", "ioctl on devices", Handled { files: files::CONTROL_DEVICE, tcp: 0, scope: 0 }),
-    (
-        6,
-        "6.12",
-        "signals and abstract sockets",
-        Handled { files: 0, tcp: 0, scope: scope::SIGNAL | scope::ABSTRACT_UNIX_SOCKET },
-    ),
-];
-
-fn too_old(host: &Host, interface: u32, wanted: Handled) -> Option<Refusal> {
-    let is_lacking = |handled: Handled| wanted.and(handled) != Handled::default();
-    let (needed, linux, what, _) = LEARNED
-        .iter()
-        .rfind(|(learned, _, _, handled)| *learned > interface && is_lacking(*handled))?;
-    let here = host.kernel_version().map_or("this kernel".to_owned(), |(major, minor)| {
-        format!("this is Linux {major}.{minor}, which")
-    });
-    Some(
-        Refusal::new("landlock::too_old", format!("Landlock of this kernel does not know {what}"))
-            .why(format!(
-                "{here} has interface {interface}; that came with interface {needed}, Linux {linux}"
-            ))
-            .help("run it on a newer kernel, or write `need: prefer`"),
-    )
 }

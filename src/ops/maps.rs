@@ -83,6 +83,11 @@ impl WriteMap {
         Self { ids, lines, by, text }
     }
 
+    /// The call that it is about.
+    pub fn call(&self) -> Call {
+        self.ids.call()
+    }
+
     /// Which of the two maps.
     pub fn ids(&self) -> Ids {
         self.ids

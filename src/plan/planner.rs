@@ -61,6 +61,7 @@ impl Planner {
             end: model.clone(),
             slots: 0,
             pauses: Vec::new(),
+            injection: None,
             made: None,
         };
         Self {
