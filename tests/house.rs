@@ -23,8 +23,10 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Rooms whose files stand side by side and do not know each other, and the files that all may use.
-const SIDE_BY_SIDE: [(&str, &[&str]); 2] =
-    [("layers", &["forms", "lower", "words"]), ("ops", &["idmap", "place", "program", "stage"])];
+const SIDE_BY_SIDE: [(&str, &[&str]); 2] = [
+    ("layers", &["forms", "lower", "need", "words"]),
+    ("ops", &["idmap", "place", "program", "stage"]),
+];
 
 /// Files that have outgrown the house. None may join them; who has shrunk moves out.
 const OUTGROWN: [&str; 0] = [];

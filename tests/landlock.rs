@@ -103,7 +103,7 @@ fn paths_are_those_of_the_new_root() {
     desk.make_rootfs("rootfs", &["bash", "cat"]);
     let recipe = "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - mount\n  \
                   - bind: {from: rootfs, to: rootfs}\n  - dir: rootfs/work\n  - pivot_root: rootfs\n  \
-                  - landlock: {read: [/etc], write: [/work], execute: [/usr, /bin, /lib, {path: /lib64, optional: true}]}\n";
+                  - landlock: {read: [/dev], write: [/work], execute: [/usr, /bin, /lib, {path: /lib64, optional: true}]}\n";
     desk.write("box.yaml", recipe);
     let script = "echo hoge > /work/file && cat /work/file && ! echo hoge > /file";
     let ran = desk.run(&["apply", "box.yaml", "--", "bash", "-c", script]).succeeds();

@@ -380,12 +380,15 @@ pub(super) fn forbidden(
     if operation.answer(before) != no || operation.answer(&without) == no {
         return None;
     }
-    Some(match fault.errno {
-        Errno::EPERM => Refusal::new("landlock::mounts", "Landlock forbids changing mounts")
-            .why("a `landlock` layer stands before it")
-            .help("move the `landlock` layer below every layer that mounts"),
+    Some(match (fault.call, fault.errno) {
+        (_, Errno::EPERM) | (Call::Fsconfig, _) => {
+            Refusal::new("landlock::mounts", "Landlock forbids changing mounts")
+                .why("a `landlock` layer stands before it")
+                .help("move the `landlock` layer below every layer that mounts")
+        }
         _ => Refusal::new("landlock::forbids", format!("Landlock does not let it {operation}"))
             .why("a `landlock` layer before it does not allow that")
-            .help("move the `landlock` layer below it"),
+            .help("move the `landlock` layer below it")
+            .once(),
     })
 }
