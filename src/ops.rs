@@ -51,7 +51,7 @@ pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
 pub use landlock::{
-    AllowFiles, AllowPort, MakeRuleset, RestrictSelf, Use, lacks as lacks_landlock,
+    AllowFiles, AllowPort, MakeRuleset, Proof, RestrictSelf, Use, lacks as lacks_landlock,
 };
 pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
@@ -226,8 +226,6 @@ impl Op {
     pub fn call(&self) -> Call {
         match self {
             Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
-            Op::MakeRuleset(_) => Call::LandlockCreate,
-            Op::RestrictSelf(_) => Call::LandlockRestrict,
             Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
             Op::Become(_) => Call::Setresuid,
             Op::BringLoopbackUp(_) => Call::Interface,
@@ -241,12 +239,14 @@ impl Op {
             Op::KeepCapabilities(_) => Call::KeepCapabilities,
             Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
             Op::MakeDirectory(_) => Call::Mkdir,
+            Op::MakeRuleset(_) => Call::LandlockCreate,
             Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
             Op::NewNamespace(_) => Call::Unshare,
             Op::NoNewPrivileges(_) => Call::Prctl,
             Op::PivotRoot(_) => Call::PivotRoot,
             Op::RemoveDirectory(_) => Call::Rmdir,
             Op::Restrict(_) => Call::MountSetattr,
+            Op::RestrictSelf(_) => Call::LandlockRestrict,
             Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
             Op::SetDomainname(_) => Call::Setdomainname,
             Op::SetHostname(_) => Call::Sethostname,

@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 10] = [
 
 /// Rooms whose files stand side by side and do not know each other, and the files that all may use.
 const SIDE_BY_SIDE: [(&str, &[&str]); 2] = [
-    ("layers", &["forms", "lower", "words"]),
+    ("layers", &["forms", "lower", "need", "words"]),
     ("ops", &["idmap", "place", "program", "source", "stage"]),
 ];
 
@@ -199,6 +199,7 @@ fn a_code_is_an_area_and_a_condition() {
         "host",
         "hostname",
         "image",
+        "landlock",
         "layer",
         "lsm",
         "map",
