@@ -28,6 +28,7 @@ mod limit;
 mod maps;
 mod mount;
 mod namespace;
+mod nested;
 mod overlay;
 mod pivot;
 mod place;
@@ -49,6 +50,7 @@ pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
+pub use nested::ForbidNested;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
@@ -161,7 +163,7 @@ macro_rules! operations {
 
 operations! {
     AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, KeepCapabilities, LimitCapabilities, MakeDirectory, MountImage,
+    ForbidNested, HelperMap, HoldSource, KeepCapabilities, LimitCapabilities, MakeDirectory, MountImage,
     MountNew, MountOverlay, NewNamespace, NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage,
     SetDomainname, SetHostname, SetLimit, SetPropagation, StayAsInit, TakeUpCapabilities,
     UnpackImage, WriteMap,
@@ -184,6 +186,7 @@ impl Op {
             Op::DetachMount(_) => Call::Umount,
             Op::Execute(_) => Call::Execve,
             Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::ForbidNested(_) => Call::WriteSysctl,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
             Op::KeepCapabilities(_) => Call::KeepCapabilities,
@@ -264,6 +267,8 @@ pub fn explain(
         }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
+            false if is_permission => capabilities::given_up(operation, fault, before)
+                .unwrap_or_else(|| operation.explain(fault, before, seen)),
             false => operation.explain(fault, before, seen),
         };
     }
