@@ -168,6 +168,7 @@ fn needs_proc(op: &Op) -> bool {
     matches!(
         op,
         Op::DenySetgroups(_)
+            | Op::ForbidNested(_)
             | Op::WriteMap(_)
             | Op::HelperMap(_)
             | Op::NewNamespace(_)

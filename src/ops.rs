@@ -31,6 +31,7 @@ mod mask;
 mod mount;
 mod namespace;
 mod network;
+mod nested;
 mod overlay;
 mod pivot;
 mod place;
@@ -59,6 +60,7 @@ pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
 pub use network::BringLoopbackUp;
+pub use nested::ForbidNested;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
@@ -187,6 +189,7 @@ operations! {
     DenySetgroups,
     DetachMount,
     Execute,
+    ForbidNested,
     Fork,
     HelperMap,
     HoldSource,
@@ -234,6 +237,7 @@ impl Op {
             Op::DetachMount(_) => Call::Umount,
             Op::Execute(_) => Call::Execve,
             Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::ForbidNested(_) => Call::WriteSysctl,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
             Op::KeepCapabilities(_) => Call::KeepCapabilities,
@@ -320,6 +324,8 @@ pub fn explain(
         }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
+            false if is_permission => capabilities::given_up(operation, fault, before)
+                .unwrap_or_else(|| operation.explain(fault, before, seen)),
             false => operation.explain(fault, before, seen),
         };
     }
