@@ -25,10 +25,11 @@ use crate::{
         process::{self, Change, Usage},
         signal,
     },
+    verify::Attestation,
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, located, pause};
+use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause};
 
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -65,6 +66,9 @@ pub(super) struct Account {
     pub usage: Option<Usage>,
     /// What was said about it
     pub problems: Vec<Record>,
+    /// What `--verify` has compared, line by line
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Attestation>,
 }
 
 impl Account {
@@ -79,6 +83,7 @@ impl Account {
             duration: duration.as_secs_f64(),
             usage: process::usage_of_children(),
             problems: Vec::new(),
+            attestation: None,
         }
     }
 
@@ -181,12 +186,16 @@ pub(super) struct Ending<'a> {
     pub run: &'a Run,
     pub plan: &'a Plan,
     pub output: &'a Output,
+    pub inspection: Option<&'a Inspection<'a>>,
 }
 
 impl Ending<'_> {
     /// Says on standard error how it ended, and gives it as facts.
     pub(super) fn report(&self, outcome: Outcome, duration: Duration) -> Account {
         let mut account = Account::new(duration);
+        if let Some(inspection) = self.inspection {
+            (account.attestation, account.problems) = inspection.take();
+        }
         match outcome {
             Outcome::Ended(change) => account.ended(change),
             Outcome::Abandoned(signal) => {
@@ -199,6 +208,8 @@ impl Ending<'_> {
                 account.status = refusal_status(fault);
                 self.complain(&mut account, self.explain(step, fault, &evidence));
             }
+            // It has been said already.
+            Outcome::Unlike => {}
             Outcome::Lost(change) => self.complain(&mut account, Some(lost(change))),
             Outcome::Stillborn(fault) => self.complain(&mut account, Some(stillborn(fault))),
         }

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Call, Fault, descriptor::own, process};
+use super::{Call, Fault, NOT_DONE, descriptor::own, process};
 
 const CLONE_NEWTIME: libc::c_int = 0x80;
 
@@ -155,8 +155,22 @@ pub enum Side {
 /// Not `clone3`: container engines answer it with ENOSYS, and then this works.
 ///
 /// # Errors
-/// As `clone(2)`.
+/// As `clone(2)`; [`NOT_DONE`].
 pub fn fork() -> Result<Side, Errno> {
+    let own = process::own_pid();
+    match fork_into_pending()? {
+        // No call has made it a child: it is still who it was.
+        Side::Child if process::own_pid() == own => Err(NOT_DONE),
+        side => Ok(side),
+    }
+}
+
+/// As [`fork`], into a PID namespace that waits for its first process; there
+/// the child may have the number that its parent has where it is.
+///
+/// # Errors
+/// As `clone(2)`.
+pub fn fork_into_pending() -> Result<Side, Errno> {
     // SAFETY: with no CLONE_VM and no stack this is a plain fork, and the
     // program has one thread: the child finds every lock free.
     let pid =
@@ -167,16 +181,22 @@ pub fn fork() -> Result<Side, Errno> {
 /// Forks into the namespaces of `flags` in one call.
 ///
 /// # Errors
-/// As `clone3(2)`; nothing was made.
+/// As `clone3(2)`; nothing was made. [`NOT_DONE`].
 pub fn fork_into(flags: u64) -> Result<Side, Errno> {
     let arguments =
         CloneArguments { flags, exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
     let size = size_of::<CloneArguments>() as libc::c_long;
+    let own = process::own_pid();
     // SAFETY: the structure outlives the call; otherwise as `fork`.
     let pid = unsafe {
         super::call(libc::SYS_clone3, [&raw const arguments as libc::c_long, size, 0, 0, 0])
     }?;
-    Ok(side(pid))
+    match side(pid) {
+        Side::Child if flags & Namespace::Pid.flag() == 0 && process::own_pid() == own => {
+            Err(NOT_DONE)
+        }
+        side => Ok(side),
+    }
 }
 
 fn side(pid: libc::c_long) -> Side {
