@@ -60,6 +60,7 @@ const TEXTS: &[&str] = &[
     include_str!("../recipe/course.md"),
     include_str!("../recipe/image.md"),
     include_str!("../recipe/words.md"),
+    include_str!("../verify/words.md"),
     include_str!("../yaml/deserialize.md"),
     include_str!("../yaml/fault.md"),
     include_str!("../yaml/read.md"),
