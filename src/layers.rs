@@ -14,27 +14,34 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Planner, Wanted};
 
 mod bind;
+mod dev;
 mod dir;
 mod domainname;
+mod file;
 mod forms;
 mod hostname;
 mod lower;
 mod mask;
 mod mount;
 mod need;
+mod nodes;
 mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
 mod read_only;
+mod root;
+mod symlink;
 mod tmpfs;
 mod user;
 mod uts;
 mod words;
 
 pub use bind::Bind;
+pub use dev::Dev;
 pub use dir::Dir;
 pub use domainname::Domainname;
+pub use file::File;
 pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
 pub use lower::{Image, Lower, Way};
@@ -46,6 +53,8 @@ pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
 pub use read_only::ReadOnly;
+pub use root::Root;
+pub use symlink::Symlink;
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -199,10 +208,18 @@ layers! {
     proc: Proc as WordOrMap<Proc>,
     /// A directory.
     dir: Dir as WordOrMap<Dir>,
+    /// A file with a content of its own.
+    file: File as File,
+    /// A symbolic link.
+    symlink: Symlink as Symlink,
+    /// A minimal /dev.
+    dev: Dev as WordOrMap<Dev>,
     /// A mount that nothing can be written through any more.
     read_only: ReadOnly as PlacesOrMap<ReadOnly>,
     /// A file or directory with nothing to see in it.
     mask: Mask as PlacesOrMap<Mask>,
+    /// A root directory made of a few trees of the host.
+    root: Root as PlacesOrMap<Root>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
 }
@@ -213,4 +230,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Overlay Bind }
+itself! { User Uts Hostname Domainname Pid Mount Overlay Bind File Symlink }

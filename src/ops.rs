@@ -5,7 +5,7 @@
 //! and an observed failure come out of the same `explain`, so they read the
 //! same, and the model can be tested against the kernel step by step.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use crate::{
     diagnostic::Refusal,
@@ -17,6 +17,7 @@ use crate::{
 mod bind;
 mod command;
 mod directory;
+mod file;
 mod fuse;
 mod helper_map;
 mod identity;
@@ -26,7 +27,9 @@ mod lie;
 mod maps;
 mod mask;
 mod mount;
+mod name;
 mod namespace;
+mod node;
 mod overlay;
 mod pivot;
 mod place;
@@ -40,6 +43,7 @@ mod uts;
 pub use bind::{Bind, HoldSource};
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
+pub use file::{MakeFile, MakeLink};
 pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
 pub use identity::Become;
@@ -48,7 +52,9 @@ pub use image::{AttachImage, MountImage};
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
+pub use name::NewName;
 pub use namespace::{Fork, NewNamespace};
+pub use node::PlaceDevice;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
@@ -168,8 +174,8 @@ macro_rules! operations {
 
 operations! {
     AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, MakeDirectory, Mask, MountImage, MountNew, MountOverlay, NewNamespace,
-    NoNewPrivileges, PivotRoot, RemoveDirectory, Restrict, ServeImage, SetDomainname, SetHostname,
+    HelperMap, HoldSource, MakeDirectory, MakeFile, MakeLink, Mask, MountImage, MountNew, MountOverlay, NewNamespace,
+    NoNewPrivileges, PivotRoot, PlaceDevice, RemoveDirectory, Restrict, ServeImage, SetDomainname, SetHostname,
     SetPropagation, StayAsInit, UnpackImage, WriteMap,
 }
 
@@ -183,7 +189,11 @@ impl Op {
     /// The call that it is about; those before it prepare it.
     pub fn call(&self) -> Call {
         match self {
-            Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Bind(_)
+            | Op::AttachImage(_)
+            | Op::Mask(_)
+            | Op::MountNew(_)
+            | Op::PlaceDevice(_) => Call::MoveMount,
             Op::Become(_) => Call::Setresuid,
             Op::ChangeDirectory(_) => Call::Chdir,
             Op::DenySetgroups(_) => Call::WriteSetgroups,
@@ -193,6 +203,8 @@ impl Op {
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
             Op::MakeDirectory(_) => Call::Mkdir,
+            Op::MakeFile(_) => Call::MakeFile,
+            Op::MakeLink(_) => Call::Symlink,
             Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
             Op::NewNamespace(_) => Call::Unshare,
             Op::NoNewPrivileges(_) => Call::Prctl,
@@ -204,6 +216,24 @@ impl Op {
             Op::SetHostname(_) => Call::Sethostname,
             Op::SetPropagation(_) => Call::Mount,
             Op::WriteMap(map) => map.call(),
+        }
+    }
+
+    /// Where it mounts a filesystem of the recipe's own, in which things can be made.
+    pub fn makes_ground(&self) -> Option<&Path> {
+        match self {
+            Op::MountNew(new) => Some(new.at.as_path()),
+            Op::MountOverlay(overlay) => Some(overlay.at.as_path()),
+            _ => None,
+        }
+    }
+
+    /// Has it keep that filesystem in this slot, or says in which it is kept.
+    pub fn keep_ground(&mut self, slot: Slot) -> Option<Slot> {
+        match self {
+            Op::MountNew(new) => Some(*new.slot.get_or_insert(slot)),
+            Op::MountOverlay(overlay) => Some(*overlay.slot.get_or_insert(slot)),
+            _ => None,
         }
     }
 

@@ -24,8 +24,8 @@ const FLOORS: [&[&str]; 10] = [
 
 /// Rooms whose files stand side by side and do not know each other, and the files that all may use.
 const SIDE_BY_SIDE: [(&str, &[&str]); 2] = [
-    ("layers", &["forms", "lower", "words"]),
-    ("ops", &["idmap", "place", "program", "source", "stage"]),
+    ("layers", &["forms", "lower", "nodes", "words"]),
+    ("ops", &["idmap", "name", "place", "program", "source", "stage"]),
 ];
 
 /// Files that have outgrown the house. None may join them; who has shrunk moves out.

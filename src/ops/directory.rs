@@ -325,7 +325,8 @@ impl RemoveDirectory {
         let found = model.child(&parent, name).map_err(no)?;
         model.may_change(&parent).map_err(|objection| objection.to(Call::Rmdir))?;
         let (filesystem, path) = model.mounts.within(&found.at);
-        let mut made = model.mounts.filesystem(filesystem).made.keys();
+        let instance = model.mounts.filesystem(filesystem);
+        let mut made = instance.made.keys().chain(instance.entries.keys());
         if made.any(|made| *made != path && made.starts_with(&path)) {
             return Err(no(Errno::ENOTEMPTY));
         }

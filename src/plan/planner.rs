@@ -2,7 +2,7 @@
 //! the model as it comes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Component, Path, PathBuf},
     rc::Rc,
 };
@@ -10,8 +10,8 @@ use std::{
 use crate::{
     diagnostic::Refusal,
     host::Host,
-    model::{Answer, Filesystem, Model, Slot, Thing},
-    ops::{self, Evidence, HoldSource, Op, Source},
+    model::{Answer, Filesystem, FilesystemId, Model, Slot, Thing},
+    ops::{self, Evidence, HoldSource, NewName, Op, Source},
     sys::KernelPath,
     yaml,
 };
@@ -35,6 +35,8 @@ pub struct Planner {
     has_pivoted: bool,
     old_root: Option<(PathBuf, yaml::Path)>,
     held: Vec<(yaml::Path, Slot)>,
+    /// The step that has made each filesystem of the recipe's own
+    grounds: BTreeMap<FilesystemId, usize>,
     /// The state in which the held sources were found
     old_tree: Option<Model>,
     said: BTreeSet<(String, String)>,
@@ -76,6 +78,7 @@ impl Planner {
             has_pivoted: false,
             old_root: None,
             held: Vec::new(),
+            grounds: BTreeMap::new(),
             old_tree: None,
             said: BTreeSet::new(),
             wants_no_new_privs: true,
@@ -160,6 +163,12 @@ impl Planner {
         let is_idle = operation.is_idle(&self.model);
         let step = Step { by, op, origin, answer, needs, is_capable, is_idle, at_birth: false };
         step.take_effect(&mut self.model);
+        if let Some(at) = step.op.makes_ground()
+            && let Ok(found) = self.model.walk(at)
+        {
+            let (filesystem, _) = self.model.mounts.within(&found.at);
+            self.grounds.insert(filesystem, number);
+        }
         self.plan.steps.push(step);
     }
 
@@ -284,6 +293,11 @@ impl Planner {
         })
     }
 
+    /// Whether something is at a path already.
+    pub fn is_made_already(&self, path: &Path) -> bool {
+        self.model.walk(path).is_ok()
+    }
+
     /// Whether a path leads to a directory that earlier layers have put there.
     pub fn is_made(&self, path: &Path) -> bool {
         self.model.walk(path).is_ok_and(|found| found.thing.is_directory() == Some(true))
@@ -307,6 +321,35 @@ impl Planner {
             self.layer = layer;
             self.held.push((origin, slot));
         }
+    }
+
+    /// Holds a source from here on, if it is not held already.
+    pub fn hold(&mut self, wanted: &Wanted) -> Source {
+        if let held @ Source::Slot(..) = self.source(wanted) {
+            return held;
+        }
+        let slot = self.slot();
+        let path = KernelPath::new(self.source_path(&wanted.path));
+        self.at_place(|layer| layer.join(&wanted.within)).step(HoldSource {
+            from: path.clone(),
+            slot,
+            extent: wanted.extent,
+        });
+        Source::Slot(slot, path)
+    }
+
+    /// A new name at this path. Where the filesystem there is the recipe's own,
+    /// it has to be that one when the time comes.
+    pub fn new_name(&mut self, path: &Path) -> NewName {
+        let ground = path.parent().and_then(|above| self.model.walk(above).ok());
+        let ground = ground.map(|found| self.model.mounts.within(&found.at).0);
+        let maker = ground.and_then(|filesystem| self.grounds.get(&filesystem)).copied();
+        let slot = self.plan.slots;
+        let kept = maker.and_then(|step| self.plan.steps.get_mut(step)?.op.keep_ground(slot));
+        if kept == Some(slot) {
+            self.plan.slots += 1;
+        }
+        NewName::new(path, kept)
     }
 
     /// A source that this layer has named as [`Wanted`]: held, if the root has
