@@ -5,7 +5,7 @@
 //! and an observed failure come out of the same `explain`, so they read the
 //! same, and the model can be tested against the kernel step by step.
 
-use std::{fmt, path::Path};
+use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
@@ -219,13 +219,9 @@ impl Op {
         }
     }
 
-    /// Where it mounts a filesystem of the recipe's own, in which things can be made.
-    pub fn makes_ground(&self) -> Option<&Path> {
-        match self {
-            Op::MountNew(new) => Some(new.at.as_path()),
-            Op::MountOverlay(overlay) => Some(overlay.at.as_path()),
-            _ => None,
-        }
+    /// Whether it mounts a filesystem of the recipe's own, in which things can be made.
+    pub fn makes_ground(&self) -> bool {
+        matches!(self, Op::MountNew(_) | Op::MountOverlay(_))
     }
 
     /// Has it keep that filesystem in this slot, or says in which it is kept.

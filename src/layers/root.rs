@@ -115,9 +115,8 @@ impl Root {
         named.extend(list("write", &self.write).into_iter().map(|it| (it, false)));
         // Where nothing has been moved, what belongs to /usr stands beside it.
         if self.has_usr(to) {
-            let is_directory = |path: &str| {
-                matches!(to.look_at(Path::new(path)), Some(PathFact::Directory(_)))
-            };
+            let is_directory =
+                |path: &str| matches!(to.look_at(Path::new(path)), Some(PathFact::Directory(_)));
             let beside = MOVED.into_iter().filter(|path| is_directory(path)).map(PathBuf::from);
             let at = yaml::Path::root().key("read_only");
             named.extend(beside.map(|path| ((at.key(path.to_string_lossy()), path), true)));

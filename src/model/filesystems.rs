@@ -108,6 +108,11 @@ impl Mounts {
         id
     }
 
+    /// The filesystem that was remembered last.
+    pub fn newest_filesystem(&self) -> Option<FilesystemId> {
+        self.filesystems.keys().next_back().copied()
+    }
+
     /// The filesystem of this id.
     pub fn filesystem(&self, id: FilesystemId) -> &Instance {
         &self.filesystems[&id]

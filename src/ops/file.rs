@@ -66,7 +66,10 @@ impl Operation for MakeFile {
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
-        self.at.refused(fault).unwrap_or_else(|| unexplained(self, fault))
+        match self.at.refused(fault) {
+            Some(refusal) => refusal.field("at"),
+            None => unexplained(self, fault),
+        }
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
@@ -118,7 +121,10 @@ impl Operation for MakeLink {
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
-        self.at.refused(fault).unwrap_or_else(|| unexplained(self, fault))
+        match self.at.refused(fault) {
+            Some(refusal) => refusal.field("at"),
+            None => unexplained(self, fault),
+        }
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {

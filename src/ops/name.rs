@@ -20,11 +20,10 @@ use crate::{
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
-        look,
     },
 };
 
-use super::Stage;
+use super::{Stage, place};
 
 /// A name that nothing has yet.
 pub struct NewName {
@@ -97,12 +96,7 @@ impl NewName {
         let path = self.directory.as_c_str();
         let directory =
             descriptor::open_directory(Some(root.as_fd()), path, Walk::InRoot).map_err(open)?;
-        let Some(slot) = self.ground else { return Ok(directory) };
-        let looked = |errno| Call::Look.gave(errno);
-        let ground = stage.slot(slot).map_err(open)?;
-        let (ground, found) = (look::at_open(ground), look::at_open(directory.as_fd()));
-        let (ground, found) = (ground.map_err(looked)?.file, found.map_err(looked)?.file);
-        match (ground.0, ground.1) == (found.0, found.1) {
+        match place::is_ground(stage, directory.as_fd(), self.ground)? {
             true => Ok(directory),
             false => Err(open(Errno::EXDEV)),
         }

@@ -162,12 +162,12 @@ impl Planner {
         }
         let is_idle = operation.is_idle(&self.model);
         let step = Step { by, op, origin, answer, needs, is_capable, is_idle, at_birth: false };
+        let newest = self.model.mounts.newest_filesystem();
         step.take_effect(&mut self.model);
-        if let Some(at) = step.op.makes_ground()
-            && let Ok(found) = self.model.walk(at)
-        {
-            let (filesystem, _) = self.model.mounts.within(&found.at);
-            self.grounds.insert(filesystem, number);
+        // It need not be what is found there: over the root stands what nobody walks to.
+        let made = self.model.mounts.newest_filesystem().filter(|made| Some(*made) != newest);
+        if let Some(made) = made.filter(|_| step.op.makes_ground()) {
+            self.grounds.insert(made, number);
         }
         self.plan.steps.push(step);
     }
@@ -341,7 +341,14 @@ impl Planner {
     /// A new name at this path. Where the filesystem there is the recipe's own,
     /// it has to be that one when the time comes.
     pub fn new_name(&mut self, path: &Path) -> NewName {
-        let ground = path.parent().and_then(|above| self.model.walk(above).ok());
+        let ground = path.parent().and_then(|above| self.ground(above));
+        NewName::new(path, ground)
+    }
+
+    /// Where the filesystem that a path leads to, as far as it exists, is kept
+    /// from the step on that makes it; `None` for one that the recipe does not make.
+    pub fn ground(&mut self, path: &Path) -> Option<Slot> {
+        let ground = path.ancestors().find_map(|part| self.model.walk(part).ok());
         let ground = ground.map(|found| self.model.mounts.within(&found.at).0);
         let maker = ground.and_then(|filesystem| self.grounds.get(&filesystem)).copied();
         let slot = self.plan.slots;
@@ -349,7 +356,7 @@ impl Planner {
         if kept == Some(slot) {
             self.plan.slots += 1;
         }
-        NewName::new(path, kept)
+        kept
     }
 
     /// A source that this layer has named as [`Wanted`]: held, if the root has
