@@ -4,7 +4,7 @@
 use std::{fmt, os::fd::AsFd};
 
 use crate::{
-    diagnostic::Refusal,
+    diagnostic::{Refusal, typed},
     host::{Owner, Program},
     model::{Answer, Model, Thing},
     sys::{
@@ -93,12 +93,11 @@ impl Operation for PlaceDevice {
             (Call::Bind, _) => source_refused(self, from, fault, before),
             (Call::Device, Errno::ENODEV) => {
                 let message = format!("what is at {} is another device", from.display());
-                let Device { major, minor } = self.device;
+                let (Device { major, minor }, path) = (self.device, typed(from));
                 Refusal::new("dev::another_device", message)
                     .why(format!("its number is not {major}:{minor}"))
                     .help(format!(
-                        "`sudo mknod -m 666 {} c {major} {minor}` makes it, where it is gone",
-                        from.display()
+                        "`sudo mknod -m 666 {path} c {major} {minor}` makes it, where it is gone"
                     ))
             }
             _ => self.at.refused(fault).unwrap_or_else(|| unexplained(self, fault)),
