@@ -14,22 +14,29 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Planner, Wanted};
 
 mod bind;
+mod capabilities;
+mod cgroup;
 mod dev;
 mod dir;
 mod domainname;
 mod file;
 mod forms;
 mod hostname;
+mod identity;
+mod ipc;
+mod landlock;
 mod lower;
 mod mask;
 mod mount;
 mod need;
+mod net;
 mod nodes;
 mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
 mod read_only;
+mod rlimits;
 mod root;
 mod symlink;
 mod tmpfs;
@@ -38,21 +45,28 @@ mod uts;
 mod words;
 
 pub use bind::Bind;
+pub use capabilities::{Capabilities, CapabilityName};
+pub use cgroup::Cgroup;
 pub use dev::Dev;
 pub use dir::Dir;
 pub use domainname::Domainname;
 pub use file::File;
 pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
+pub use identity::{Groups, Id, Identity};
+pub use ipc::Ipc;
+pub use landlock::{Allowed, Landlock, Scope};
 pub use lower::{Image, Lower, Way};
 pub use mask::Mask;
 pub use mount::{Mount, Propagation};
 pub use need::Need;
+pub use net::{Net, Network};
 pub use overlay::Overlay;
 pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
 pub use read_only::ReadOnly;
+pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use root::Root;
 pub use symlink::Symlink;
 pub use tmpfs::Tmpfs;
@@ -68,6 +82,11 @@ pub trait Plan {
     /// What it needs of the old tree even after a pivot.
     fn sources(&self) -> Vec<Wanted> {
         Vec::new()
+    }
+
+    /// Whether it is about the command alone, and not about an init before it.
+    fn is_for_command(&self) -> bool {
+        false
     }
 
     /// Whether the old root, kept aside by a pivot, may still be of use to it.
@@ -198,6 +217,12 @@ layers! {
     pid: Pid as Pid,
     /// A mount namespace: mounts of its own.
     mount: Mount as Mount,
+    /// An IPC namespace: shared memory, semaphores and message queues of its own.
+    ipc: Ipc as Ipc,
+    /// The network: a loopback interface of its own, or the host's.
+    net: Net as WordOrMap<Net>,
+    /// A cgroup namespace: control groups are seen from its own.
+    cgroup: Cgroup as Cgroup,
     /// An overlay: one writable tree over read-only ones.
     overlay: Overlay as Overlay,
     /// A tree or file that is seen at a second place.
@@ -222,6 +247,14 @@ layers! {
     root: Root as PlacesOrMap<Root>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
+    /// User and groups that the command runs as.
+    identity: Identity as Identity,
+    /// Capabilities: which of root's rights the command may have.
+    capabilities: Capabilities as WordOrMap<Capabilities>,
+    /// Limits of each process.
+    rlimits: Rlimits as Rlimits,
+    /// What the command may do with files, TCP ports and its neighbours.
+    landlock: Landlock as Landlock,
 }
 
 macro_rules! itself {
@@ -230,4 +263,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Overlay Bind File Symlink }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind File Symlink Identity Rlimits Landlock }

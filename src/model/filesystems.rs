@@ -8,7 +8,7 @@ use std::{
 
 use crate::host::{HostMount, Owner};
 
-use super::{FilesystemId, Mount, MountId, Mounts, Process, Thing, UserId};
+use super::{FilesystemId, Mount, MountId, Mounts, Position, Process, Thing, UserId};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +106,18 @@ impl Mounts {
             instance.device = mount.device.clone().map(|device| (device, root));
         }
         id
+    }
+
+    /// Whether a place is where an overlay puts its changes, or below.
+    pub fn is_upper(&self, at: &Position) -> bool {
+        let (device, path) = self.inode(at);
+        self.filesystems.values().any(|instance| match &instance.filesystem {
+            Filesystem::Overlay { layers } => layers.first().is_some_and(|(upper, within)| {
+                let (own, root) = self.inode_in(*upper, within);
+                own == device && path.starts_with(root)
+            }),
+            _ => false,
+        })
     }
 
     /// The filesystem that was remembered last.

@@ -65,6 +65,10 @@ impl NewName {
             Ok(Found { thing: Thing::Unknown, .. }) => return Err(Answer::KernelDecides),
             Ok(_) => return Err(no(Errno::EEXIST)),
             Err(Errno::ENOENT) if model.is_proc(&directory) => return Err(no(Errno::ENOENT)),
+            // What goes to `upper` through an overlay is seen there, too.
+            Err(Errno::ENOENT) if model.mounts.is_upper(&directory.at) => {
+                return Err(Answer::KernelDecides);
+            }
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(no(errno)),
         }

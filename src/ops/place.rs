@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     diagnostic::{Refusal, typed},
-    model::{Answer, Filesystem, Found, Model, Slot},
+    model::{Answer, Filesystem, Found, Model, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
@@ -43,7 +43,7 @@ pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
 
 /// What it would mean for the host: everybody there sees the change.
 pub(super) fn reaches_host(before: &Model) -> Option<Refusal> {
-    if !before.may_mount() {
+    if !before.may_mount() || before.is_kept_from_mounting() {
         return None;
     }
     if !before.mounts.own {
@@ -62,7 +62,7 @@ pub(super) fn reaches_host_at(before: &Model, at: &KernelPath) -> Option<Refusal
     if let Some(refusal) = reaches_host(before) {
         return Some(refusal);
     }
-    if !before.may_mount() {
+    if !before.may_mount() || before.is_kept_from_mounting() {
         return None;
     }
     let found = before.walk(at.as_path()).ok()?;
@@ -97,7 +97,15 @@ pub(super) fn presume_target(model: &mut Model, at: &KernelPath) {
 }
 
 /// Whether a tree may be attached there (`do_move_mount()`).
-pub(super) fn may_attach(is_directory: Option<bool>, target: &Found) -> Result<(), Answer> {
+pub(super) fn may_attach(
+    model: &Model,
+    is_directory: Option<bool>,
+    target: &Found,
+) -> Result<(), Answer> {
+    // Landlock is asked before what is to be attached is looked at.
+    if model.is_kept_from_mounting() && target.thing != Thing::Unknown {
+        return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
+    }
     match (is_directory, target.thing.is_directory()) {
         (Some(one), Some(other)) if one != other => {
             Err(Answer::No(Call::MoveMount.gave(Errno::EINVAL)))
@@ -117,7 +125,7 @@ pub(super) fn attach(stage: &Stage, mount: impl AsFd, at: &KernelPath) -> Result
 
 /// The same for a target that is open.
 pub(super) fn attach_to(stage: &Stage, mount: impl AsFd, target: impl AsFd) -> Result<(), Fault> {
-    let looked = look::at_open(mount.as_fd()).map_err(|errno| Call::Look.gave(errno))?;
+    let looked = look::over(mount.as_fd()).map_err(|errno| Call::Look.gave(errno))?;
     stage.remember([looked.mount, 0]);
     mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
 }

@@ -5,7 +5,7 @@
 
 use std::{
     ffi::CStr,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     ptr,
 };
 
@@ -45,6 +45,20 @@ pub fn at(path: &CStr) -> Result<Whereabouts, Errno> {
 pub fn at_open(place: BorrowedFd) -> Result<Whereabouts, Errno> {
     statx(place.as_raw_fd(), c"", libc::STATX_MNT_ID | libc::STATX_INO)
         .map(|found| whereabouts(&found))
+}
+
+/// What stands topmost over the root of an open mount that is attached
+/// nowhere, or that is the root: up from there leads to it.
+///
+/// # Errors
+/// As `statx(2)`.
+pub fn over(mount: BorrowedFd) -> Result<Whereabouts, Errno> {
+    match statx(mount.as_raw_fd(), c"..", libc::STATX_MNT_ID | libc::STATX_INO) {
+        Ok(found) => Ok(whereabouts(&found)),
+        // Over a file nobody can look, and nobody mounts; nor where one may not search.
+        Err(Errno::ENOTDIR | Errno::EACCES) => at_open(mount),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn whereabouts(found: &libc::statx) -> Whereabouts {
@@ -210,6 +224,14 @@ impl Line {
         let line = std::mem::take(self);
         (line.number == mount).then(|| propagation(line.is_shared, line.is_slave))
     }
+}
+
+/// Some bytes of an open file; 0 at its end.
+///
+/// # Errors
+/// As `read(2)`.
+pub fn read(file: impl AsFd, into: &mut [u8]) -> Result<usize, Errno> {
+    nix::unistd::read(file, into)
 }
 
 /// Which signal comes when the parent dies; 0 for none (`PR_GET_PDEATHSIG`).
