@@ -193,7 +193,7 @@ impl Recipe {
         for (index, layer) in self.taken(&run.course) {
             let here = place(index, layer);
             self.pause(&mut planner, run, done, Some(index));
-            if let Layer::PivotRoot(_) = layer {
+            if is_new_root(layer) {
                 planner.enter(here.clone());
                 planner.hold_sources(self.later_sources(index, &run.course));
             }
@@ -265,7 +265,7 @@ impl Recipe {
     fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, Wanted)> {
         self.taken(course)
             .filter(|(index, _)| *index > pivot)
-            .take_while(|(_, layer)| !matches!(layer, Layer::PivotRoot(_)))
+            .take_while(|(_, layer)| !is_new_root(layer))
             .flat_map(|(index, layer)| {
                 let at = place(index, layer);
                 layer.layer().sources().into_iter().map(move |wanted| (at.clone(), wanted))
@@ -324,6 +324,11 @@ impl Recipe {
         let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
         inherited.chain(set).collect()
     }
+}
+
+/// Whether it leaves the old tree behind.
+fn is_new_root(layer: &Layer) -> bool {
+    matches!(layer, Layer::PivotRoot(_) | Layer::Root(_))
 }
 
 /// Where a layer stands.

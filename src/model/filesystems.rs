@@ -8,7 +8,7 @@ use std::{
 
 use crate::host::{HostMount, Owner};
 
-use super::{FilesystemId, Mount, MountId, Mounts, Process, UserId};
+use super::{FilesystemId, Mount, MountId, Mounts, Position, Process, Thing, UserId};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub enum Filesystem {
     Tmpfs(Owner),
     /// `proc(5)`
     Proc,
+    /// An instance of `devpts` (`pts(4)`)
+    Pts,
     /// overlayfs: its layers, the upper one first
     Overlay {
         /// Filesystem and path of each layer
@@ -56,6 +58,10 @@ pub struct Instance {
     pub made: BTreeMap<PathBuf, Owner>,
     /// Directories that are only taken to be there: nobody knows what is in them
     pub presumed: BTreeSet<PathBuf>,
+    /// What else was made since: files and links
+    pub entries: BTreeMap<PathBuf, Thing>,
+    /// Whether there is less room than memory: a file may not fit
+    pub is_small: bool,
     /// Directories removed since
     pub removed: BTreeSet<PathBuf>,
 }
@@ -82,6 +88,8 @@ impl Mounts {
             depth,
             made: BTreeMap::new(),
             presumed: BTreeSet::new(),
+            entries: BTreeMap::new(),
+            is_small: false,
             removed: BTreeSet::new(),
         };
         self.filesystems.insert(id, instance);
@@ -98,6 +106,23 @@ impl Mounts {
             instance.device = mount.device.clone().map(|device| (device, root));
         }
         id
+    }
+
+    /// Whether a place is where an overlay puts its changes, or below.
+    pub fn is_upper(&self, at: &Position) -> bool {
+        let (device, path) = self.inode(at);
+        self.filesystems.values().any(|instance| match &instance.filesystem {
+            Filesystem::Overlay { layers } => layers.first().is_some_and(|(upper, within)| {
+                let (own, root) = self.inode_in(*upper, within);
+                own == device && path.starts_with(root)
+            }),
+            _ => false,
+        })
+    }
+
+    /// The filesystem that was remembered last.
+    pub fn newest_filesystem(&self) -> Option<FilesystemId> {
+        self.filesystems.keys().next_back().copied()
     }
 
     /// The filesystem of this id.
@@ -175,6 +200,7 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Proc => Some(false),
+            Filesystem::Pts => None,
             Filesystem::Image(_) => Some(true),
             Filesystem::Host(_) => match instance.kind.as_deref()? {
                 "proc" => Some(false),
@@ -193,6 +219,7 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Overlay { .. } | Filesystem::Proc => Some(false),
+            Filesystem::Pts => None,
             Filesystem::Tmpfs(_) => Some(true),
             Filesystem::Image(_) | Filesystem::Unknown => None,
             Filesystem::Host(_) => match instance.kind.as_deref()? {
@@ -215,7 +242,7 @@ impl Mounts {
         match &instance.filesystem {
             Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(true),
             Filesystem::Proc => Some(false),
-            Filesystem::Image(_) | Filesystem::Unknown => None,
+            Filesystem::Image(_) | Filesystem::Pts | Filesystem::Unknown => None,
             Filesystem::Host(_) => Some(STORAGE.contains(&instance.kind.as_deref()?)),
         }
     }

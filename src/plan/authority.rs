@@ -236,6 +236,7 @@ fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
             Filesystem::Host(base) => format!("{} of the host", base.join(&mount.root).display()),
             Filesystem::Tmpfs(_) => "tmpfs, in memory".to_owned(),
             Filesystem::Proc => "proc".to_owned(),
+            Filesystem::Pts => "devpts, terminals of its own".to_owned(),
             Filesystem::Image(file) => format!("the image {}", file.display()),
             Filesystem::Overlay { layers } => match layers.first() {
                 Some((upper, path)) => {

@@ -249,6 +249,7 @@ fn mounts(model: &Model) -> Vec<(&'static str, bool)> {
                 Filesystem::Host(_) => "bind",
                 Filesystem::Tmpfs(_) => "tmpfs",
                 Filesystem::Proc => "proc",
+                Filesystem::Pts => "devpts",
                 Filesystem::Overlay { .. } => "overlay",
                 Filesystem::Image(_) => "image",
                 Filesystem::Unknown => "unknown",
