@@ -22,6 +22,7 @@ mod helper_map;
 mod identity;
 mod idmap;
 mod image;
+mod lie;
 mod maps;
 mod mount;
 mod namespace;
@@ -80,6 +81,29 @@ pub trait Operation: fmt::Display {
     /// # Errors
     /// The first call that failed, and its errno.
     fn run(&self, stage: &Stage) -> Result<(), Fault>;
+
+    /// Looks whether what [`Operation::run`] was told is done is done: some
+    /// calls fail without a word, and somebody may answer in the kernel's place.
+    ///
+    /// It follows `run` at once, in the same process, so it may not allocate
+    /// in the child, and costs a call or two by descriptor. A lie is
+    /// [`Stage::lie`], which keeps what is; what was asked is in `Display`. What
+    /// has to be known from before, `run` leaves with [`Stage::remember`].
+    ///
+    /// # Errors
+    /// The call that said yes and did not do it, or a look that failed.
+    fn read_back(&self, _stage: &Stage) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Tells the kernel, and looks whether it is done.
+    ///
+    /// # Errors
+    /// As [`Operation::run`] and [`Operation::read_back`].
+    fn carry_out(&self, stage: &Stage) -> Result<(), Fault> {
+        self.run(stage)?;
+        self.read_back(stage)
+    }
 
     /// The fault in words: what is, why, and what to type.
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal;
@@ -190,6 +214,9 @@ pub fn explain(
     before: &Model,
     seen: &Evidence,
 ) -> Refusal {
+    if fault.is_lie() {
+        return lie::not_done(operation, fault, seen);
+    }
     let host = &before.host;
     let is_recorded = host.denies(fault.call) == Some(fault.errno);
     // Who lacks the capability is told so by the kernel, whatever the arguments.

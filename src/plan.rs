@@ -77,6 +77,8 @@ pub struct Plan {
     pub leaks: Vec<Diagnostic>,
     /// What the reader should know
     pub warnings: Vec<Diagnostic>,
+    /// What only the reader of the plan wants to know
+    pub notes: Vec<Diagnostic>,
     /// The state at the start
     pub start: Model,
     /// The state at the end

@@ -15,7 +15,7 @@ use crate::{
     diagnostic::{Diagnostic, Refusal, Source, typed},
     host::Host,
     layers::{Layer, Place, Word},
-    ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
+    ops::{ChangeDirectory, DetachMount, Execute, RemoveDirectory, StayAsInit},
     plan::{MadeByRecipe, Plan, Planner},
     sys::KernelPath,
     yaml::{self, Mistake, Part, Tree},
@@ -177,6 +177,7 @@ impl Recipe {
         let names = self.taken(&run.course).map(|(index, layer)| place(index, layer)).collect();
         let mut planner = Planner::new(host, self.folder.clone(), names, run.is_live);
         planner.leaves_out(self.left_out(&run.course));
+        planner.wants_no_new_privs(self.no_new_privs);
         if let Some(image) = &self.image {
             let file = planner.source_path(image.file.as_path());
             let command = image.build_command(self.called.as_deref(), planner.host());
@@ -262,10 +263,8 @@ impl Recipe {
             planner.enter(root.key("layers").index(index).key("pid"));
             planner.at("init").step(StayAsInit);
         }
-        if self.no_new_privs {
-            planner.enter(root.key("no_new_privs"));
-            planner.step(NoNewPrivileges);
-        }
+        planner.enter(root.key("no_new_privs"));
+        planner.no_new_privs();
         // What was typed, or taken for granted, stands nowhere in the file.
         let own = self.own_command(run);
         let is_written = run.command.is_empty() && own.is_some();

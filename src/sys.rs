@@ -18,6 +18,7 @@ pub mod handle;
 pub mod ids;
 pub mod landlock;
 pub mod lock;
+pub mod look;
 pub mod loop_device;
 pub mod memory_file;
 pub mod mount;

@@ -216,6 +216,7 @@ fn a_code_is_an_area_and_a_condition() {
         "size",
         "step",
         "user",
+        "verify",
         "word",
         "yaml",
     ];

@@ -176,7 +176,7 @@ impl Supervisor<'_> {
                 self.pause_before(step, asked_by)?;
             }
             let failed = |fault| Halt::Fault(step, fault, evidence(&stage));
-            own.op.operation().run(&stage).map_err(failed)?;
+            own.op.operation().carry_out(&stage).map_err(failed)?;
             if let Some(slot) = own.op.hands_over() {
                 let fd = stage.slot(slot).map_err(|errno| failed(Call::Sendmsg.gave(errno)))?;
                 said(turn::hand_over(self.ours.as_fd(), slot, fd)).map_err(failed)?;
@@ -325,7 +325,7 @@ fn evidence(stage: &Stage) -> Evidence {
 }
 
 /// The supervisor forks once, and no step asks it to.
-struct Never;
+pub(super) struct Never;
 
 impl Turnings for Never {
     fn fork(&self) -> Result<(), Errno> {

@@ -36,6 +36,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/helper_map.md"),
     include_str!("../ops/idmap.md"),
     include_str!("../ops/image.md"),
+    include_str!("../ops/lie.md"),
     include_str!("../ops/maps.md"),
     include_str!("../ops/mount.md"),
     include_str!("../ops/namespace.md"),

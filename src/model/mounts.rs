@@ -330,15 +330,27 @@ impl Mounts {
         }
     }
 
-    /// Every mount reachable from the root, with the path that leads there.
+    /// Every mount reachable from the root, with the path that leads there;
+    /// what another covers is not.
     pub fn visible(&self) -> Vec<(PathBuf, &Mount)> {
-        let mut found = Vec::new();
-        self.collect(self.root, Path::new("/"), &mut found);
+        let mut found = vec![(PathBuf::from("/"), self.mount(self.root))];
+        self.collect_below(self.root, Path::new("/"), &mut found);
         found
     }
 
     fn collect<'a>(&'a self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, &'a Mount)>) {
-        into.push((at.to_owned(), self.mount(id)));
+        let covers =
+            |mount: &Mount| mount.on.as_ref().is_some_and(|on| on.path.as_os_str().is_empty());
+        match self.children(id).find(|(_, mount)| covers(mount)) {
+            Some((cover, _)) => self.collect(cover, at, into),
+            None => {
+                into.push((at.to_owned(), self.mount(id)));
+                self.collect_below(id, at, into);
+            }
+        }
+    }
+
+    fn collect_below<'a>(&'a self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, &'a Mount)>) {
         for (child, mount) in self.children(id) {
             let Some(on) = &mount.on else { continue };
             self.collect(child, &join(at, &on.path), into);

@@ -1,6 +1,10 @@
 //! A tree that is seen at a second place: `open_tree(2)`, `mount(2)` MS_BIND.
 
-use std::{fmt, os::fd::AsFd, path::Path};
+use std::{
+    fmt,
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+};
 
 use crate::{
     diagnostic::{Refusal, typed},
@@ -13,7 +17,7 @@ use crate::{
 
 use super::{
     Evidence, Need, Operation, Stage,
-    place::{self, attach, first_missing, may_attach, target_refused},
+    place::{self, first_missing, may_attach, target_refused},
     unexplained, yes,
 };
 
@@ -203,8 +207,13 @@ impl Operation for Bind {
             mount::add_attributes(tree, attribute::READ_ONLY)
                 .map_err(|errno| Call::MountSetattr.gave(errno))?;
         }
-        attach(tree, &self.to)?;
-        read_back(tree, self.read_only)
+        place::attach(stage, tree, &self.to)?;
+        // As long as the mount is held: later it may be covered.
+        is_as_asked(stage, tree, self.read_only)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        place::is_attached(stage, &self.to)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -262,15 +271,12 @@ impl Bind {
     }
 }
 
-/// Read-only is what fails silently most often (rows S1 and S2 of the
-/// catalogue): look instead of believing.
-fn read_back(mount: impl AsFd, read_only: bool) -> Result<(), Fault> {
-    if !read_only {
-        return Ok(());
-    }
+/// Read-only is what fails silently most often: look instead of believing.
+fn is_as_asked(stage: &Stage, mount: BorrowedFd, read_only: bool) -> Result<(), Fault> {
     match mount::is_read_only(mount) {
+        _ if !read_only => Ok(()),
         Ok(true) => Ok(()),
-        Ok(false) => Err(Call::ReadOnly.gave(Errno::EROFS)),
+        Ok(false) => Err(stage.lie(Call::MountSetattr, b"it can be written")),
         Err(errno) => Err(Call::ReadOnly.gave(errno)),
     }
 }

@@ -9,9 +9,11 @@ use crate::{
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
-        mount,
+        look, mount,
     },
 };
+
+use super::Stage;
 
 /// What a mount operation says when it may not, in words.
 pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
@@ -89,11 +91,25 @@ pub(super) fn may_attach(is_directory: Option<bool>, target: &Found) -> Result<(
     }
 }
 
-/// Opens the target and attaches a detached mount there.
-pub(super) fn attach(mount: impl AsFd, at: &KernelPath) -> Result<(), Fault> {
+/// Opens the target and attaches a detached mount there, and remembers which
+/// mount it is, for [`is_attached`].
+pub(super) fn attach(stage: &Stage, mount: impl AsFd, at: &KernelPath) -> Result<(), Fault> {
     let target = descriptor::open_place(None, at.as_c_str(), Walk::Free)
         .map_err(|errno| Call::OpenTarget.gave(errno))?;
+    let looked = look::at_open(mount.as_fd()).map_err(|errno| Call::Look.gave(errno))?;
+    stage.remember([looked.mount, 0]);
     mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
+}
+
+/// Whether the place leads to the mount that was attached last.
+pub(super) fn is_attached(stage: &Stage, at: &KernelPath) -> Result<(), Fault> {
+    // What is mounted over the root is above it; the root itself stays where it is.
+    let top = if at.as_path() == Path::new("/") { c"/.." } else { at.as_c_str() };
+    let found = look::at(top).map_err(|errno| Call::Look.gave(errno))?;
+    match stage.remembered() {
+        [mount, _] if mount == found.mount => Ok(()),
+        _ => Err(stage.lie(Call::MoveMount, b"another mount is there")),
+    }
 }
 
 /// What a missing or unreachable target says, in words.

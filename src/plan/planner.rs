@@ -19,6 +19,7 @@ use crate::{
 use super::{Actor, MadeByRecipe, Pause, Plan, Step, merge, observed, tell_how_to_make};
 
 mod facts;
+mod protection;
 
 /// Takes the steps of one layer after the other.
 pub struct Planner {
@@ -37,6 +38,8 @@ pub struct Planner {
     /// The state in which the held sources were found
     old_tree: Option<Model>,
     said: BTreeSet<(String, String)>,
+    /// Whether `no_new_privs` is wanted, and no step has set it yet
+    wants_no_new_privs: bool,
 }
 
 impl Planner {
@@ -53,6 +56,7 @@ impl Planner {
             prohibitions: Vec::new(),
             leaks: Vec::new(),
             warnings: Vec::new(),
+            notes: Vec::new(),
             start: model.clone(),
             end: model.clone(),
             slots: 0,
@@ -73,6 +77,7 @@ impl Planner {
             held: Vec::new(),
             old_tree: None,
             said: BTreeSet::new(),
+            wants_no_new_privs: true,
         }
     }
 

@@ -45,6 +45,15 @@ impl Namespace {
             Self::Pid => "pid",
         }
     }
+
+    /// The same, of the one that `unshare(2)` makes: a process stays in its PID
+    /// namespace, and its next child goes into the new one.
+    pub fn link_of_next(self) -> &'static str {
+        match self {
+            Self::Pid => "pid_for_children",
+            kind => kind.link(),
+        }
+    }
 }
 
 /// Moves the caller into a new namespace (`Pid`: its next child).

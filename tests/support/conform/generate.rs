@@ -47,6 +47,13 @@ const LAYERS: &Weighted = &[
     (2, "overlay: {lower: [LOWER, LOWER], upper: upper, work: work, at: AT}"),
     (1, "overlay: {lower: [LOWER, LOWER, LOWER], at: AT}"),
     (1, "overlay: {lower: LOWER, upper: new/upper, work: new/work, at: AT, create: true}"),
+    (1, "overlay: {lower: IMAGE, upper: upper, work: work, at: AT}"),
+    (1, "overlay: {lower: IMAGE, at: AT}"),
+    (
+        1,
+        "overlay: {lower: {image: IMAGE, trusted: true, via: WAYS}, upper: upper, work: work, at: AT}",
+    ),
+    (1, "overlay: {lower: [IMAGE, LOWER], upper: upper, work: work, at: AT}"),
     (4, "pivot_root: TARGET"),
     (2, "pivot_root: {new: TARGET, old: .old}"),
     (2, "pivot_root: AT"),
@@ -125,6 +132,8 @@ const WORDS: &[(&str, &Weighted)] = &[
             (4, "PLACE"),
         ],
     ),
+    ("IMAGE", &[(5, "squashfs"), (4, "erofs"), (1, "missing"), (1, "file"), (1, "theirs/erofs")]),
+    ("WAYS", &[(1, "kernel"), (1, "unpack"), (1, "[kernel, unpack]")]),
     (
         "WRITTEN",
         &[(3, "upper"), (3, "work"), (1, "other"), (1, "upper/deep"), (1, "/proc"), (3, "PLACE")],
