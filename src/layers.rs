@@ -25,6 +25,7 @@ mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
+mod seccomp;
 mod tmpfs;
 mod user;
 mod uts;
@@ -42,6 +43,7 @@ pub use overlay::Overlay;
 pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
+pub use seccomp::{Base, CallName, Rule, Seccomp, Then};
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -55,6 +57,12 @@ pub trait Plan {
     /// Fields and paths of the old tree that it needs even after a pivot.
     fn sources(&self) -> Vec<(&'static str, PathBuf)> {
         Vec::new()
+    }
+
+    /// Whether nothing but the command may come after it, and others like it:
+    /// who stays as init, and where the command starts, is settled before.
+    fn ends_setup(&self) -> bool {
+        false
     }
 
     /// Whether the old root, kept aside by a pivot, may still be of use to it.
@@ -197,6 +205,8 @@ layers! {
     dir: Dir as WordOrMap<Dir>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
+    /// A filter of system calls.
+    seccomp: Seccomp as WordOrMap<Seccomp>,
 }
 
 macro_rules! itself {

@@ -16,12 +16,14 @@ use std::{
 
 use crate::{
     host::Host,
+    seccomp::Policy,
     sys::{Call, Errno, Fault, Namespace},
 };
 
 pub mod capability;
 mod copies;
 mod filesystems;
+mod filters;
 mod limits;
 mod mounts;
 mod overlay;
@@ -33,6 +35,7 @@ mod propagation;
 mod user;
 
 pub use filesystems::{Filesystem, Instance};
+pub use filters::denies_needed;
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
@@ -117,6 +120,8 @@ pub struct Process {
     pub directory: Option<PathBuf>,
     /// Whether `execve` can give it nothing
     pub no_new_privs: bool,
+    /// The filters that the recipe has put over its calls
+    pub filters: Vec<Rc<Policy>>,
 }
 
 impl Process {
@@ -188,6 +193,7 @@ impl Model {
             directory: caller.directory.clone(),
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
+            filters: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },

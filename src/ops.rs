@@ -30,6 +30,7 @@ mod overlay;
 mod pivot;
 mod place;
 mod program;
+mod seccomp;
 mod stage;
 mod unpack;
 mod uts;
@@ -48,6 +49,7 @@ pub use namespace::{Fork, NewNamespace};
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
+pub use seccomp::{InstallFilter, not_built_in as no_filters};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
@@ -157,7 +159,7 @@ macro_rules! operations {
 
 operations! {
     AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
+    HelperMap, HoldSource, InstallFilter, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
     NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
     SetPropagation, StayAsInit, UnpackImage, WriteMap,
 }

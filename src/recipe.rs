@@ -185,6 +185,9 @@ impl Recipe {
         }
         let mounts = |(_, layer): &(usize, &Layer)| layer.layer().mounts();
         let last_mount = self.taken(&run.course).rfind(mounts).map(|(index, _)| index);
+        let setup = self.taken(&run.course).rfind(|(_, layer)| !layer.layer().ends_setup());
+        let setup = setup.map(|(index, _)| index);
+        let mut is_settled = false;
         let mut done = None;
         for (index, layer) in self.taken(&run.course) {
             let here = place(index, layer);
@@ -192,6 +195,10 @@ impl Recipe {
             if let Layer::PivotRoot(_) = layer {
                 planner.enter(here.clone());
                 planner.hold_sources(&self.later_sources(index, &run.course));
+            }
+            if !is_settled && setup.is_none_or(|last| index > last) {
+                self.settle(&mut planner, run);
+                is_settled = true;
             }
             planner.enter(here);
             layer.layer().plan(&mut planner);
@@ -201,6 +208,9 @@ impl Recipe {
             done = Some(index);
         }
         self.pause(&mut planner, run, done, None);
+        if !is_settled {
+            self.settle(&mut planner, run);
+        }
         self.finish(&mut planner, run);
         planner.finish()
     }
@@ -248,7 +258,8 @@ impl Recipe {
             .collect()
     }
 
-    fn finish(&self, planner: &mut Planner, run: &Run) {
+    /// What is left to do before the command, but for giving up rights.
+    fn settle(&self, planner: &mut Planner, run: &Run) {
         let root = yaml::Path::root();
         // Where it starts may lie behind the layers that are left out.
         if let Some(cwd) = self.cwd.as_ref().filter(|_| !run.course.is_cut_short()) {
@@ -263,6 +274,10 @@ impl Recipe {
             planner.enter(root.key("layers").index(index).key("pid"));
             planner.at("init").step(StayAsInit);
         }
+    }
+
+    fn finish(&self, planner: &mut Planner, run: &Run) {
+        let root = yaml::Path::root();
         planner.enter(root.key("no_new_privs"));
         planner.no_new_privs();
         // What was typed, or taken for granted, stands nowhere in the file.

@@ -25,6 +25,7 @@ pub mod mount;
 pub mod namespace;
 mod path;
 pub mod process;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod terminal;

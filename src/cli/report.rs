@@ -197,6 +197,7 @@ pub(super) fn sentence((what, how): &Line) -> String {
         "root" => "The root is",
         "/proc" => "/proc is",
         "mount" => "There is a mount at",
+        "calls" => "Its system calls are filtered:",
         "can read" => "It can read",
         "can write" => "It can write",
         "shares" => "It shares with the host:",

@@ -198,6 +198,7 @@ impl<'a> Writer<'a> {
             | Op::Fork(_)
             | Op::HelperMap(_)
             | Op::HoldSource(_)
+            | Op::InstallFilter(_)
             | Op::MountImage(_)
             | Op::NewNamespace(_)
             | Op::NoNewPrivileges(_)

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use crate::{
     model::{Filesystem, FilesystemId, Model, UserId},
+    ops::Op,
     sys::Namespace,
 };
 
-use super::{Plan, within};
+use super::{Plan, Step, within};
 
 /// Of what is not isolated.
 const HOSTS: &str = "the host's";
@@ -31,6 +32,8 @@ pub struct Authority {
     pid_1: &'static str,
     capabilities: &'static str,
     no_new_privs: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<String>,
     root: &'static str,
     mounts: Vec<Seen>,
     can_read: String,
@@ -80,6 +83,7 @@ impl Authority {
             },
             capabilities: capabilities(model),
             no_new_privs: model.process.no_new_privs,
+            calls: filters(plan),
             root: if is_other_root { "its own" } else { "the host's" },
             can_read: match is_other_root {
                 true => "what is mounted, and nothing else".to_owned(),
@@ -120,6 +124,7 @@ impl Authority {
             let how = if mount.read_only { ", read-only" } else { "" };
             lines.push(("mount", format!("{}: {}{how}", mount.at, mount.what)));
         }
+        lines.extend(self.calls.iter().map(|filter| ("calls", filter.clone())));
         lines.push(("can read", self.can_read.clone()));
         lines.extend(self.can_write.iter().map(|place| ("can write", place.clone())));
         lines.push((SHARES, self.shared_with_host.join(", ")));
@@ -150,6 +155,15 @@ impl Authority {
     fn has_own(&self, namespace: &str) -> bool {
         self.namespaces.iter().any(|own| own.namespace == namespace && own.own)
     }
+}
+
+/// The filters of system calls, each in words.
+fn filters(plan: &Plan) -> Vec<String> {
+    let words = |step: &Step| match &step.op {
+        Op::InstallFilter(filter) => Some(filter.words().to_owned()),
+        _ => None,
+    };
+    plan.steps.iter().filter_map(words).collect()
 }
 
 /// What `execve` leaves: everything to root, nothing to others (`capabilities(7)`).

@@ -12,6 +12,7 @@ use crate::{
     model::{Answer, Filesystem, Model},
     ops::Op,
     plan::{Plan, Step},
+    seccomp::Policy,
     sys::Namespace,
     yaml::Segment,
 };
@@ -192,6 +193,7 @@ struct Meaning {
     names: (Option<String>, Option<String>),
     ids: (Option<u32>, Option<u32>),
     is_init: bool,
+    filters: Vec<Rc<Policy>>,
 }
 
 impl Meaning {
@@ -203,6 +205,7 @@ impl Meaning {
             names: (model.hostname.clone(), model.domainname.clone()),
             ids: (user.uids.from_host(model.process.uid), user.gids.from_host(model.process.gid)),
             is_init: model.is_init,
+            filters: model.process.filters.clone(),
         }
     }
 }

@@ -69,11 +69,6 @@ impl Policy {
         Self { unknown, ..self }
     }
 
-    /// Says this to every call that no case is about.
-    pub fn otherwise(self, otherwise: Action) -> Self {
-        Self { otherwise, ..self }
-    }
-
     /// Adds a case of a call: what was added before it is asked before it.
     pub fn add(&mut self, call: u32, case: Case) {
         self.cases.entry(call).or_default().push(case);

@@ -24,8 +24,13 @@ pub enum Profile {
 impl Profile {
     /// The profile as a policy; what it does not allow gets EPERM.
     pub fn policy(self) -> Policy {
-        let denied = Action::Errno(Errno::EPERM);
-        let mut policy = Policy::of(denied).unknown(Action::Errno(Errno::ENOSYS));
+        let mut policy = Policy::of(EPERM).unknown(ENOSYS);
+        self.add_to(&mut policy);
+        policy
+    }
+
+    /// Adds the profile behind what a policy has already.
+    pub fn add_to(self, policy: &mut Policy) {
         for (call, when, then) in self.cases() {
             let Found::Here(number) = calls::find(call) else { continue };
             let conditions = when.iter().filter_map(|words| words::condition(call, words).ok());
@@ -38,7 +43,6 @@ impl Profile {
                 }
             }
         }
-        policy
     }
 
     fn allows(self) -> &'static [&'static [&'static str]] {

@@ -60,6 +60,7 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         | Op::Become(_)
         | Op::ChangeDirectory(_)
         | Op::HoldSource(_)
+        | Op::InstallFilter(_)
         | Op::MountImage(_)
         | Op::NoNewPrivileges(_)
         | Op::ServeImage(_)
