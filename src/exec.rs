@@ -104,10 +104,10 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();
     let own = process::own_pid();
-    let flags = plan.birth.iter().fold(0, |flags, kind| flags | kind.flag());
-    let forked = match flags {
-        0 => namespace::fork(),
-        flags => namespace::fork_into(flags),
+    let forked = match (plan.injected_at_birth(), plan.flags_at_birth()) {
+        (Some(errno), _) => Err(errno),
+        (None, 0) => namespace::fork(),
+        (None, flags) => namespace::fork_into(flags),
     };
     let side = forked.map_err(|errno| {
         let _ = signal::release(&before);

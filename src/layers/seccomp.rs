@@ -131,6 +131,10 @@ impl Plan for Seccomp {
         }
     }
 
+    fn is_for_command(&self) -> bool {
+        true
+    }
+
     fn ends_setup(&self) -> bool {
         true
     }
