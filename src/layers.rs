@@ -39,6 +39,7 @@ mod read_only;
 mod rlimits;
 mod root;
 mod symlink;
+mod seccomp;
 mod tmpfs;
 mod user;
 mod uts;
@@ -69,6 +70,7 @@ pub use read_only::ReadOnly;
 pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use root::Root;
 pub use symlink::Symlink;
+pub use seccomp::{Base, CallName, Rule, Seccomp, Then};
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -82,6 +84,12 @@ pub trait Plan {
     /// What it needs of the old tree even after a pivot.
     fn sources(&self) -> Vec<Wanted> {
         Vec::new()
+    }
+
+    /// Whether nothing but the command may come after it, and others like it:
+    /// who stays as init, and where the command starts, is settled before.
+    fn ends_setup(&self) -> bool {
+        false
     }
 
     /// Whether it is about the command alone, and not about an init before it.
@@ -255,6 +263,8 @@ layers! {
     rlimits: Rlimits as Rlimits,
     /// What the command may do with files, TCP ports and its neighbours.
     landlock: Landlock as Landlock,
+    /// A filter of system calls.
+    seccomp: Seccomp as WordOrMap<Seccomp>,
 }
 
 macro_rules! itself {

@@ -16,6 +16,7 @@ use std::{
 
 use crate::{
     host::Host,
+    seccomp::Policy,
     sys::{Call, Errno, Fault, Namespace},
 };
 
@@ -23,6 +24,7 @@ pub mod capability;
 mod copies;
 mod filesystems;
 mod landlock;
+mod filters;
 mod limits;
 mod mounts;
 mod overlay;
@@ -37,6 +39,7 @@ mod user;
 pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
 pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
+pub use filters::denies_needed;
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
@@ -122,6 +125,8 @@ pub struct Process {
     pub no_new_privs: bool,
     /// What Landlock keeps it from, since the recipe began
     pub rulesets: Vec<Ruleset>,
+    /// The filters that the recipe has put over its calls
+    pub filters: Vec<Rc<Policy>>,
 }
 
 impl Process {
@@ -210,6 +215,7 @@ impl Model {
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
             rulesets: Vec::new(),
+            filters: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },

@@ -29,6 +29,7 @@ pub mod namespace;
 pub mod network;
 mod path;
 pub mod process;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod terminal;

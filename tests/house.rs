@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 10] = [
     &["plan"],
     &["ops"],
     &["model"],
-    &["cache", "diff", "host", "diagnostic", "registry"],
+    &["cache", "diff", "host", "diagnostic", "registry", "seccomp"],
     &["sys", "yaml"],
 ];
 

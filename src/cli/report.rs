@@ -210,6 +210,7 @@ pub(super) fn sentence((what, how): &Line) -> String {
         "root" => "The root is",
         "/proc" => "/proc is",
         "mount" => "There is a mount at",
+        "calls" => "Its system calls are filtered:",
         "can read" => "It can read",
         "can write" => "It can write",
         "Landlock" => return format!("Landlock: {}.", spelled_out(how)),

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     model::{Filesystem, FilesystemId, Model, Ruleset, UserId, capability},
+    ops::Op,
     sys::{
         Namespace,
         landlock::{files, scope, tcp},
@@ -16,7 +17,7 @@ use crate::{
     },
 };
 
-use super::{Plan, within};
+use super::{Plan, Step, within};
 
 /// Of what is not isolated.
 const HOSTS: &str = "the host's";
@@ -39,6 +40,7 @@ pub struct Authority {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     nested_forbidden: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<String>,
     limits: Vec<String>,
     root: &'static str,
     mounts: Vec<Seen>,
@@ -94,6 +96,7 @@ impl Authority {
             nested_forbidden: model.forbids_nested(),
             limits: model.limits.all_own().map(limit).collect(),
             no_new_privs: model.process.no_new_privs,
+            calls: filters(plan),
             root: if is_other_root { "its own" } else { "the host's" },
             can_read: match is_other_root {
                 true => "what is mounted, and nothing else".to_owned(),
@@ -136,6 +139,7 @@ impl Authority {
             let how = if mount.read_only { ", read-only" } else { "" };
             lines.push(("mount", format!("{}: {}{how}", mount.at, mount.what)));
         }
+        lines.extend(self.calls.iter().map(|filter| ("calls", filter.clone())));
         lines.push(("can read", self.can_read.clone()));
         lines.extend(self.can_write.iter().map(|place| ("can write", place.clone())));
         lines.extend(self.landlock.iter().map(|what| ("Landlock", what.clone())));
@@ -171,6 +175,15 @@ impl Authority {
     fn has_own(&self, namespace: &str) -> bool {
         self.namespaces.iter().any(|own| own.namespace == namespace && own.own)
     }
+}
+
+/// The filters of system calls, each in words.
+fn filters(plan: &Plan) -> Vec<String> {
+    let words = |step: &Step| match &step.op {
+        Op::InstallFilter(filter) => Some(filter.words().to_owned()),
+        _ => None,
+    };
+    plan.steps.iter().filter_map(words).collect()
 }
 
 /// What `execve` leaves (`capabilities(7)`).

@@ -12,6 +12,7 @@ use crate::{
     model::{Answer, Filesystem, Model},
     ops::Op,
     plan::{Plan, Step},
+    seccomp::Policy,
     sys::{Namespace, landlock::Handled},
     yaml::Segment,
 };
@@ -193,6 +194,7 @@ struct Meaning {
     ids: (Option<u32>, Option<u32>),
     is_init: bool,
     landlock: Vec<Handled>,
+    filters: Vec<Rc<Policy>>,
 }
 
 impl Meaning {
@@ -205,6 +207,7 @@ impl Meaning {
             ids: (user.uids.from_host(model.process.uid), user.gids.from_host(model.process.gid)),
             is_init: model.is_init,
             landlock: model.process.rulesets.iter().map(|ruleset| ruleset.handled).collect(),
+            filters: model.process.filters.clone(),
         }
     }
 }
