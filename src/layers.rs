@@ -22,11 +22,13 @@ mod hostname;
 mod ipc;
 mod lower;
 mod mount;
+mod mqueue;
 mod net;
 mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
+mod sysfs;
 mod tmpfs;
 mod user;
 mod uts;
@@ -41,11 +43,13 @@ pub use hostname::Hostname;
 pub use ipc::Ipc;
 pub use lower::{Image, Lower, Way};
 pub use mount::{Mount, Propagation};
+pub use mqueue::Mqueue;
 pub use net::{Net, Network};
 pub use overlay::Overlay;
 pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
+pub use sysfs::Sysfs;
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -203,6 +207,10 @@ layers! {
     tmpfs: Tmpfs as WordOrMap<Tmpfs>,
     /// A fresh /proc.
     proc: Proc as WordOrMap<Proc>,
+    /// A fresh /sys.
+    sysfs: Sysfs as WordOrMap<Sysfs>,
+    /// A fresh /dev/mqueue.
+    mqueue: Mqueue as WordOrMap<Mqueue>,
     /// A directory.
     dir: Dir as WordOrMap<Dir>,
     /// Another root directory.

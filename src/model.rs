@@ -31,6 +31,7 @@ mod pivot;
 mod programs;
 mod propagation;
 mod user;
+mod visible;
 
 pub use filesystems::{Filesystem, Instance};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
@@ -38,6 +39,7 @@ pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
 pub use propagation::Travel;
 pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
+pub use visible::Revealing;
 
 /// Every capability.
 const ALL_CAPABILITIES: u64 = u64::MAX;
@@ -377,24 +379,5 @@ impl Model {
         self.pid = namespace;
         self.pid_level += 1;
         self.is_init = true;
-    }
-
-    /// Whether a procfs is among the mounts.
-    pub fn has_proc(&self) -> bool {
-        self.mounts.has_proc()
-    }
-
-    /// Whether the kernel would show a fresh procfs beside those there are
-    /// (`mount_too_revealing()`).
-    pub fn may_reveal_proc(&self) -> Result<(), Objection> {
-        let is_initial = self.host.initial_user_namespace != Some(false);
-        if self.mounts.owner == UserId::HOST && is_initial {
-            return Ok(());
-        }
-        match self.mounts.has_full_proc() {
-            Some(true) => Ok(()),
-            Some(false) => Err(Objection::No(Errno::EPERM)),
-            None => Err(Objection::Unknown),
-        }
     }
 }

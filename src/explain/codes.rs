@@ -38,6 +38,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/image.md"),
     include_str!("../ops/maps.md"),
     include_str!("../ops/mount.md"),
+    include_str!("../ops/mount/fresh.md"),
     include_str!("../ops/namespace.md"),
     include_str!("../ops/network.md"),
     include_str!("../ops/overlay.md"),

@@ -10,7 +10,7 @@ use crate::{
     diagnostic::Diagnostic,
     host::Host,
     model::{Answer, Filesystem, Model},
-    ops::Op,
+    ops::{MountKind, Op},
     plan::{Plan, Step},
     sys::Namespace,
     yaml::Segment,
@@ -231,7 +231,12 @@ fn asked_for(plan: &Plan) -> Vec<(&'static str, bool)> {
         .filter_map(|step| match &step.op {
             Op::Bind(bind) => Some(("bind", bind.read_only)),
             Op::MountOverlay(_) => Some(("overlay", false)),
-            Op::MountNew(new) if new.is_proc() => Some(("proc", false)),
+            Op::MountNew(new) => match new.kind {
+                MountKind::Proc => Some(("proc", false)),
+                MountKind::Sysfs => Some(("sysfs", new.read_only)),
+                MountKind::Mqueue => Some(("mqueue", false)),
+                MountKind::Tmpfs { .. } => None,
+            },
             _ => None,
         })
         .collect()
@@ -247,6 +252,8 @@ fn mounts(model: &Model) -> Vec<(&'static str, bool)> {
                 Filesystem::Host(_) => "bind",
                 Filesystem::Tmpfs(_) => "tmpfs",
                 Filesystem::Proc => "proc",
+                Filesystem::Sysfs => "sysfs",
+                Filesystem::Mqueue => "mqueue",
                 Filesystem::Overlay { .. } => "overlay",
                 Filesystem::Image(_) => "image",
                 Filesystem::Unknown => "unknown",
