@@ -6,12 +6,12 @@
 //! more words than a field has stands beside it, in `<layer>.md`, the page of
 //! `isorecipe explain`.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Planner;
+use crate::plan::{Planner, Wanted};
 
 mod bind;
 mod cgroup;
@@ -21,13 +21,16 @@ mod forms;
 mod hostname;
 mod ipc;
 mod lower;
+mod mask;
 mod mount;
 mod mqueue;
+mod need;
 mod net;
 mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
+mod read_only;
 mod sysfs;
 mod tmpfs;
 mod user;
@@ -38,17 +41,20 @@ pub use bind::Bind;
 pub use cgroup::Cgroup;
 pub use dir::Dir;
 pub use domainname::Domainname;
-pub use forms::{FromWord, OneOrMany, WordOrMap};
+pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
 pub use ipc::Ipc;
 pub use lower::{Image, Lower, Way};
+pub use mask::Mask;
 pub use mount::{Mount, Propagation};
 pub use mqueue::Mqueue;
+pub use need::Need;
 pub use net::{Net, Network};
 pub use overlay::Overlay;
 pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
+pub use read_only::ReadOnly;
 pub use sysfs::Sysfs;
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
@@ -60,8 +66,8 @@ pub trait Plan {
     /// The steps it takes, in order.
     fn plan(&self, to: &mut Planner);
 
-    /// Fields and paths of the old tree that it needs even after a pivot.
-    fn sources(&self) -> Vec<(&'static str, PathBuf)> {
+    /// What it needs of the old tree even after a pivot.
+    fn sources(&self) -> Vec<Wanted> {
         Vec::new()
     }
 
@@ -213,6 +219,10 @@ layers! {
     mqueue: Mqueue as WordOrMap<Mqueue>,
     /// A directory.
     dir: Dir as WordOrMap<Dir>,
+    /// A mount that nothing can be written through any more.
+    read_only: ReadOnly as PlacesOrMap<ReadOnly>,
+    /// A file or directory with nothing to see in it.
+    mask: Mask as PlacesOrMap<Mask>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
 }

@@ -22,7 +22,9 @@ mod helper_map;
 mod identity;
 mod idmap;
 mod image;
+mod lie;
 mod maps;
+mod mask;
 mod mount;
 mod namespace;
 mod network;
@@ -30,11 +32,13 @@ mod overlay;
 mod pivot;
 mod place;
 mod program;
+mod restrict;
+mod source;
 mod stage;
 mod unpack;
 mod uts;
 
-pub use bind::{Bind, HoldSource, Source};
+pub use bind::{Bind, HoldSource};
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use fuse::ServeImage;
@@ -43,12 +47,15 @@ pub use identity::Become;
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
 pub use maps::{DenySetgroups, WriteMap, Writer};
+pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
 pub use network::BringLoopbackUp;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
+pub use restrict::Restrict;
+pub use source::{Extent, Source};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
@@ -83,12 +90,40 @@ pub trait Operation: fmt::Display {
     /// The first call that failed, and its errno.
     fn run(&self, stage: &Stage) -> Result<(), Fault>;
 
+    /// Looks whether what [`Operation::run`] was told is done is done: some
+    /// calls fail without a word, and somebody may answer in the kernel's place.
+    ///
+    /// It follows `run` at once, in the same process, so it may not allocate
+    /// in the child, and costs a call or two by descriptor. A lie is
+    /// [`Stage::lie`], which keeps what is; what was asked is in `Display`. What
+    /// has to be known from before, `run` leaves with [`Stage::remember`].
+    ///
+    /// # Errors
+    /// The call that said yes and did not do it, or a look that failed.
+    fn read_back(&self, _stage: &Stage) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Tells the kernel, and looks whether it is done.
+    ///
+    /// # Errors
+    /// As [`Operation::run`] and [`Operation::read_back`].
+    fn carry_out(&self, stage: &Stage) -> Result<(), Fault> {
+        self.run(stage)?;
+        self.read_back(stage)
+    }
+
     /// The fault in words: what is, why, and what to type.
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal;
 
     /// What would change outside the sandbox, if the kernel let it.
     fn leak(&self, _before: &Model) -> Option<Refusal> {
         None
+    }
+
+    /// Whether it finds nothing to do, as the layer allows.
+    fn is_idle(&self, _before: &Model) -> bool {
+        false
     }
 
     /// The capability it asks for, and over whose namespace.
@@ -134,10 +169,34 @@ macro_rules! operations {
 }
 
 operations! {
-    AttachImage, Become, Bind, BringLoopbackUp, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
-    NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
-    SetPropagation, StayAsInit, UnpackImage, WriteMap,
+    AttachImage,
+    Become,
+    Bind,
+    BringLoopbackUp,
+    ChangeDirectory,
+    DenySetgroups,
+    DetachMount,
+    Execute,
+    Fork,
+    HelperMap,
+    HoldSource,
+    MakeDirectory,
+    Mask,
+    MountImage,
+    MountNew,
+    MountOverlay,
+    NewNamespace,
+    NoNewPrivileges,
+    PivotRoot,
+    RemoveDirectory,
+    Restrict,
+    ServeImage,
+    SetDomainname,
+    SetHostname,
+    SetPropagation,
+    StayAsInit,
+    UnpackImage,
+    WriteMap,
 }
 
 impl fmt::Display for Op {
@@ -147,6 +206,34 @@ impl fmt::Display for Op {
 }
 
 impl Op {
+    /// The call that it is about; those before it prepare it.
+    pub fn call(&self) -> Call {
+        match self {
+            Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Become(_) => Call::Setresuid,
+            Op::BringLoopbackUp(_) => Call::Interface,
+            Op::ChangeDirectory(_) => Call::Chdir,
+            Op::DenySetgroups(_) => Call::WriteSetgroups,
+            Op::DetachMount(_) => Call::Umount,
+            Op::Execute(_) => Call::Execve,
+            Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::HelperMap(_) => Call::Helper,
+            Op::HoldSource(_) => Call::Bind,
+            Op::MakeDirectory(_) => Call::Mkdir,
+            Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
+            Op::NewNamespace(_) => Call::Unshare,
+            Op::NoNewPrivileges(_) => Call::Prctl,
+            Op::PivotRoot(_) => Call::PivotRoot,
+            Op::RemoveDirectory(_) => Call::Rmdir,
+            Op::Restrict(_) => Call::MountSetattr,
+            Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
+            Op::SetDomainname(_) => Call::Setdomainname,
+            Op::SetHostname(_) => Call::Sethostname,
+            Op::SetPropagation(_) => Call::Mount,
+            Op::WriteMap(map) => map.call(),
+        }
+    }
+
     /// The namespace it makes, if that is what it does.
     pub fn namespace(&self) -> Option<Namespace> {
         match self {
@@ -192,6 +279,9 @@ pub fn explain(
     before: &Model,
     seen: &Evidence,
 ) -> Refusal {
+    if fault.is_lie() {
+        return lie::not_done(operation, fault, seen);
+    }
     let host = &before.host;
     let is_recorded = host.denies(fault.call) == Some(fault.errno);
     // Who lacks the capability is told so by the kernel, whatever the arguments.

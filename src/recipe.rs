@@ -15,8 +15,8 @@ use crate::{
     diagnostic::{Diagnostic, Refusal, Source, typed},
     host::Host,
     layers::{Layer, Place, Word},
-    ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
-    plan::{MadeByRecipe, Plan, Planner},
+    ops::{ChangeDirectory, DetachMount, Execute, RemoveDirectory, StayAsInit},
+    plan::{MadeByRecipe, Plan, Planner, Wanted},
     sys::KernelPath,
     yaml::{self, Mistake, Part, Tree},
 };
@@ -177,6 +177,7 @@ impl Recipe {
         let names = self.taken(&run.course).map(|(index, layer)| place(index, layer)).collect();
         let mut planner = Planner::new(host, self.folder.clone(), names, run.is_live);
         planner.leaves_out(self.left_out(&run.course));
+        planner.wants_no_new_privs(self.no_new_privs);
         if let Some(image) = &self.image {
             let file = planner.source_path(image.file.as_path());
             let command = image.build_command(self.called.as_deref(), planner.host());
@@ -190,7 +191,7 @@ impl Recipe {
             self.pause(&mut planner, run, done, Some(index));
             if let Layer::PivotRoot(_) = layer {
                 planner.enter(here.clone());
-                planner.hold_sources(&self.later_sources(index, &run.course));
+                planner.hold_sources(self.later_sources(index, &run.course));
             }
             planner.enter(here);
             layer.layer().plan(&mut planner);
@@ -236,13 +237,13 @@ impl Recipe {
     }
 
     /// What the layers after a pivot, up to the next one, need of the old tree.
-    fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, PathBuf)> {
+    fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, Wanted)> {
         self.taken(course)
             .filter(|(index, _)| *index > pivot)
             .take_while(|(_, layer)| !matches!(layer, Layer::PivotRoot(_)))
             .flat_map(|(index, layer)| {
                 let at = place(index, layer);
-                layer.layer().sources().into_iter().map(move |(field, path)| (at.key(field), path))
+                layer.layer().sources().into_iter().map(move |wanted| (at.clone(), wanted))
             })
             .collect()
     }
@@ -262,10 +263,8 @@ impl Recipe {
             planner.enter(root.key("layers").index(index).key("pid"));
             planner.at("init").step(StayAsInit);
         }
-        if self.no_new_privs {
-            planner.enter(root.key("no_new_privs"));
-            planner.step(NoNewPrivileges);
-        }
+        planner.enter(root.key("no_new_privs"));
+        planner.no_new_privs();
         // What was typed, or taken for granted, stands nowhere in the file.
         let own = self.own_command(run);
         let is_written = run.command.is_empty() && own.is_some();

@@ -2,6 +2,8 @@
 
 #[path = "support/machine.rs"]
 mod machine;
+#[path = "support/strike.rs"]
+mod strike;
 
 use std::rc::Rc;
 
@@ -72,6 +74,15 @@ fn a_server_of_the_host_is_out_of_reach_unless_the_network_is_the_hosts() {
         let ran = desk.run(&["apply", "box.yaml", "--", "bash", "-c", &connect]);
         assert!(ran.out().ends_with(answer), "{mode}: {}{}", ran.out(), ran.err());
     }
+}
+
+#[test]
+fn a_loopback_that_did_not_come_up_is_noticed() {
+    let desk = desk_with(Who::ordinary(), "net");
+    // The first of them asks for the flags that the second sets.
+    let ran = strike::strike(&desk, &["box.yaml"], Some("ioctl:retval=0:when=2"));
+    assert_eq!((ran.code(), ran.out().as_str()), (125, ""), "{}", ran.err());
+    assert!(ran.err().contains("`SIOCSIFFLAGS` said yes, and it is not done"), "{}", ran.err());
 }
 
 #[test]

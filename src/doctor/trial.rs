@@ -98,7 +98,7 @@ fn play(plan: &Plan, bare: Option<Bare>, stage: &Stage, end: BorrowedFd) -> ! {
     }
     for (index, step) in plan.steps.iter().enumerate().filter(|(_, step)| is_tried(step)) {
         let taken = match step.by {
-            Actor::Child => step.op.operation().run(stage),
+            Actor::Child => step.op.operation().carry_out(stage),
             Actor::Supervisor => {
                 hand_over(index, end);
                 Ok(())
@@ -181,7 +181,7 @@ fn listen(plan: &Plan, stage: &Stage, end: BorrowedFd) -> End {
             }
             (HEAD.., TURN) => {
                 let Some(taken) = plan.steps.get(step) else { return End::Lost };
-                if let Err(fault) = taken.op.operation().run(stage) {
+                if let Err(fault) = taken.op.operation().carry_out(stage) {
                     let (log, length) = stage.log();
                     let words = log.get(..length).unwrap_or_default();
                     let seen = Evidence::from_log(words, false);

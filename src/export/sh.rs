@@ -156,6 +156,8 @@ impl<'a> Writer<'a> {
             Op::StayAsInit(_) => self.stay(step),
             Op::HoldSource(held) => self.hold(held, step),
             Op::Bind(bind) => self.bind(bind, step),
+            Op::Mask(mask) => self.mask(mask, step),
+            Op::Restrict(restrict) => self.restrict(restrict, step),
             Op::PivotRoot(pivot) => self.pivot(pivot),
             Op::Execute(_) => self.finish(step),
             _ => self.lines(step).into_iter().for_each(|line| self.line(line)),
@@ -199,10 +201,12 @@ impl<'a> Writer<'a> {
             | Op::Fork(_)
             | Op::HelperMap(_)
             | Op::HoldSource(_)
+            | Op::Mask(_)
             | Op::MountImage(_)
             | Op::NewNamespace(_)
             | Op::NoNewPrivileges(_)
             | Op::PivotRoot(_)
+            | Op::Restrict(_)
             | Op::ServeImage(_)
             | Op::StayAsInit(_)
             | Op::UnpackImage(_)

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf, StripPrefixError},
 };
 
-use crate::host::{Host, HostMount};
+use crate::{
+    host::{Host, HostMount},
+    sys::mount::Flags,
+};
 
 use super::{Filesystem, Instance, UserId, propagation::Travel};
 
@@ -304,11 +307,12 @@ impl Mounts {
         found.filter(|_| !is_opaque)
     }
 
-    /// Makes a tree read-only, mounts below included.
-    pub fn make_read_only(&mut self, tree: MountId) {
+    /// Adds flags to a mount and to every mount below it.
+    pub fn restrict(&mut self, tree: MountId, flags: Flags) {
         for id in self.tree(tree) {
             if let Some(mount) = self.table.get_mut(&id) {
-                mount.read_only = true;
+                mount.read_only |= flags.read_only;
+                mount.no_exec |= flags.no_exec;
             }
         }
     }
@@ -337,15 +341,27 @@ impl Mounts {
         }
     }
 
-    /// Every mount reachable from the root, with the path that leads there.
+    /// Every mount reachable from the root, with the path that leads there;
+    /// what another covers is not.
     pub fn visible(&self) -> Vec<(PathBuf, &Mount)> {
-        let mut found = Vec::new();
-        self.collect(self.root, Path::new("/"), &mut found);
+        let mut found = vec![(PathBuf::from("/"), self.mount(self.root))];
+        self.collect_below(self.root, Path::new("/"), &mut found);
         found
     }
 
     fn collect<'a>(&'a self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, &'a Mount)>) {
-        into.push((at.to_owned(), self.mount(id)));
+        let covers =
+            |mount: &Mount| mount.on.as_ref().is_some_and(|on| on.path.as_os_str().is_empty());
+        match self.children(id).find(|(_, mount)| covers(mount)) {
+            Some((cover, _)) => self.collect(cover, at, into),
+            None => {
+                into.push((at.to_owned(), self.mount(id)));
+                self.collect_below(id, at, into);
+            }
+        }
+    }
+
+    fn collect_below<'a>(&'a self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, &'a Mount)>) {
         for (child, mount) in self.children(id) {
             let Some(on) = &mount.on else { continue };
             self.collect(child, &join(at, &on.path), into);

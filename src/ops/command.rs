@@ -12,7 +12,7 @@ use crate::{
     diagnostic::{Refusal, typed},
     host::Host,
     model::{Answer, Found, Model, Objection, Thing},
-    sys::{Call, Errno, Fault, KernelPath, descriptor, directory, process},
+    sys::{Call, Errno, Fault, KernelPath, descriptor, directory, look, process},
 };
 
 use super::{Evidence, Operation, Stage, unexplained};
@@ -37,6 +37,14 @@ impl Operation for StayAsInit {
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         stage.turnings.stay_as_init().map_err(|errno| Call::Fork.gave(errno))
+    }
+
+    /// Who goes on is the child of init, and not init itself.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match process::own_pid() {
+            1 => Err(stage.lie(Call::Fork, b"still PID 1")),
+            _ => Ok(()),
+        }
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
@@ -64,6 +72,13 @@ impl Operation for NoNewPrivileges {
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
         process::no_new_privs().map_err(|errno| Call::Prctl.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match process::has_no_new_privs() {
+            Some(true) => Ok(()),
+            _ => Err(stage.lie(Call::Prctl, b"no_new_privs is 0")),
+        }
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
@@ -100,6 +115,14 @@ impl Operation for ChangeDirectory {
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
         directory::enter_path(self.0.as_c_str()).map_err(|errno| Call::Chdir.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let at = |path| look::at(path).map_err(|errno| Call::Look.gave(errno));
+        match at(c".")? == at(self.0.as_c_str())? {
+            true => Ok(()),
+            false => Err(stage.lie(Call::Chdir, b"another directory")),
+        }
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     model::{Answer, Model, capability},
-    sys::{Call, Errno, Fault, ids, process},
+    sys::{Call, Errno, Fault, ids, look, process},
 };
 
 use super::{Evidence, Need, Operation, Stage, unexplained, yes};
@@ -44,6 +44,39 @@ impl Become {
     }
 }
 
+/// Of more groups than this only their number is read back.
+const MOST_GROUPS: usize = 1024;
+
+impl Become {
+    /// The supplementary groups are these, in whatever order the kernel keeps them.
+    fn has_groups(&self, stage: &Stage) -> Result<(), Fault> {
+        let failed = |errno| Call::Getgroups.gave(errno);
+        let mut room = [0; MOST_GROUPS];
+        if self.groups.len() > room.len() {
+            let count = look::groups(&mut []).map_err(failed)?;
+            let is_all = count == self.groups.len();
+            return if is_all { Ok(()) } else { Err(stage.lie(Call::Setgroups, b"")) };
+        }
+        let count = look::groups(&mut room).map_err(failed)?;
+        let found = room.get(..count).unwrap_or_default();
+        let stranger = found.iter().find(|group| !self.groups.contains(group));
+        let missing = self.groups.iter().find(|group| !found.contains(group));
+        match (stranger, missing) {
+            (None, None) => Ok(()),
+            (Some(&group), _) => Err(stage.lie_number(Call::Setgroups, group)),
+            (None, Some(_)) => Err(stage.lie(Call::Setgroups, b"")),
+        }
+    }
+}
+
+/// Real, effective and saved id are this one.
+fn are_all(stage: &Stage, call: Call, found: [u32; 3], id: u32) -> Result<(), Fault> {
+    match found.into_iter().find(|&found| found != id) {
+        None => Ok(()),
+        Some(other) => Err(stage.lie_number(call, other)),
+    }
+}
+
 impl fmt::Display for Become {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "become user {} and group {}", self.uid, self.gid)
@@ -78,6 +111,14 @@ impl Operation for Become {
         // The change of ids took both away.
         process::become_dumpable().map_err(|errno| Call::Prctl.gave(errno))?;
         process::die_with_parent().map_err(|errno| Call::Prctl.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        self.has_groups(stage)?;
+        let groups = look::group_ids().map_err(|errno| Call::Getresgid.gave(errno))?;
+        are_all(stage, Call::Setresgid, groups, self.gid)?;
+        let users = look::user_ids().map_err(|errno| Call::Getresuid.gave(errno))?;
+        are_all(stage, Call::Setresuid, users, self.uid)
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {

@@ -7,8 +7,8 @@ use crate::{
     host::Owner,
     model::{Answer, Filesystem, Model, Objection, Thing},
     sys::{
-        Call, Errno, Fault, KernelPath, Propagation,
-        mount::{self, Configuration, attribute},
+        Call, Errno, Fault, KernelPath, Propagation, look,
+        mount::{self, Configuration, Flags, attribute},
     },
 };
 
@@ -18,7 +18,7 @@ use fresh::Fresh;
 
 use super::{
     Evidence, Need, Operation, Stage,
-    place::{self, attach, may_attach, target_refused},
+    place::{self, may_attach, target_refused},
     unexplained, yes,
 };
 
@@ -162,7 +162,7 @@ impl Operation for MountNew {
             model.mounts.forbid_programs(mount);
         }
         if self.read_only {
-            model.mounts.make_read_only(mount);
+            model.mounts.restrict(mount, Flags::READ_ONLY);
         }
         if let Some(fresh) = self.kind.fresh().filter(|_| self.read_only) {
             fresh::pass_lock_on(fresh, mount, model);
@@ -189,7 +189,11 @@ impl Operation for MountNew {
         configuration.create().map_err(keep)?;
         let mount =
             configuration.mount(self.attributes()).map_err(|errno| Call::Fsmount.gave(errno))?;
-        attach(&mount, &self.at)
+        place::attach(stage, &mount, &self.at)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        place::is_attached(stage, &self.at)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -266,6 +270,20 @@ impl Operation for SetPropagation {
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
         mount::propagate_all(self.0).map_err(|errno| Call::Mount.gave(errno))
+    }
+
+    /// The kernel changes every mount at once or none: the root tells for all.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let is =
+            look::propagation_of_root(stage.proc).map_err(|errno| Call::Statmount.gave(errno))?;
+        match is {
+            // Without a master, the slave of nobody is private.
+            Propagation::Private if self.0 == Propagation::Slave => Ok(()),
+            is if is == self.0 => Ok(()),
+            Propagation::Private => Err(stage.lie(Call::Mount, b"private")),
+            Propagation::Slave => Err(stage.lie(Call::Mount, b"slave")),
+            Propagation::Shared => Err(stage.lie(Call::Mount, b"shared")),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

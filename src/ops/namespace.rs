@@ -5,13 +5,16 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     model::{Answer, Model, Objection, UserId},
-    sys::{Call, Errno, Fault, Namespace, namespace},
+    sys::{Call, Errno, Fault, Namespace, namespace, process},
 };
 
 use super::{Evidence, Need, Operation, Stage, restricted_by_apparmor, unexplained};
 
 /// User namespaces nest this deep (`user_namespaces(7)`).
 const DEEPEST: u32 = 32;
+
+/// No namespace has this number.
+const UNKNOWN: u64 = 0;
 
 /// A namespace of this kind, for the process itself (`Pid` and `Time`: for its
 /// next child).
@@ -43,8 +46,19 @@ impl Operation for NewNamespace {
         model.presume_owned(self.0);
     }
 
-    fn run(&self, _: &Stage) -> Result<(), Fault> {
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        stage.remember([stage.namespace(self.0.link_of_next())?.unwrap_or(UNKNOWN), 0]);
         namespace::unshare(self.0).map_err(|errno| Call::Unshare.gave(errno))
+    }
+
+    /// Another one than before; without a procfs nobody can tell.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match (stage.namespace(self.0.link_of_next())?, stage.remembered()) {
+            (Some(now), [before, _]) if now == before => {
+                Err(stage.lie(Call::Unshare, b"the same namespace as before"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -172,6 +186,13 @@ impl Operation for Fork {
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         stage.turnings.fork().map_err(|errno| Call::Fork.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match process::own_pid() {
+            1 => Ok(()),
+            other => Err(stage.lie_number(Call::Fork, other.unsigned_abs())),
+        }
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {

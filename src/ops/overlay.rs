@@ -223,7 +223,11 @@ impl Operation for MountOverlay {
         if mount::is_read_only(&mount).map_err(|errno| Call::ReadOnly.gave(errno))? {
             return Err(Call::ReadOnly.gave(Errno::EROFS));
         }
-        place::attach(&mount, &self.at)
+        place::attach(stage, &mount, &self.at)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        place::is_attached(stage, &self.at)
     }
 
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {

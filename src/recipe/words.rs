@@ -15,8 +15,6 @@ const LATER: &[&str] = &[
     "dev",
     "file",
     "symlink",
-    "read_only",
-    "mask",
     "identity",
     "capabilities",
     "seccomp",

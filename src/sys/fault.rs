@@ -10,14 +10,25 @@ use nix::errno::Errno;
 pub struct Fault {
     /// Which call.
     pub call: Call,
-    /// The kernel's answer.
+    /// The kernel's answer; 0: it said yes, and a look shows that it did not do it.
     pub errno: Errno,
 }
 
+/// In the place of an errno: the kernel gave none, so it said yes, and did not do it.
+pub const NOT_DONE: Errno = Errno::UnknownErrno;
+
 impl Fault {
+    /// Whether the call said that it was done, and it was not.
+    pub fn is_lie(self) -> bool {
+        self.errno == NOT_DONE
+    }
+
     /// `unshare gave EPERM: Operation not permitted`
     pub fn in_words(self) -> String {
         let Self { call, errno } = self;
+        if self.is_lie() {
+            return format!("{call} said yes, and did not do it");
+        }
         format!("{call} gave {errno:?}: {}", errno.desc())
     }
 }
@@ -47,13 +58,19 @@ calls! {
     Chdir => "chdir",
     Clone => "clone3",
     CloseRange => "close_range",
+    Device => "fstat",
     Execve => "execve",
     Fchdir => "fchdir",
     Fork => "clone",
+    Fcntl => "fcntl",
     Fsconfig => "fsconfig",
     Fsmount => "fsmount",
     Fsopen => "fsopen",
+    Getgroups => "getgroups",
+    Getresgid => "getresgid",
+    Getresuid => "getresuid",
     Helper => "newuidmap",
+    Look => "statx",
     Interface => "SIOCSIFFLAGS",
     Loop => "LOOP_CONFIGURE",
     MemoryFile => "memfd_create",
@@ -86,9 +103,12 @@ calls! {
     Sigaction => "rt_sigaction",
     Signalfd => "signalfd4",
     Sigprocmask => "rt_sigprocmask",
+    Statmount => "statmount",
     Socket => "socket",
     Socketpair => "socketpair",
     Umount => "umount2",
+    Wait => "wait4",
+    Uname => "uname",
     Unshare => "unshare",
     WriteGidMap => "write gid_map",
     WriteSetgroups => "write setgroups",
@@ -104,6 +124,11 @@ impl Call {
     /// A fault of this call.
     pub fn gave(self, errno: Errno) -> Fault {
         Fault { call: self, errno }
+    }
+
+    /// This call said yes, and did not do it.
+    pub fn lied(self) -> Fault {
+        self.gave(NOT_DONE)
     }
 }
 
@@ -129,5 +154,12 @@ mod tests {
     fn a_fault_is_the_call_the_errno_and_what_it_means() {
         let fault = Call::Unshare.gave(Errno::EPERM);
         assert_eq!(fault.in_words(), "unshare gave EPERM: Operation not permitted");
+    }
+
+    #[test]
+    fn a_yes_that_is_none_is_a_fault_too() {
+        let fault = Call::Unshare.lied();
+        assert!(fault.is_lie());
+        assert_eq!(fault.in_words(), "unshare said yes, and did not do it");
     }
 }

@@ -70,6 +70,16 @@ impl Namespace {
             Self::Time => "time",
         }
     }
+
+    /// The same, of the one that `unshare(2)` makes: a process stays in its PID
+    /// and time namespaces, and its next child goes into the new one.
+    pub fn link_of_next(self) -> &'static str {
+        match self {
+            Self::Pid => "pid_for_children",
+            Self::Time => "time_for_children",
+            kind => kind.link(),
+        }
+    }
 }
 
 /// Moves the caller into a new namespace (`Pid` and `Time`: its next child).
@@ -138,11 +148,15 @@ pub enum Side {
 /// # Errors
 /// As `clone(2)`.
 pub fn fork() -> Result<Side, Errno> {
+    let mut own = 0;
+    let flags = libc::c_long::from(libc::SIGCHLD | libc::CLONE_CHILD_SETTID);
+    // Architectures do not agree which of the last two it is; the other is not asked for.
+    let number = &raw mut own as libc::c_long;
     // SAFETY: with no CLONE_VM and no stack this is a plain fork, and the
-    // program has one thread: the child finds every lock free.
-    let pid =
-        unsafe { super::call(libc::SYS_clone, [libc::c_long::from(libc::SIGCHLD), 0, 0, 0, 0]) }?;
-    Ok(side(pid))
+    // program has one thread: the child finds every lock free. The number
+    // outlives the call.
+    let pid = unsafe { super::call(libc::SYS_clone, [flags, 0, 0, number, number]) }?;
+    side(pid, own)
 }
 
 /// Forks into the namespaces of `flags` in one call.
@@ -150,20 +164,28 @@ pub fn fork() -> Result<Side, Errno> {
 /// # Errors
 /// As `clone3(2)`; nothing was made.
 pub fn fork_into(flags: u64) -> Result<Side, Errno> {
-    let arguments =
-        CloneArguments { flags, exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
+    let mut own = 0;
+    let arguments = CloneArguments {
+        flags: flags | libc::CLONE_CHILD_SETTID as u64,
+        child_tid: &raw mut own as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArguments::default()
+    };
     let size = size_of::<CloneArguments>() as libc::c_long;
-    // SAFETY: the structure outlives the call; otherwise as `fork`.
+    // SAFETY: the structure and the number outlive the call; otherwise as `fork`.
     let pid = unsafe {
         super::call(libc::SYS_clone3, [&raw const arguments as libc::c_long, size, 0, 0, 0])
     }?;
-    Ok(side(pid))
+    side(pid, own)
 }
 
-fn side(pid: libc::c_long) -> Side {
-    match pid {
-        0 => Side::Child,
-        pid => Side::Parent(pid as libc::pid_t),
+/// In a child the kernel has written its number; without one nobody was made,
+/// and who believed otherwise would run the command on the host.
+fn side(pid: libc::c_long, own: libc::pid_t) -> Result<Side, Errno> {
+    match (pid, own) {
+        (0, 0) => Err(Errno::ECHILD),
+        (0, _) => Ok(Side::Child),
+        (pid, _) => Ok(Side::Parent(pid as libc::pid_t)),
     }
 }
 
@@ -178,6 +200,8 @@ pub fn of_root_being(uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
     let flag = Namespace::User.flag();
     let pid = match fork_into(flag).map_err(|e| Call::Clone.gave(e))? {
         Side::Child => {
+            // Should the other end stay open, its parent's end is its own.
+            let _ = process::die_with_parent();
             drop(holds);
             // Until its parent lets go of the other end, or dies.
             while nix::unistd::read(&held, &mut [0]) == Err(Errno::EINTR) {}
@@ -196,6 +220,7 @@ pub fn of_root_being(uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
             namespace.map_err(|error| Call::Open.gave(errno(&error)))
         });
     drop(holds);
+    let _ = process::send(pid, libc::SIGKILL);
     process::reap(pid);
     namespace.map(OwnedFd::from)
 }

@@ -74,9 +74,11 @@ impl Planner {
 
     /// What stands at a path of the host, looking if need be and possible.
     pub fn look_at(&self, path: &Path) -> Option<PathFact> {
-        match self.host().paths.get(path) {
-            Some(fact) => Some(fact.clone()),
-            None => self.is_live.then(|| Host::look_at(path)),
+        if let Some(fact) = self.host().paths.get(path) {
+            return Some(fact.clone());
         }
+        // A record of this machine is to have it.
+        self.model.ask([path.to_owned()].into());
+        self.is_live.then(|| Host::look_at(path))
     }
 }

@@ -51,4 +51,6 @@ pub const FOUND: &[&str] = &[
     "@mount unbindable source + mount: {propagation: slave} + overlay: {lower: [source], upper: upper, work: work, at: TARGET}",
     "overlay: {lower: [deep/a/../../source], upper: upper, work: work, at: target} + overlay: {lower: lower, upper: upper, work: work, at: upper} + pivot_root: {new: target/in, old: file}",
     "user: {map: root} + mount + tmpfs: TARGET + dir: target/in/made + pivot_root: {new: TARGET, old: in}",
+    "user: {map: root} + mount + overlay: {lower: {image: squashfs, via: kernel}, at: TARGET}",
+    "user: {map: root} + mount + mount + overlay: {lower: {image: squashfs, trusted: true, via: kernel}, upper: upper, work: work, at: TARGET} + uts",
 ];

@@ -11,7 +11,7 @@ use nix::{
     unistd::{Gid, Uid, chdir, chroot, getegid, geteuid, setgid, setgroups, setuid},
 };
 
-use super::Who;
+use super::{Who, scratch};
 
 /// A case that needs more than this is wrong.
 const MEMORY: u64 = 2 << 30;
@@ -59,6 +59,7 @@ pub fn limit() -> Done {
 /// Prepares the ground of one case, and becomes who runs it.
 pub fn prepare<'a>(ground: impl Iterator<Item = &'a str>, who: Who, folder: &Path) -> Done {
     let ground: Vec<&str> = ground.collect();
+    set_variables(&[("XDG_CACHE_HOME", &folder.join(scratch::CACHE).display().to_string())]);
     let all = |word: &str| -> Vec<Vec<&str>> {
         let parts = ground.iter().map(|part| part.split(' ').collect::<Vec<_>>());
         parts.filter(|part| part[0] == word).collect()
