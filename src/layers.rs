@@ -14,12 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Planner, Wanted};
 
 mod bind;
+mod capabilities;
 mod cgroup;
 mod dir;
 mod domainname;
 mod forms;
 mod hostname;
+mod identity;
 mod ipc;
+mod landlock;
 mod lower;
 mod mask;
 mod mount;
@@ -31,6 +34,7 @@ mod pid;
 mod pivot_root;
 mod proc;
 mod read_only;
+mod rlimits;
 mod sysfs;
 mod tmpfs;
 mod user;
@@ -38,12 +42,15 @@ mod uts;
 mod words;
 
 pub use bind::Bind;
+pub use capabilities::{Capabilities, CapabilityName};
 pub use cgroup::Cgroup;
 pub use dir::Dir;
 pub use domainname::Domainname;
 pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
+pub use identity::{Groups, Id, Identity};
 pub use ipc::Ipc;
+pub use landlock::{Allowed, Landlock, Scope};
 pub use lower::{Image, Lower, Way};
 pub use mask::Mask;
 pub use mount::{Mount, Propagation};
@@ -55,6 +62,7 @@ pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
 pub use read_only::ReadOnly;
+pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use sysfs::Sysfs;
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
@@ -69,6 +77,11 @@ pub trait Plan {
     /// What it needs of the old tree even after a pivot.
     fn sources(&self) -> Vec<Wanted> {
         Vec::new()
+    }
+
+    /// Whether it is about the command alone, and not about an init before it.
+    fn is_for_command(&self) -> bool {
+        false
     }
 
     /// Whether the old root, kept aside by a pivot, may still be of use to it.
@@ -225,6 +238,14 @@ layers! {
     mask: Mask as PlacesOrMap<Mask>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
+    /// User and groups that the command runs as.
+    identity: Identity as Identity,
+    /// Capabilities: which of root's rights the command may have.
+    capabilities: Capabilities as WordOrMap<Capabilities>,
+    /// Limits of each process.
+    rlimits: Rlimits as Rlimits,
+    /// What the command may do with files, TCP ports and its neighbours.
+    landlock: Landlock as Landlock,
 }
 
 macro_rules! itself {
@@ -233,4 +254,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind Identity Rlimits Landlock }

@@ -22,6 +22,7 @@ use crate::{
 pub mod capability;
 mod copies;
 mod filesystems;
+mod landlock;
 mod limits;
 mod mounts;
 mod overlay;
@@ -30,19 +31,21 @@ mod permission;
 mod pivot;
 mod programs;
 mod propagation;
+pub mod resources;
 mod user;
 mod visible;
 
+pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
+pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
 pub use propagation::Travel;
+pub use resources::Limits;
 pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
 pub use visible::Revealing;
 
-/// Every capability.
-const ALL_CAPABILITIES: u64 = u64::MAX;
 /// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
 
@@ -111,20 +114,22 @@ pub struct Process {
     pub gid: u32,
     /// Supplementary groups, as the host counts; `None`: not known
     pub groups: Option<Vec<u32>>,
-    /// Effective capabilities over its user namespace
-    pub capabilities: u64,
+    /// Its capabilities over its user namespace
+    pub capabilities: Capabilities,
     /// Whether its root directory is not the root of its mounts
     pub chrooted: Option<bool>,
     /// Its current directory, where known
     pub directory: Option<PathBuf>,
     /// Whether `execve` can give it nothing
     pub no_new_privs: bool,
+    /// What Landlock keeps it from, since the recipe began
+    pub rulesets: Vec<Ruleset>,
 }
 
 impl Process {
     /// Whether it has a capability over its own user namespace.
     pub(crate) fn has(&self, capability: u32) -> bool {
-        self.capabilities & (1_u64 << capability) != 0
+        self.capabilities.effective & (1_u64 << capability) != 0
     }
 }
 
@@ -163,8 +168,12 @@ pub struct Model {
     pub mounts: Mounts,
     /// Mounts held by descriptor only, by the number of their slot
     pub held: BTreeMap<Slot, Held>,
+    /// Landlock rulesets that nobody is under yet, by the number of their slot
+    pub rulesets: BTreeMap<Slot, Ruleset>,
     /// How many namespaces of a kind the recipe has made, by whose they are
     made: BTreeMap<(Namespace, u32), u64>,
+    /// What it may use up
+    pub limits: Limits,
     /// The `/proc` through which maps are written
     pub proc: MapFiles,
     /// Paths whose facts were wanted and not known; shared by every copy
@@ -183,7 +192,8 @@ impl PartialEq for Model {
             && self.cgroup_is_own == other.cgroup_is_own
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
             && self.mounts == other.mounts
-            && self.held == other.held
+            && self.limits == other.limits
+            && (&self.held, &self.rulesets) == (&other.held, &other.rulesets)
     }
 }
 
@@ -196,11 +206,12 @@ impl Model {
             uid: caller.uid,
             gid: caller.gid,
             groups: caller.groups.clone(),
-            capabilities: caller.capabilities,
+            capabilities: Capabilities::of(&host),
             chrooted: host.chrooted,
             directory: caller.directory.clone(),
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
+            rulesets: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },
@@ -223,7 +234,9 @@ impl Model {
             is_init: false,
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
+            rulesets: BTreeMap::new(),
             made: BTreeMap::new(),
+            limits: Limits::of(&host),
             proc: MapFiles::Writable,
             host,
             asked: Rc::default(),
@@ -246,7 +259,8 @@ impl Model {
     /// (`user_namespaces(7)`, "Capabilities").
     pub fn capable(&self, over: UserId, capability: u32) -> bool {
         let process = &self.process;
-        self.is_capable((process.user, process.uid, process.capabilities), over, capability)
+        let effective = process.capabilities.effective;
+        self.is_capable((process.user, process.uid, effective), over, capability)
     }
 
     /// The same, for the supervisor, which stays what it was.

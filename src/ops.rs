@@ -10,11 +10,12 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     host::Host,
-    model::{Answer, Model, Slot, UserId, capability},
+    model::{Answer, Capabilities, Model, Slot, UserId, capability},
     sys::{Call, Errno, Fault, Namespace, filter},
 };
 
 mod bind;
+mod capabilities;
 mod command;
 mod directory;
 mod fuse;
@@ -22,7 +23,9 @@ mod helper_map;
 mod identity;
 mod idmap;
 mod image;
+mod landlock;
 mod lie;
+mod limit;
 mod maps;
 mod mask;
 mod mount;
@@ -39,13 +42,18 @@ mod unpack;
 mod uts;
 
 pub use bind::{Bind, HoldSource};
+pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
-pub use identity::Become;
+pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
+pub use landlock::{
+    AllowFiles, AllowPort, MakeRuleset, RestrictSelf, Use, lacks as lacks_landlock,
+};
+pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
@@ -169,6 +177,8 @@ macro_rules! operations {
 }
 
 operations! {
+    AllowFiles,
+    AllowPort,
     AttachImage,
     Become,
     Bind,
@@ -180,7 +190,10 @@ operations! {
     Fork,
     HelperMap,
     HoldSource,
+    KeepCapabilities,
+    LimitCapabilities,
     MakeDirectory,
+    MakeRuleset,
     Mask,
     MountImage,
     MountNew,
@@ -190,11 +203,14 @@ operations! {
     PivotRoot,
     RemoveDirectory,
     Restrict,
+    RestrictSelf,
     ServeImage,
     SetDomainname,
     SetHostname,
+    SetLimit,
     SetPropagation,
     StayAsInit,
+    TakeUpCapabilities,
     UnpackImage,
     WriteMap,
 }
@@ -209,6 +225,9 @@ impl Op {
     /// The call that it is about; those before it prepare it.
     pub fn call(&self) -> Call {
         match self {
+            Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
+            Op::MakeRuleset(_) => Call::LandlockCreate,
+            Op::RestrictSelf(_) => Call::LandlockRestrict,
             Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
             Op::Become(_) => Call::Setresuid,
             Op::BringLoopbackUp(_) => Call::Interface,
@@ -219,6 +238,8 @@ impl Op {
             Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
+            Op::KeepCapabilities(_) => Call::KeepCapabilities,
+            Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
             Op::MakeDirectory(_) => Call::Mkdir,
             Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
             Op::NewNamespace(_) => Call::Unshare,
@@ -229,6 +250,7 @@ impl Op {
             Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
             Op::SetDomainname(_) => Call::Setdomainname,
             Op::SetHostname(_) => Call::Sethostname,
+            Op::SetLimit(_) => Call::Prlimit,
             Op::SetPropagation(_) => Call::Mount,
             Op::WriteMap(map) => map.call(),
         }
@@ -289,7 +311,13 @@ pub fn explain(
         && !(filter::asks_capability_first(fault.call)
             && matches!(operation.answer(before), Answer::No(_)));
     if !is_recorded && !is_seen {
+        if let Some(refusal) = landlock::forbidden(operation, fault, before) {
+            return refusal;
+        }
         let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
+        if let Some(refusal) = limit::explain(fault, before) {
+            return refusal;
+        }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
             false => operation.explain(fault, before, seen),
@@ -316,7 +344,7 @@ fn explain_stripped(
     seen: &Evidence,
 ) -> Refusal {
     let mut with_rights = before.clone();
-    with_rights.process.capabilities = u64::MAX;
+    with_rights.process.capabilities = Capabilities::FULL;
     match operation.answer(&with_rights) {
         Answer::No(_) => operation.explain(fault, &with_rights, seen),
         _ => restricted_by_apparmor(),

@@ -185,6 +185,7 @@ impl Recipe {
         }
         let mounts = |(_, layer): &(usize, &Layer)| layer.layer().mounts();
         let last_mount = self.taken(&run.course).rfind(mounts).map(|(index, _)| index);
+        let mut init = self.init(&run.course);
         let mut done = None;
         for (index, layer) in self.taken(&run.course) {
             let here = place(index, layer);
@@ -192,6 +193,9 @@ impl Recipe {
             if let Layer::PivotRoot(_) = layer {
                 planner.enter(here.clone());
                 planner.hold_sources(self.later_sources(index, &run.course));
+            }
+            if layer.layer().is_for_command() && init.is_some_and(|pid| pid < index) {
+                self.stay_as_init(&mut planner, &mut init);
             }
             planner.enter(here);
             layer.layer().plan(&mut planner);
@@ -201,8 +205,26 @@ impl Recipe {
             done = Some(index);
         }
         self.pause(&mut planner, run, done, None);
-        self.finish(&mut planner, run);
+        self.finish(&mut planner, run, init);
         planner.finish()
+    }
+
+    /// The last `pid` layer that a run takes, if it wants an init.
+    fn init(&self, course: &Course) -> Option<usize> {
+        let mut taken = self.taken(course).rev();
+        taken
+            .find_map(|(index, layer)| match layer {
+                Layer::Pid(pid) => Some((index, pid.init)),
+                _ => None,
+            })
+            .and_then(|(index, init)| init.then_some(index))
+    }
+
+    /// From here on steps are about the command, and init stays behind.
+    fn stay_as_init(&self, planner: &mut Planner, init: &mut Option<usize>) {
+        let Some(layer) = init.take() else { return };
+        planner.enter(yaml::Path::root().key("layers").index(layer).key("pid"));
+        planner.at("init").step(StayAsInit);
     }
 
     /// Between two layers, if the run pauses there.
@@ -248,7 +270,7 @@ impl Recipe {
             .collect()
     }
 
-    fn finish(&self, planner: &mut Planner, run: &Run) {
+    fn finish(&self, planner: &mut Planner, run: &Run, mut init: Option<usize>) {
         let root = yaml::Path::root();
         // Where it starts may lie behind the layers that are left out.
         if let Some(cwd) = self.cwd.as_ref().filter(|_| !run.course.is_cut_short()) {
@@ -256,13 +278,7 @@ impl Recipe {
             let cwd = planner.path(cwd.as_path());
             planner.step(ChangeDirectory(KernelPath::new(cwd)));
         }
-        if let Some((index, pid)) = self.taken(&run.course).rev().find_map(|(index, layer)| {
-            if let Layer::Pid(pid) = layer { Some((index, pid)) } else { None }
-        }) && pid.init
-        {
-            planner.enter(root.key("layers").index(index).key("pid"));
-            planner.at("init").step(StayAsInit);
-        }
+        self.stay_as_init(planner, &mut init);
         planner.enter(root.key("no_new_privs"));
         planner.no_new_privs();
         // What was typed, or taken for granted, stands nowhere in the file.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use isorecipe::{
     host::Host,
-    model::{Model, Owned, UserId},
+    model::{Model, Owned, UserId, capability::Capabilities},
     ops::{BringLoopbackUp, Evidence, MountNew, Operation},
     sys::{Call, Errno},
 };
@@ -157,7 +157,7 @@ fn a_kernel_without_a_filesystem_is_told_from_a_missing_right() {
     let host = Rc::new(Host::default());
     let fault = |errno| Call::Fsopen.gave(errno);
     let mut model = Model::of(host);
-    model.process.capabilities = u64::MAX;
+    model.process.capabilities = Capabilities::FULL;
     let say = |errno, model: &Model| {
         let refusal =
             MountNew::sysfs("/sys", true).explain(fault(errno), model, &Evidence::default());

@@ -5,7 +5,7 @@ use crate::{
     sys::{Errno, Namespace, mount::Flags},
 };
 
-use super::{ALL_CAPABILITIES, DEEPEST, Model, MountId, Objection, Position, SHALLOW, capability};
+use super::{Capabilities, DEEPEST, Model, MountId, Objection, Position, SHALLOW, capability};
 
 /// A user namespace of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,7 +206,7 @@ impl Model {
     }
 
     pub(super) fn make_user(&mut self) {
-        let could_setfcap = self.process.capabilities & 1 << capability::SETFCAP != 0;
+        let could_setfcap = self.process.has(capability::SETFCAP);
         let current = self.own_user();
         let made = UserNamespace {
             parent: Some(self.process.user),
@@ -222,14 +222,17 @@ impl Model {
         self.users.push(made);
         self.process.user = UserId(self.users.len() - 1);
         let is_stripped = self.host.is_restricted_by_apparmor() == Some(true);
-        self.process.capabilities = if is_stripped { 0 } else { ALL_CAPABILITIES };
+        self.process.capabilities = Capabilities::FULL;
+        if is_stripped {
+            self.process.capabilities.effective = 0;
+        }
     }
 
     /// Whether AppArmor has taken every right from the process in its own user
     /// namespace (the profile `unprivileged_userns`).
     pub fn is_stripped_by_apparmor(&self) -> bool {
         self.process.user != UserId::HOST
-            && self.process.capabilities == 0
+            && self.process.capabilities.effective == 0
             && self.host.is_restricted_by_apparmor() == Some(true)
     }
 

@@ -126,7 +126,7 @@ impl MountNew {
         }
         model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
-        may_attach(Some(true), &target)
+        may_attach(model, Some(true), &target)
     }
 }
 
@@ -257,6 +257,7 @@ impl Operation for SetPropagation {
             return Answer::No(Call::Mount.gave(errno));
         }
         match (model.may_mount(), model.process.chrooted) {
+            _ if model.is_kept_from_mounting() => Answer::No(Call::Mount.gave(Errno::EPERM)),
             (false, _) => Answer::No(Call::Mount.gave(Errno::EPERM)),
             // `/` has to be a mount.
             (true, Some(true)) => Answer::No(Call::Mount.gave(Errno::EINVAL)),
@@ -334,7 +335,10 @@ impl DetachMount {
             Some(false) => {}
             None => return Err(Answer::KernelDecides),
         }
-        Ok(())
+        match model.is_kept_from_mounting() {
+            true => Err(no(Errno::EPERM)),
+            false => Ok(()),
+        }
     }
 }
 

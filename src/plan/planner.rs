@@ -137,8 +137,8 @@ impl Planner {
     fn push(&mut self, by: Actor, op: Op) {
         let origin = self.origin();
         let number = self.plan.steps.len();
+        let answer = op.answer(&self.model);
         let operation = op.operation();
-        let answer = operation.answer(&self.model);
         let needs = operation.needs(&self.model);
         let is_capable = needs.is_none_or(|need| match by {
             Actor::Child => self.model.capable(need.over, need.capability),

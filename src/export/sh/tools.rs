@@ -51,16 +51,24 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         | Op::SetPropagation(_) => &["mount"],
         Op::PivotRoot(_) => &["umount"],
         Op::NewNamespace(_) | Op::Fork(_) => &["unshare", "sh"],
-        Op::DenySetgroups(_)
+        Op::AllowFiles(_)
+        | Op::AllowPort(_)
+        | Op::MakeRuleset(_)
+        | Op::RestrictSelf(_)
+        | Op::DenySetgroups(_)
         | Op::WriteMap(_)
         | Op::HelperMap(_)
         | Op::Become(_)
         | Op::ChangeDirectory(_)
         | Op::HoldSource(_)
+        | Op::KeepCapabilities(_)
+        | Op::LimitCapabilities(_)
         | Op::MountImage(_)
         | Op::NoNewPrivileges(_)
         | Op::ServeImage(_)
+        | Op::SetLimit(_)
         | Op::StayAsInit(_)
+        | Op::TakeUpCapabilities(_)
         | Op::UnpackImage(_)
         | Op::Execute(_) => &[],
     }

@@ -103,7 +103,9 @@ impl Unshare {
                 let line = |words: Words, line: &Line| words.raw(&line.to_string());
                 self.outside.push(map.lines.iter().fold(words, line));
             }
-            (Op::Become(own), _) if !self.outside.is_empty() && own.groups.is_empty() => {
+            (Op::Become(own), _)
+                if !self.outside.is_empty() && own.groups.as_ref().is_some_and(Vec::is_empty) =>
+            {
                 self.becomes = Some((own.uid, own.gid));
             }
             _ => return false,

@@ -81,6 +81,22 @@ const LAYERS: &Weighted = &[
     (2, "pivot_root: {new: TARGET, old: .old}"),
     (2, "pivot_root: AT"),
     (1, "pivot_root: {new: AT, old: OLD}"),
+    (1, "capabilities: none"),
+    (3, "capabilities: {keep: [CAPS], ambient: [CAPS]}"),
+    (2, "capabilities: {keep: [CAPS]}"),
+    (2, "capabilities: {drop: [CAPS]}"),
+    (1, "capabilities: {drop: [CAPS], ambient: [CAPS]}"),
+    (1, "capabilities: {ambient: [CAPS]}"),
+    (3, "identity: {uid: ID, gid: ID, groups: SUPPLEMENTARY}"),
+    (1, "identity: {uid: ID, gid: ID}"),
+    (3, "rlimits: {RESOURCE: AMOUNT}"),
+    (2, "rlimits: {RESOURCE: {soft: AMOUNT, hard: AMOUNT}}"),
+    (3, "landlock: {read: [ROOM], write: [ROOM], execute: [ROOM]}"),
+    (2, "landlock: {write: [ROOM, PLACE], execute: [ROOM, RUN]}"),
+    (1, "landlock: {write: [/], execute: [RUN, RUN]}"),
+    (1, "landlock: {write: [{path: PLACE, optional: BOOL}, /], execute: [/]}"),
+    (1, "landlock: {bind: [80], connect: [80, 0], scope: [signal]}"),
+    (1, "landlock: {scope: [signal, abstract_unix_socket]}"),
 ];
 
 /// What a recipe has beside its layers.
@@ -102,6 +118,8 @@ const GROUND: &Weighted = &[
     (3, "@inside mount + @limit KIND LIMIT"),
     (2, "@chroot"),
     (3, "@drop CAPABILITY"),
+    (2, "@bound CAPABILITY"),
+    (2, "@hard RESOURCE AMOUNT"),
     (1, "@drop CAPABILITY + @drop CAPABILITY"),
     (1, "@nnp"),
     (1, "@sudo"),
@@ -111,8 +129,13 @@ const GROUND: &Weighted = &[
     (2, "@mask MASK"),
 ];
 /// The part of it that an ordinary user can prepare.
-const OWN_GROUND: &Weighted =
-    &[(2, "@inside"), (3, "@inside mount"), (3, "@inside mount + @limit KIND LIMIT"), (1, "@nnp")];
+const OWN_GROUND: &Weighted = &[
+    (2, "@hard RESOURCE AMOUNT"),
+    (2, "@inside"),
+    (3, "@inside mount"),
+    (3, "@inside mount + @limit KIND LIMIT"),
+    (1, "@nnp"),
+];
 
 /// Words in capitals, and what may stand for them.
 const WORDS: &[(&str, &Weighted)] = &[
@@ -124,6 +147,28 @@ const WORDS: &[(&str, &Weighted)] = &[
     ("MODE", &[(3, "0700"), (1, "0755"), (1, "0000"), (1, "01777"), (1, "0500")]),
     ("SIZE", &[(1, "4K"), (1, "1M"), (1, "1")]),
     ("OLD", &[(2, "in"), (1, ".old/deep"), (1, "file"), (1, "out")]),
+    (
+        "RUN",
+        &[
+            (3, "PROGRAM"),
+            (2, "/bin"),
+            (1, "/usr/bin"),
+            (1, "/lib64/ld-linux-x86-64.so.2"),
+            (1, "ROOM"),
+        ],
+    ),
+    (
+        "ROOM",
+        &[
+            (6, "/"),
+            (3, "FOLDER"),
+            (2, "/usr"),
+            (1, "/proc"),
+            (2, "TARGET"),
+            (2, "PLACE"),
+            (1, "/tmp"),
+        ],
+    ),
     ("PROGRAM", PROGRAMS),
     ("SHELLED", &[(3, "/bin/sh, -c, ':'"), (1, "sh, -c, ':'"), (1, "missing"), (1, "true")]),
     (
@@ -207,6 +252,64 @@ const WORDS: &[(&str, &Weighted)] = &[
             (3, "time"),
         ],
     ),
+    (
+        "CAPS",
+        &[
+            (4, "CAP"),
+            (2, "CAP, CAP"),
+            (1, "CAP, CAP, setpcap"),
+            (1, "setpcap, setuid, setgid"),
+            (1, "setpcap, sys_admin"),
+        ],
+    ),
+    (
+        "CAP",
+        &[
+            (2, "setpcap"),
+            (2, "setuid"),
+            (2, "setgid"),
+            (2, "sys_admin"),
+            (1, "setfcap"),
+            (1, "sys_resource"),
+            (1, "dac_override"),
+            (1, "net_raw"),
+            (1, "chown"),
+        ],
+    ),
+    ("SUPPLEMENTARY", &[(3, "keep"), (1, "[]"), (2, "[ID]"), (1, "[ID, ID]")]),
+    ("ID", &[(4, "0"), (3, "1"), (1, "1000"), (1, "OWN"), (1, "65536"), (1, "65537"), (1, "77")]),
+    (
+        "RESOURCE",
+        &[
+            (4, "nofile"),
+            (2, "nproc"),
+            (1, "core"),
+            (1, "memlock"),
+            (1, "msgqueue"),
+            (1, "nice"),
+            (1, "rtprio"),
+            (1, "sigpending"),
+            (1, "stack"),
+            (1, "as"),
+            (1, "data"),
+        ],
+    ),
+    (
+        "AMOUNT",
+        &[
+            (2, "0"),
+            (1, "1"),
+            (1, "4"),
+            (1, "64"),
+            (2, "1024"),
+            (1, "4096"),
+            (1, "1048576"),
+            (1, "1048577"),
+            (1, "1073741824"),
+            (1, "1073741825"),
+            (1, "unlimited"),
+        ],
+    ),
     ("LIMIT", &[(3, "0"), (2, "1"), (1, "2")]),
     (
         "CAPABILITY",
@@ -220,6 +323,8 @@ const WORDS: &[(&str, &Weighted)] = &[
             (2, "18"),
             (3, "12"),
             (3, "25"),
+            (6, "8"),
+            (2, "24"),
         ],
     ),
     (
