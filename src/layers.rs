@@ -28,6 +28,7 @@ mod landlock;
 mod lower;
 mod mask;
 mod mount;
+mod mqueue;
 mod need;
 mod net;
 mod nodes;
@@ -40,6 +41,7 @@ mod rlimits;
 mod root;
 mod symlink;
 mod seccomp;
+mod sysfs;
 mod tmpfs;
 mod user;
 mod uts;
@@ -60,6 +62,7 @@ pub use landlock::{Allowed, Landlock, Scope};
 pub use lower::{Image, Lower, Way};
 pub use mask::Mask;
 pub use mount::{Mount, Propagation};
+pub use mqueue::Mqueue;
 pub use need::Need;
 pub use net::{Net, Network};
 pub use overlay::Overlay;
@@ -71,6 +74,7 @@ pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use root::Root;
 pub use symlink::Symlink;
 pub use seccomp::{Base, CallName, Rule, Seccomp, Then};
+pub use sysfs::Sysfs;
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -239,6 +243,10 @@ layers! {
     tmpfs: Tmpfs as WordOrMap<Tmpfs>,
     /// A fresh /proc.
     proc: Proc as WordOrMap<Proc>,
+    /// A fresh /sys.
+    sysfs: Sysfs as WordOrMap<Sysfs>,
+    /// A fresh /dev/mqueue.
+    mqueue: Mqueue as WordOrMap<Mqueue>,
     /// A directory.
     dir: Dir as WordOrMap<Dir>,
     /// A file with a content of its own.

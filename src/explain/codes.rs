@@ -47,6 +47,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/mask.md"),
     include_str!("../ops/mount.md"),
     include_str!("../ops/name.md"),
+    include_str!("../ops/mount/fresh.md"),
     include_str!("../ops/namespace.md"),
     include_str!("../ops/network.md"),
     include_str!("../ops/nested.md"),

@@ -250,6 +250,8 @@ fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
             Filesystem::Tmpfs(_) => "tmpfs, in memory".to_owned(),
             Filesystem::Proc => "proc".to_owned(),
             Filesystem::Pts => "devpts, terminals of its own".to_owned(),
+            Filesystem::Sysfs => "sysfs".to_owned(),
+            Filesystem::Mqueue => "message queues".to_owned(),
             Filesystem::Image(file) => format!("the image {}", file.display()),
             Filesystem::Overlay { layers } => match layers.first() {
                 Some((upper, path)) => {

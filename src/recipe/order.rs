@@ -10,7 +10,7 @@ use crate::{
     diagnostic::Diagnostic,
     host::Host,
     model::{Answer, Filesystem, Model},
-    ops::Op,
+    ops::{MountKind, Op},
     plan::{Plan, Step},
     seccomp::Policy,
     sys::{Namespace, landlock::Handled},
@@ -236,7 +236,12 @@ fn asked_for(plan: &Plan) -> Vec<(&'static str, bool)> {
         .filter_map(|step| match &step.op {
             Op::Bind(bind) => Some(("bind", bind.flags.read_only)),
             Op::MountOverlay(_) => Some(("overlay", false)),
-            Op::MountNew(new) if new.is_proc() => Some(("proc", false)),
+            Op::MountNew(new) => match new.kind {
+                MountKind::Proc => Some(("proc", false)),
+                MountKind::Sysfs => Some(("sysfs", new.read_only)),
+                MountKind::Mqueue => Some(("mqueue", false)),
+                MountKind::Pts | MountKind::Tmpfs { .. } => None,
+            },
             _ => None,
         })
         .collect()
@@ -253,6 +258,8 @@ fn mounts(model: &Model) -> Vec<(&'static str, bool)> {
                 Filesystem::Tmpfs(_) => "tmpfs",
                 Filesystem::Proc => "proc",
                 Filesystem::Pts => "devpts",
+                Filesystem::Sysfs => "sysfs",
+                Filesystem::Mqueue => "mqueue",
                 Filesystem::Overlay { .. } => "overlay",
                 Filesystem::Image(_) => "image",
                 Filesystem::Unknown => "unknown",
