@@ -20,6 +20,7 @@ pub mod landlock;
 pub mod lock;
 pub mod look;
 pub mod loop_device;
+pub mod memory;
 pub mod memory_file;
 pub mod mount;
 pub mod namespace;

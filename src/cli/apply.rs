@@ -16,7 +16,7 @@ use super::{
     Arguments, COULD_NOT_START, Choice, Output, RecipePath,
     choice::Pauses,
     ending::{Account, Ending, Ledger},
-    environment, located,
+    environment, located, mishap,
     watch::Watch,
 };
 
@@ -67,6 +67,7 @@ struct Permissions {
 
 impl Apply {
     pub(super) fn run(self, output: &Output) -> u8 {
+        mishap::prepare(output);
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
             return COULD_NOT_START;
         };

@@ -28,7 +28,7 @@ use crate::{
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, located, pause};
+use super::{COULD_NOT_START, Output, located, pause, speak};
 
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -219,8 +219,7 @@ impl Ending<'_> {
             true => format!("{}\n", serde_json::json!({ "killed": signal, "name": name })),
             false => format!("isorecipe: {name} (signal {signal}) killed the command\n"),
         };
-        // Nobody is left to be told that standard error is gone.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        speak::on_stderr(&text);
     }
 
     fn complain(&self, account: &mut Account, diagnostic: Option<Diagnostic>) {
