@@ -22,6 +22,7 @@ use crate::{
     sys::{
         Call, Errno, Fault, error_words,
         ids::Acting,
+        limit::Resource,
         process::{self, Change, Usage},
         signal,
     },
@@ -57,7 +58,7 @@ pub(super) struct Account {
     pub exit: Option<i32>,
     /// The signal that killed the command
     pub signal: Option<i32>,
-    /// The limit that ended it; there are none yet
+    /// The limit that ended it: `cpu`, `fsize`
     pub limit: Option<&'static str>,
     /// From the first process of the sandbox to the last, in seconds
     pub duration: f64,
@@ -207,17 +208,39 @@ impl Ending<'_> {
             Outcome::Stillborn(fault) => self.complain(&mut account, Some(stillborn(fault))),
         }
         if let Some(signal) = account.signal.filter(|signal| !is_wished_for(*signal)) {
-            self.say_killed(signal);
+            let limit = self.limit_of(signal);
+            account.limit = limit.map(|(resource, _)| resource.name());
+            self.say_killed(signal, limit);
         }
         account
     }
 
+    /// The limit of the recipe that the kernel sends this signal for, and how high it is.
+    fn limit_of(&self, signal: i32) -> Option<(Resource, u64)> {
+        let resource = match signal {
+            libc::SIGXCPU => Resource::Cpu,
+            libc::SIGXFSZ => Resource::FileSize,
+            _ => return None,
+        };
+        let limit = self.plan.end.limits.own(resource)?;
+        Some((resource, limit.soft))
+    }
+
     /// As the shell says it of its own commands.
-    fn say_killed(&self, signal: i32) {
+    fn say_killed(&self, signal: i32, limit: Option<(Resource, u64)>) {
         let name = signal::name(signal);
-        let text = match self.output.json {
-            true => format!("{}\n", serde_json::json!({ "killed": signal, "name": name })),
-            false => format!("isorecipe: {name} (signal {signal}) killed the command\n"),
+        let text = match (self.output.json, limit) {
+            (true, limit) => {
+                let limit = limit.map(|(resource, _)| resource.name());
+                let killed = serde_json::json!({ "killed": signal, "name": name, "limit": limit });
+                format!("{killed}\n")
+            }
+            (false, None) => format!("isorecipe: {name} (signal {signal}) killed the command\n"),
+            (false, Some((resource, most))) => format!(
+                "isorecipe: {name} (signal {signal}) killed the command at its limit: {} {}\n",
+                resource.name(),
+                resource.written(most)
+            ),
         };
         speak::on_stderr(&text);
     }

@@ -22,6 +22,9 @@ pub struct Kernel {
     pub selinux_denies_userns: Option<bool>,
     /// Which Landlock answers
     pub landlock: Option<Landlock>,
+    /// `fs.nr_open`: more descriptors than this no process may have
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nr_open: Option<u64>,
     /// `/dev/loop-control`
     pub loop_control: Option<Device>,
 }
@@ -73,6 +76,7 @@ pub(super) fn probe() -> Kernel {
             Err(Errno::EOPNOTSUPP) => Some(Landlock::Off),
             Err(_) => None,
         },
+        nr_open: read("/proc/sys/fs/nr_open").and_then(|text| text.trim().parse().ok()),
         loop_control: match file::may_write(c"/dev/loop-control") {
             Ok(()) => Some(Device::Usable),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Some(Device::Missing),

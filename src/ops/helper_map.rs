@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     Evidence, Operation, Stage,
-    idmap::{Ids, Line, Listed, from_afar, map, overlap, overlapping},
+    idmap::{Ids, Line, Listed, from_afar, is_written, map, overlap, overlapping},
 };
 
 /// A map with subordinate ids, written by the set-user-ID helper
@@ -206,6 +206,11 @@ impl Operation for HelperMap {
             Change::Exited(0) => Ok(()),
             _ => Err(refused(Errno::EPERM)),
         }
+    }
+
+    /// A helper may know better than it was told.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        is_written(stage, self.ids, &self.lines, Call::Helper)
     }
 
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {

@@ -14,13 +14,13 @@ pub struct Fault {
     pub errno: Errno,
 }
 
-/// What the kernel gives for yes.
-const YES: Errno = Errno::UnknownErrno;
+/// In the place of an errno: the kernel gave none, so it said yes, and did not do it.
+pub const NOT_DONE: Errno = Errno::UnknownErrno;
 
 impl Fault {
     /// Whether the call said that it was done, and it was not.
     pub fn is_lie(self) -> bool {
-        self.errno == YES
+        self.errno == NOT_DONE
     }
 
     /// `unshare gave EPERM: Operation not permitted`
@@ -55,9 +55,12 @@ macro_rules! calls {
 calls! {
     Bind => "open_tree",
     CacheOwner => "fstat",
+    Capset => "capset",
     Chdir => "chdir",
     Clone => "clone3",
     CloseRange => "close_range",
+    Device => "fstat",
+    DropBounding => "prctl",
     Execve => "execve",
     Fchdir => "fchdir",
     Fork => "clone",
@@ -69,7 +72,9 @@ calls! {
     Getresgid => "getresgid",
     Getresuid => "getresuid",
     Helper => "newuidmap",
+    KeepCapabilities => "prctl",
     Look => "statx",
+    Interface => "SIOCSIFFLAGS",
     Loop => "LOOP_CONFIGURE",
     MemoryFile => "memfd_create",
     Mkdir => "mkdirat",
@@ -83,7 +88,9 @@ calls! {
     PivotRoot => "pivot_root",
     Poll => "poll",
     Prctl => "prctl",
+    Prlimit => "prlimit64",
     Program => "execve",
+    RaiseAmbient => "prctl",
     ReadOnly => "statfs",
     Recvmsg => "recvmsg",
     Rename => "rename",
@@ -102,6 +109,7 @@ calls! {
     Signalfd => "signalfd4",
     Sigprocmask => "rt_sigprocmask",
     Statmount => "statmount",
+    Socket => "socket",
     Socketpair => "socketpair",
     Umount => "umount2",
     Wait => "wait4",
@@ -125,7 +133,7 @@ impl Call {
 
     /// This call said yes, and did not do it.
     pub fn lied(self) -> Fault {
-        self.gave(YES)
+        self.gave(NOT_DONE)
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
 
 use nix::{errno::Errno, unistd::Pid};
 
+use super::NOT_DONE;
+
 /// A program's arguments or environment, laid out for `execve` before the fork.
 pub struct Vector {
     strings: Vec<std::ffi::CString>,
@@ -42,29 +44,37 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Asks the kernel for SIGKILL when the parent dies.
+/// Asks the kernel for SIGKILL when the parent dies, and looks whether it will come.
 ///
 /// # Errors
-/// As `prctl(2)`.
+/// As `prctl(2)`; [`NOT_DONE`].
 pub fn die_with_parent() -> Result<(), Errno> {
-    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)?;
+    is_done(super::look::death_signal()? == libc::SIGKILL)
+}
+
+/// What a call that said yes is known to be worth.
+fn is_done(done: bool) -> Result<(), Errno> {
+    if done { Ok(()) } else { Err(NOT_DONE) }
 }
 
 /// Lets the owner of the process write its `/proc/PID` files again, after a
 /// change of ids took that away (`PR_SET_DUMPABLE`).
 ///
 /// # Errors
-/// As `prctl(2)`.
+/// As `prctl(2)`; [`NOT_DONE`].
 pub fn become_dumpable() -> Result<(), Errno> {
-    prctl(libc::PR_SET_DUMPABLE, 1)
+    prctl(libc::PR_SET_DUMPABLE, 1)?;
+    is_done(is_dumpable() == Some(true))
 }
 
 /// Hides the process from others of the same user (`PR_SET_DUMPABLE`).
 ///
 /// # Errors
-/// As `prctl(2)`.
+/// As `prctl(2)`; [`NOT_DONE`].
 pub fn become_undumpable() -> Result<(), Errno> {
-    prctl(libc::PR_SET_DUMPABLE, 0)
+    prctl(libc::PR_SET_DUMPABLE, 0)?;
+    is_done(is_dumpable() == Some(false))
 }
 
 /// No `execve` gives more than the process has (`PR_SET_NO_NEW_PRIVS`).
