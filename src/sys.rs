@@ -18,6 +18,7 @@ pub mod filter;
 pub mod handle;
 pub mod ids;
 pub mod landlock;
+pub mod last_words;
 pub mod limit;
 pub mod lock;
 pub mod look;

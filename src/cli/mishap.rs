@@ -1,30 +1,23 @@
 //! What `apply` says when isorecipe itself cannot go on: no memory is left, or it
-//! has a bug. The command never begins with less, and nobody is left to guess.
-
-use std::panic;
+//! is not who it should be. The command never begins with less.
 
 use crate::{
     diagnostic::{Refusal, render},
-    sys::{memory, process},
+    sys::last_words::{self, LastWords},
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, speak};
+use super::{COULD_NOT_START, Output};
 
 /// Prepares the words, since nobody can find any later.
 pub(super) fn prepare(output: &Output) {
     let style = output.style();
-    let words = move |refusal: Refusal| render(&[refusal.at(yaml::Path::root())], &style);
-    let exhausted = words(no_memory());
-    memory::when_exhausted(exhausted.into_bytes(), i32::from(COULD_NOT_START));
-    let own = process::own_pid();
-    panic::set_hook(Box::new(move |bug| {
-        // The child's end is the supervisor's to explain.
-        if process::own_pid() == own {
-            speak::on_stderr(&words(broken(&bug.to_string())));
-        }
-        process::exit(i32::from(COULD_NOT_START));
-    }));
+    let words = |refusal: Refusal| render(&[refusal.at(yaml::Path::root())], &style);
+    last_words::prepare(LastWords {
+        no_memory: words(no_memory()),
+        not_oneself: words(not_oneself()),
+        status: i32::from(COULD_NOT_START),
+    });
 }
 
 fn no_memory() -> Refusal {
@@ -33,8 +26,8 @@ fn no_memory() -> Refusal {
         .help("see `ulimit -v`, and the `memory.max` of the control group")
 }
 
-fn broken(what: &str) -> Refusal {
-    Refusal::new("sandbox::bug", "isorecipe has a bug, and stopped")
-        .why(what.replace('\n', " "))
-        .help("tell the project what was run: `isorecipe --version`")
+fn not_oneself() -> Refusal {
+    Refusal::new("host::ids_refused", "isorecipe could not take its own ids back")
+        .why("it acted for a user, and the kernel refused to let it be root again")
+        .help("`isorecipe doctor` finds out who denies it")
 }

@@ -135,11 +135,15 @@ fn run(path: &KernelPath, words: Vector, stage: &Stage) -> Result<Change, Errno>
             // In a session of its own no keyboard stops it, for which we would wait.
             let is_ready = process::new_session()
                 .and_then(|()| process::die_with_parent())
-                .and_then(|()| streams.into_iter().try_for_each(|(fd, to)| descriptor::put_at(fd, to)))
+                .and_then(|()| {
+                    streams.into_iter().try_for_each(|(fd, to)| descriptor::put_at(fd, to))
+                })
                 .and_then(|()| descriptor::close_on_exec_from(3))
                 .and_then(|()| signal::let_all_through());
             match is_ready {
-                Ok(()) => process::exit(process::execute(path.as_c_str(), &words, &environment) as i32),
+                Ok(()) => {
+                    process::exit(process::execute(path.as_c_str(), &words, &environment) as i32)
+                }
                 Err(errno) => process::exit(errno as i32),
             }
         }

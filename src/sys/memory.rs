@@ -1,31 +1,17 @@
 //! The allocator of the program: the system's, with the last words of a process
 //! that gets no memory (`malloc(3)`).
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::OnceLock,
-};
+use std::alloc::{GlobalAlloc, Layout, System};
 
-/// What is said then, and what the process ends with.
-static LAST_WORDS: OnceLock<(Vec<u8>, i32)> = OnceLock::new();
-
-/// Says these words and ends with this status when there is no memory left.
-/// The first wish counts.
-pub fn when_exhausted(words: Vec<u8>, status: i32) {
-    let _ = LAST_WORDS.set((words, status));
-}
+use super::last_words::{self, End};
 
 /// The system's allocator.
 pub struct Memory;
 
 /// Says the last words, where there are any.
 fn given(block: *mut u8) -> *mut u8 {
-    if block.is_null()
-        && let Some((words, status)) = LAST_WORDS.get()
-    {
-        // SAFETY: the words live as long as the process, and their length is told.
-        unsafe { libc::write(libc::STDERR_FILENO, words.as_ptr().cast(), words.len()) };
-        super::process::exit(*status);
+    if block.is_null() && last_words::are_prepared() {
+        last_words::say(End::NoMemory);
     }
     block
 }

@@ -36,12 +36,7 @@ pub fn all(scene: &Scene, whole: &Whole, mut tell: impl FnMut(&str, Verdict, Str
     nested(scene, tell);
 }
 
-fn verdict(
-    whole: &Whole,
-    mut trace: Trace,
-    shows_in: &[&str],
-    is_deaf: bool,
-) -> (Verdict, String) {
+fn verdict(whole: &Whole, mut trace: Trace, shows_in: &[&str], is_deaf: bool) -> (Verdict, String) {
     trace.ended.is_about_words |= is_deaf;
     whole.judge_but_for(&trace, None, shows_in)
 }
@@ -133,9 +128,8 @@ fn inside(knob: Option<&str>) {
         && fs::write("/proc/self/setgroups", "deny").is_ok()
         && fs::write("/proc/self/uid_map", format!("0 {uid} 1")).is_ok()
         && fs::write("/proc/self/gid_map", format!("0 {gid} 1")).is_ok();
-    let narrowed = knob.is_none_or(|knob| {
-        fs::write(format!("/proc/sys/user/max_{knob}_namespaces"), "0").is_ok()
-    });
+    let narrowed = knob
+        .is_none_or(|knob| fs::write(format!("/proc/sys/user/max_{knob}_namespaces"), "0").is_ok());
     if !entered || !narrowed {
         // SAFETY: it ends the fork at once; the status is nobody else's.
         unsafe { libc::_exit(96) };
