@@ -47,7 +47,7 @@ fn every_step_can_fail_with_every_common_errno() {
 #[test]
 fn a_step_that_is_not_there_or_an_errno_that_is_not_is_wrong_usage() {
     let desk = Desk::of(Who::ordinary());
-    for wrong in ["99:EPERM", "0:EPERM", "EPERM", "3:EPERMISSION", "3:", "3:1", ":lie", "-3:lie"] {
+    for wrong in ["99:EPERM", "0:EPERM", "EPERM", "3:EPERMISSION", "3:", "3:1", ":lie"] {
         let ran = apply(&desk, &["--inject", wrong]);
         assert_eq!((ran.code(), ran.out().as_str()), (125, ""), "{wrong}");
         assert!(ran.err().contains("--inject"), "{wrong}: {}", ran.err());
