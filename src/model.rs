@@ -23,8 +23,8 @@ use crate::{
 pub mod capability;
 mod copies;
 mod filesystems;
-mod landlock;
 mod filters;
+mod landlock;
 mod limits;
 mod mounts;
 mod overlay;
@@ -39,8 +39,8 @@ mod visible;
 
 pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
-pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use filters::denies_needed;
+pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};

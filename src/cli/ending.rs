@@ -30,7 +30,7 @@ use crate::{
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause};
+use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause, speak};
 
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -256,8 +256,7 @@ impl Ending<'_> {
                 resource.written(most)
             ),
         };
-        // Nobody is left to be told that standard error is gone.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        speak::on_stderr(&text);
     }
 
     /// Which call it was, only the kernel's log tells, and only root may read that.

@@ -17,6 +17,7 @@ const TEXTS: &[&str] = &[
     include_str!("../cli/ending.md"),
     include_str!("../cli/explain.md"),
     include_str!("../cli/observe.md"),
+    include_str!("../cli/mishap.md"),
     include_str!("../cli/plan.md"),
     include_str!("../cli/watch.md"),
     include_str!("../export/sh/command.md"),
