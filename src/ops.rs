@@ -10,11 +10,12 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     host::Host,
-    model::{Answer, Model, Slot, UserId, capability},
+    model::{Answer, Capabilities, Model, Slot, UserId, capability},
     sys::{Call, Errno, Fault, Namespace, filter},
 };
 
 mod bind;
+mod capabilities;
 mod command;
 mod directory;
 mod fuse;
@@ -24,34 +25,45 @@ mod idmap;
 mod image;
 mod landlock;
 mod lie;
+mod limit;
 mod maps;
+mod mask;
 mod mount;
 mod namespace;
+mod network;
 mod overlay;
 mod pivot;
 mod place;
 mod program;
+mod restrict;
+mod source;
 mod stage;
 mod unpack;
 mod uts;
 
-pub use bind::{Bind, HoldSource, Source};
+pub use bind::{Bind, HoldSource};
+pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
-pub use identity::Become;
+pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
 pub use landlock::{
     AllowFiles, AllowPort, MakeRuleset, Proof, RestrictSelf, Use, lacks as lacks_landlock,
 };
+pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
+pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
+pub use network::BringLoopbackUp;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
+pub use restrict::Restrict;
+pub use source::{Extent, Source};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
@@ -117,6 +129,11 @@ pub trait Operation: fmt::Display {
         None
     }
 
+    /// Whether it finds nothing to do, as the layer allows.
+    fn is_idle(&self, _before: &Model) -> bool {
+        false
+    }
+
     /// The capability it asks for, and over whose namespace.
     fn needs(&self, _before: &Model) -> Option<Need> {
         None
@@ -160,10 +177,42 @@ macro_rules! operations {
 }
 
 operations! {
-    AllowFiles, AllowPort, AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, MakeDirectory, MakeRuleset, MountImage, MountNew, MountOverlay, NewNamespace,
-    NoNewPrivileges, PivotRoot, RemoveDirectory, RestrictSelf, ServeImage, SetDomainname, SetHostname,
-    SetPropagation, StayAsInit, UnpackImage, WriteMap,
+    AllowFiles,
+    AllowPort,
+    AttachImage,
+    Become,
+    Bind,
+    BringLoopbackUp,
+    ChangeDirectory,
+    DenySetgroups,
+    DetachMount,
+    Execute,
+    Fork,
+    HelperMap,
+    HoldSource,
+    KeepCapabilities,
+    LimitCapabilities,
+    MakeDirectory,
+    MakeRuleset,
+    Mask,
+    MountImage,
+    MountNew,
+    MountOverlay,
+    NewNamespace,
+    NoNewPrivileges,
+    PivotRoot,
+    RemoveDirectory,
+    Restrict,
+    RestrictSelf,
+    ServeImage,
+    SetDomainname,
+    SetHostname,
+    SetLimit,
+    SetPropagation,
+    StayAsInit,
+    TakeUpCapabilities,
+    UnpackImage,
+    WriteMap,
 }
 
 impl fmt::Display for Op {
@@ -177,8 +226,9 @@ impl Op {
     pub fn call(&self) -> Call {
         match self {
             Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
-            Op::Bind(_) | Op::AttachImage(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
             Op::Become(_) => Call::Setresuid,
+            Op::BringLoopbackUp(_) => Call::Interface,
             Op::ChangeDirectory(_) => Call::Chdir,
             Op::DenySetgroups(_) => Call::WriteSetgroups,
             Op::DetachMount(_) => Call::Umount,
@@ -186,6 +236,8 @@ impl Op {
             Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
+            Op::KeepCapabilities(_) => Call::KeepCapabilities,
+            Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
             Op::MakeDirectory(_) => Call::Mkdir,
             Op::MakeRuleset(_) => Call::LandlockCreate,
             Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
@@ -194,9 +246,11 @@ impl Op {
             Op::PivotRoot(_) => Call::PivotRoot,
             Op::RemoveDirectory(_) => Call::Rmdir,
             Op::RestrictSelf(_) => Call::LandlockRestrict,
+            Op::Restrict(_) => Call::MountSetattr,
             Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
             Op::SetDomainname(_) => Call::Setdomainname,
             Op::SetHostname(_) => Call::Sethostname,
+            Op::SetLimit(_) => Call::Prlimit,
             Op::SetPropagation(_) => Call::Mount,
             Op::WriteMap(map) => map.call(),
         }
@@ -261,6 +315,9 @@ pub fn explain(
             return refusal;
         }
         let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
+        if let Some(refusal) = limit::explain(fault, before) {
+            return refusal;
+        }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
             false => operation.explain(fault, before, seen),
@@ -287,7 +344,7 @@ fn explain_stripped(
     seen: &Evidence,
 ) -> Refusal {
     let mut with_rights = before.clone();
-    with_rights.process.capabilities = u64::MAX;
+    with_rights.process.capabilities = Capabilities::FULL;
     match operation.answer(&with_rights) {
         Answer::No(_) => operation.explain(fault, &with_rights, seen),
         _ => restricted_by_apparmor(),

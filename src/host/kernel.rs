@@ -22,6 +22,9 @@ pub struct Kernel {
     pub selinux_denies_userns: Option<bool>,
     /// Which Landlock answers
     pub landlock: Option<Landlock>,
+    /// `fs.nr_open`: more descriptors than this no process may have
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nr_open: Option<u64>,
     /// `/dev/loop-control`
     pub loop_control: Option<Device>,
 }
@@ -79,6 +82,7 @@ pub(super) fn probe() -> Kernel {
         // The first of two numbers is what holds now.
         selinux_denies_userns: read("/sys/fs/selinux/booleans/deny_userns")
             .map(|text| text.trim_start().starts_with('1')),
+        nr_open: read("/proc/sys/fs/nr_open").and_then(|text| text.trim().parse().ok()),
         landlock: Landlock::probe(),
         loop_control: match file::may_write(c"/dev/loop-control") {
             Ok(()) => Some(Device::Usable),

@@ -131,7 +131,7 @@ impl JsonSchema for Map {
 impl Plan for User {
     fn plan(&self, to: &mut Planner) {
         if let Some(invoker) = first_behind_sudo(to) {
-            to.step(Become { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups });
+            to.step(Become { uid: invoker.uid, gid: invoker.gid, groups: Some(invoker.groups) });
         }
         let own = Own::of(to);
         to.step(NewNamespace(Namespace::User));
@@ -261,7 +261,7 @@ impl User {
             }
         }
         if is_root {
-            to.at("map").step(Become { uid: 0, gid: 0, groups: Vec::new() });
+            to.at("map").step(Become { uid: 0, gid: 0, groups: Some(Vec::new()) });
         }
     }
 }

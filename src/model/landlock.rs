@@ -120,7 +120,7 @@ impl Model {
     }
 
     /// Puts a ruleset on the process, for good.
-    pub fn restrict(&mut self, ruleset: Ruleset) {
+    pub fn enter_domain(&mut self, ruleset: Ruleset) {
         self.process.rulesets.push(ruleset);
     }
 }

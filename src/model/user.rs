@@ -2,10 +2,10 @@
 
 use crate::{
     host::Host,
-    sys::{Errno, Namespace},
+    sys::{Errno, Namespace, mount::Flags},
 };
 
-use super::{ALL_CAPABILITIES, DEEPEST, Model, Objection, Position, SHALLOW, capability};
+use super::{Capabilities, DEEPEST, Model, MountId, Objection, Position, SHALLOW, capability};
 
 /// A user namespace of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,21 @@ impl Model {
         }
     }
 
+    /// Adds flags to a mount and to every mount below it; the `/proc` through
+    /// which maps are written may be among them.
+    pub fn restrict(&mut self, tree: MountId, flags: Flags) {
+        let hits_proc = !self.mounts.own
+            && flags.read_only
+            && self.mounts.tree(tree).into_iter().any(|id| {
+                let mount = self.mounts.mount(id);
+                !mount.own && self.mounts.is_proc(mount.filesystem)
+            });
+        self.mounts.restrict(tree, flags);
+        if hits_proc && self.proc == MapFiles::Writable {
+            self.proc = MapFiles::ReadOnly;
+        }
+    }
+
     /// The kernel's order: depth and limits, chroot, mapped ids (`create_user_ns()`).
     pub(super) fn may_make_user(&self) -> Result<(), Objection> {
         let no = |errno| Err(Objection::No(errno));
@@ -191,7 +206,7 @@ impl Model {
     }
 
     pub(super) fn make_user(&mut self) {
-        let could_setfcap = self.process.capabilities & 1 << capability::SETFCAP != 0;
+        let could_setfcap = self.process.has(capability::SETFCAP);
         let current = self.own_user();
         let made = UserNamespace {
             parent: Some(self.process.user),
@@ -207,14 +222,17 @@ impl Model {
         self.users.push(made);
         self.process.user = UserId(self.users.len() - 1);
         let is_stripped = self.host.is_restricted_by_apparmor() == Some(true);
-        self.process.capabilities = if is_stripped { 0 } else { ALL_CAPABILITIES };
+        self.process.capabilities = Capabilities::FULL;
+        if is_stripped {
+            self.process.capabilities.effective = 0;
+        }
     }
 
     /// Whether AppArmor has taken every right from the process in its own user
     /// namespace (the profile `unprivileged_userns`).
     pub fn is_stripped_by_apparmor(&self) -> bool {
         self.process.user != UserId::HOST
-            && self.process.capabilities == 0
+            && self.process.capabilities.effective == 0
             && self.host.is_restricted_by_apparmor() == Some(true)
     }
 

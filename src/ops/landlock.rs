@@ -321,7 +321,7 @@ impl Operation for RestrictSelf {
 
     fn effect(&self, model: &mut Model) {
         if let Some(ruleset) = model.rulesets.get(&self.slot).cloned() {
-            model.restrict(ruleset);
+            model.enter_domain(ruleset);
         }
     }
 

@@ -14,13 +14,13 @@ pub struct Fault {
     pub errno: Errno,
 }
 
-/// What the kernel gives for yes.
-const YES: Errno = Errno::UnknownErrno;
+/// In the place of an errno: the kernel gave none, so it said yes, and did not do it.
+pub const NOT_DONE: Errno = Errno::UnknownErrno;
 
 impl Fault {
     /// Whether the call said that it was done, and it was not.
     pub fn is_lie(self) -> bool {
-        self.errno == YES
+        self.errno == NOT_DONE
     }
 
     /// `unshare gave EPERM: Operation not permitted`
@@ -55,9 +55,12 @@ macro_rules! calls {
 calls! {
     Bind => "open_tree",
     CacheOwner => "fstat",
+    Capset => "capset",
     Chdir => "chdir",
     Clone => "clone3",
     CloseRange => "close_range",
+    Device => "fstat",
+    DropBounding => "prctl",
     Execve => "execve",
     Fchdir => "fchdir",
     Fork => "clone",
@@ -69,10 +72,12 @@ calls! {
     Getresgid => "getresgid",
     Getresuid => "getresuid",
     Helper => "newuidmap",
+    KeepCapabilities => "prctl",
+    Look => "statx",
+    Interface => "SIOCSIFFLAGS",
     LandlockCreate => "landlock_create_ruleset",
     LandlockRestrict => "landlock_restrict_self",
     LandlockRule => "landlock_add_rule",
-    Look => "statx",
     Loop => "LOOP_CONFIGURE",
     MemoryFile => "memfd_create",
     Mkdir => "mkdirat",
@@ -86,7 +91,9 @@ calls! {
     PivotRoot => "pivot_root",
     Poll => "poll",
     Prctl => "prctl",
+    Prlimit => "prlimit64",
     Program => "execve",
+    RaiseAmbient => "prctl",
     ReadOnly => "statfs",
     Recvmsg => "recvmsg",
     Rename => "rename",
@@ -105,8 +112,10 @@ calls! {
     Signalfd => "signalfd4",
     Sigprocmask => "rt_sigprocmask",
     Statmount => "statmount",
+    Socket => "socket",
     Socketpair => "socketpair",
     Umount => "umount2",
+    Wait => "wait4",
     Uname => "uname",
     Unshare => "unshare",
     WriteGidMap => "write gid_map",
@@ -127,7 +136,7 @@ impl Call {
 
     /// This call said yes, and did not do it.
     pub fn lied(self) -> Fault {
-        self.gave(YES)
+        self.gave(NOT_DONE)
     }
 }
 
