@@ -56,9 +56,10 @@ impl Mask {
         match target.thing.is_directory() {
             None => Err(Answer::KernelDecides),
             Some(true) if !model.may_mount() => Err(Answer::No(Call::Fsopen.gave(Errno::EPERM))),
-            Some(true) => model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount)),
-            Some(false) => self.check_node(model),
+            Some(true) => model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?,
+            Some(false) => self.check_node(model)?,
         }
+        place::may_move(model)
     }
 
     fn check_node(&self, model: &Model) -> Result<(), Answer> {
