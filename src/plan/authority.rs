@@ -8,16 +8,17 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::{
-    model::{Filesystem, FilesystemId, Model, Ruleset, UserId, capability},
+    model::{Filesystem, FilesystemId, Model, UserId, capability},
     ops::Op,
     sys::{
         Namespace,
-        landlock::{files, scope, tcp},
         limit::{Limit, Resource},
     },
 };
 
 use super::{Plan, Step, within};
+
+mod landlock;
 
 /// Of what is not isolated.
 const HOSTS: &str = "the host's";
@@ -103,7 +104,7 @@ impl Authority {
                 false => format!("on the host: whatever uid {} may read there", model.process.uid),
             },
             can_write: can_write(model, is_other_root, &mounts),
-            landlock: landlock(model, folder),
+            landlock: landlock::lines(model, folder),
             mounts,
             shared_with_host: shared(model),
             end: match model.pid.own {
@@ -287,43 +288,7 @@ fn can_write(model: &Model, is_other_root: bool, mounts: &[Seen]) -> Vec<String>
         .collect()
 }
 
-/// What each ruleset allows of what it forbids otherwise.
-fn landlock(model: &Model, folder: &Path) -> Vec<String> {
-    let mut lines = Vec::new();
-    for Ruleset { handled, paths, ports } in &model.process.rulesets {
-        let kinds = [("read", files::READ), ("write", files::WRITE), ("execute", files::EXECUTE)];
-        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.files & access != 0) {
-            let allowed = paths.iter().filter(|rule| rule.access & access != 0);
-            let mut allowed: Vec<String> =
-                allowed.map(|rule| within(folder, &rule.path.display().to_string())).collect();
-            allowed.sort();
-            allowed.dedup();
-            lines.push(format!("lets it {verb} {}", none_or(allowed)));
-        }
-        let kinds = [("bind TCP ports", tcp::BIND), ("connect to TCP ports", tcp::CONNECT)];
-        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.tcp & access != 0) {
-            let allowed = ports.iter().filter(|(_, allowed)| allowed & access != 0);
-            let allowed = allowed.map(|(port, _)| port.to_string()).collect();
-            lines.push(format!("lets it {verb}: {}", none_or(allowed)));
-        }
-        let kinds = [
-            ("no signal of it reaches processes outside", scope::SIGNAL),
-            ("no abstract socket outside is reached", scope::ABSTRACT_UNIX_SOCKET),
-        ];
-        let kinds = kinds.into_iter().filter(|(_, kind)| handled.scope & kind != 0);
-        lines.extend(kinds.map(|(what, _)| what.to_owned()));
-    }
-    lines
-}
-
-fn none_or(allowed: Vec<String>) -> String {
-    match allowed.is_empty() {
-        true => "nothing".to_owned(),
-        false => format!("{}, and nothing else", allowed.join(", ")),
-    }
-}
-
-/// Namespaces that no layer has made, the kinds that no layer makes included.
+/// Namespaces that no layer has made.
 fn shared(model: &Model) -> Vec<&'static str> {
     let mut shared = Vec::new();
     for (kind, what) in [
