@@ -26,18 +26,22 @@ mod image;
 mod lie;
 mod limit;
 mod maps;
+mod mask;
 mod mount;
 mod namespace;
 mod nested;
+mod network;
 mod overlay;
 mod pivot;
 mod place;
 mod program;
+mod restrict;
+mod source;
 mod stage;
 mod unpack;
 mod uts;
 
-pub use bind::{Bind, HoldSource, Source};
+pub use bind::{Bind, HoldSource};
 pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
@@ -48,12 +52,16 @@ pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
 pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
+pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
 pub use nested::ForbidNested;
+pub use network::BringLoopbackUp;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
+pub use restrict::Restrict;
+pub use source::{Extent, Source};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
@@ -119,6 +127,11 @@ pub trait Operation: fmt::Display {
         None
     }
 
+    /// Whether it finds nothing to do, as the layer allows.
+    fn is_idle(&self, _before: &Model) -> bool {
+        false
+    }
+
     /// The capability it asks for, and over whose namespace.
     fn needs(&self, _before: &Model) -> Option<Need> {
         None
@@ -162,11 +175,39 @@ macro_rules! operations {
 }
 
 operations! {
-    AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    ForbidNested, HelperMap, HoldSource, KeepCapabilities, LimitCapabilities, MakeDirectory, MountImage,
-    MountNew, MountOverlay, NewNamespace, NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage,
-    SetDomainname, SetHostname, SetLimit, SetPropagation, StayAsInit, TakeUpCapabilities,
-    UnpackImage, WriteMap,
+    AttachImage,
+    Become,
+    Bind,
+    BringLoopbackUp,
+    ChangeDirectory,
+    DenySetgroups,
+    DetachMount,
+    Execute,
+    ForbidNested,
+    Fork,
+    HelperMap,
+    HoldSource,
+    KeepCapabilities,
+    LimitCapabilities,
+    MakeDirectory,
+    Mask,
+    MountImage,
+    MountNew,
+    MountOverlay,
+    NewNamespace,
+    NoNewPrivileges,
+    PivotRoot,
+    RemoveDirectory,
+    Restrict,
+    ServeImage,
+    SetDomainname,
+    SetHostname,
+    SetLimit,
+    SetPropagation,
+    StayAsInit,
+    TakeUpCapabilities,
+    UnpackImage,
+    WriteMap,
 }
 
 impl fmt::Display for Op {
@@ -179,8 +220,9 @@ impl Op {
     /// The call that it is about; those before it prepare it.
     pub fn call(&self) -> Call {
         match self {
-            Op::Bind(_) | Op::AttachImage(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
             Op::Become(_) => Call::Setresuid,
+            Op::BringLoopbackUp(_) => Call::Interface,
             Op::ChangeDirectory(_) => Call::Chdir,
             Op::DenySetgroups(_) => Call::WriteSetgroups,
             Op::DetachMount(_) => Call::Umount,
@@ -197,6 +239,7 @@ impl Op {
             Op::NoNewPrivileges(_) => Call::Prctl,
             Op::PivotRoot(_) => Call::PivotRoot,
             Op::RemoveDirectory(_) => Call::Rmdir,
+            Op::Restrict(_) => Call::MountSetattr,
             Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
             Op::SetDomainname(_) => Call::Setdomainname,
             Op::SetHostname(_) => Call::Sethostname,

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
     model::{Answer, Filesystem, FilesystemId, Model},
-    ops::{self, Evidence, Need, Op},
+    ops::{self, Evidence, Extent, Need, Op},
     registry::Overlay,
     sys::{Fault, Namespace},
     yaml,
@@ -51,8 +51,21 @@ pub struct Step {
     pub needs: Option<Need>,
     /// Whether who takes it has that capability
     pub is_capable: bool,
+    /// Whether it finds nothing to do, as its layer allows
+    pub is_idle: bool,
     /// Whether it happens while the child is made, in one `clone3`
     pub at_birth: bool,
+}
+
+/// What a layer needs of the old tree, even after a pivot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// The place in the layer that names it
+    pub within: yaml::Path,
+    /// The path in the old tree
+    pub path: PathBuf,
+    /// What of it
+    pub extent: Extent,
 }
 
 impl Step {

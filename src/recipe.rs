@@ -16,7 +16,7 @@ use crate::{
     host::Host,
     layers::{Layer, Place, Word},
     ops::{ChangeDirectory, DetachMount, Execute, RemoveDirectory, StayAsInit},
-    plan::{MadeByRecipe, Plan, Planner},
+    plan::{MadeByRecipe, Plan, Planner, Wanted},
     sys::KernelPath,
     yaml::{self, Mistake, Part, Tree},
 };
@@ -192,7 +192,7 @@ impl Recipe {
             self.pause(&mut planner, run, done, Some(index));
             if let Layer::PivotRoot(_) = layer {
                 planner.enter(here.clone());
-                planner.hold_sources(&self.later_sources(index, &run.course));
+                planner.hold_sources(self.later_sources(index, &run.course));
             }
             if layer.layer().is_for_command() && init.is_some_and(|pid| pid < index) {
                 self.stay_as_init(&mut planner, &mut init);
@@ -259,13 +259,13 @@ impl Recipe {
     }
 
     /// What the layers after a pivot, up to the next one, need of the old tree.
-    fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, PathBuf)> {
+    fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, Wanted)> {
         self.taken(course)
             .filter(|(index, _)| *index > pivot)
             .take_while(|(_, layer)| !matches!(layer, Layer::PivotRoot(_)))
             .flat_map(|(index, layer)| {
                 let at = place(index, layer);
-                layer.layer().sources().into_iter().map(move |(field, path)| (at.key(field), path))
+                layer.layer().sources().into_iter().map(move |wanted| (at.clone(), wanted))
             })
             .collect()
     }

@@ -95,7 +95,7 @@ impl Account {
         match change {
             Change::Exited(status) => self.exit = Some(status),
             Change::Killed(signal) => self.signal = Some(signal),
-            Change::Stopped(_) | Change::None => {}
+            Change::Stopped(_) | Change::None | Change::Unknown(_) => {}
         }
     }
 }
@@ -189,6 +189,10 @@ impl Ending<'_> {
     pub(super) fn report(&self, outcome: Outcome, duration: Duration) -> Account {
         let mut account = Account::new(duration);
         match outcome {
+            Outcome::Ended(Change::Unknown(errno)) => {
+                account.phase = Phase::Command;
+                self.complain(&mut account, Some(end_unknown(errno)));
+            }
             Outcome::Ended(change) => account.ended(change),
             Outcome::Abandoned(signal) => {
                 pause::say_abandoned(self.output);
@@ -271,7 +275,7 @@ fn status(change: Change) -> u8 {
     match change {
         Change::Exited(status) => (status & 0xff) as u8,
         Change::Killed(signal) => killed(signal),
-        Change::Stopped(_) | Change::None => COULD_NOT_START,
+        Change::Stopped(_) | Change::None | Change::Unknown(_) => COULD_NOT_START,
     }
 }
 
@@ -291,11 +295,19 @@ fn lost(change: Change) -> Diagnostic {
     let why = match change {
         Change::Killed(signal) => format!("signal {signal} killed it"),
         Change::Exited(status) => format!("it ended with status {status}"),
+        Change::Unknown(errno) => Call::Wait.gave(errno).in_words(),
         Change::Stopped(_) | Change::None => "nothing more is known".to_owned(),
     };
     Refusal::new("sandbox::lost", "the sandbox ended before its command began")
         .why(why)
         .help("if nobody killed it, look for the kernel's reasons: `sudo dmesg | tail`")
+        .at(yaml::Path::root())
+}
+
+fn end_unknown(errno: Errno) -> Diagnostic {
+    Refusal::new("sandbox::end_unknown", "the command ran, and nobody knows how it ended")
+        .why(Call::Wait.gave(errno).in_words())
+        .help("if nobody else waits for its children, tell the project: `isorecipe --version`")
         .at(yaml::Path::root())
 }
 

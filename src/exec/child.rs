@@ -53,10 +53,11 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
         end: end.as_fd(),
     };
     let stage = Stage::new(birth.proc, 0, birth.slots, &child);
-    if process::die_with_parent().is_err() || socket::is_alone(end.as_fd()) {
+    if socket::is_alone(end.as_fd()) {
         process::exit(GAVE_UP);
     }
-    if let Err(fault) = stand_apart(birth.has_terminal) {
+    let tied = process::die_with_parent().map_err(|errno| Call::Prctl.gave(errno));
+    if let Err(fault) = tied.and_then(|()| stand_apart(birth.has_terminal)) {
         child.give_up(plan.steps.len().saturating_sub(1), fault, false, &stage);
     }
     for (index, step) in plan.steps.iter().enumerate() {
@@ -77,7 +78,8 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
             }
         }
     }
-    process::exit(GAVE_UP)
+    // Whoever becomes the command does not come here.
+    child.give_up(plan.steps.len().saturating_sub(1), Call::Execve.lied(), false, &stage)
 }
 
 /// Leaves the caller's job: signals to it are the supervisor's to pass on, and
@@ -165,9 +167,6 @@ impl Child<'_> {
         }
         // A change of ids took it away.
         process::die_with_parent().map_err(prctl)?;
-        if look::death_signal().map_err(prctl)? != libc::SIGKILL {
-            return Err(stage.lie(Call::Prctl, b"it would outlive its supervisor"));
-        }
         if socket::is_alone(self.end) {
             process::exit(GAVE_UP);
         }

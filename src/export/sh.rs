@@ -166,6 +166,8 @@ impl<'a> Writer<'a> {
             Op::StayAsInit(_) => self.stay(step),
             Op::HoldSource(held) => self.hold(held, step),
             Op::Bind(bind) => self.bind(bind, step),
+            Op::Mask(mask) => self.mask(mask, step),
+            Op::Restrict(restrict) => self.restrict(restrict, step),
             Op::PivotRoot(pivot) => self.pivot(pivot),
             Op::Execute(_) => self.finish(step),
             _ => self.lines(step).into_iter().for_each(|line| self.line(line)),
@@ -185,6 +187,7 @@ impl<'a> Writer<'a> {
     /// Steps that are lines, and nothing else.
     fn lines(&self, step: &Step) -> Vec<Words> {
         match &step.op {
+            Op::BringLoopbackUp(_) => vec![Words::of("ip link set lo up")],
             Op::SetHostname(name) => vec![Words::of("hostname").word(&name.0)],
             // A name may begin like an option.
             Op::SetDomainname(name) => vec![Words::of("domainname --").word(&name.0)],
@@ -212,12 +215,14 @@ impl<'a> Writer<'a> {
             | Op::Fork(_)
             | Op::HelperMap(_)
             | Op::HoldSource(_)
+            | Op::Mask(_)
             | Op::KeepCapabilities(_)
             | Op::LimitCapabilities(_)
             | Op::MountImage(_)
             | Op::NewNamespace(_)
             | Op::NoNewPrivileges(_)
             | Op::PivotRoot(_)
+            | Op::Restrict(_)
             | Op::ServeImage(_)
             | Op::SetLimit(_)
             | Op::StayAsInit(_)

@@ -11,6 +11,8 @@ pub const DAC_READ_SEARCH: u32 = 2;
 pub const SETGID: u32 = 6;
 /// Change user ids
 pub const SETUID: u32 = 7;
+/// Change networks
+pub const NET_ADMIN: u32 = 12;
 /// Change what capabilities there may be
 pub const SETPCAP: u32 = 8;
 /// Most of what root may do

@@ -6,9 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::host::{HostMount, Owner};
+use crate::{
+    host::{HostMount, Owner},
+    sys::Errno,
+};
 
-use super::{FilesystemId, Mount, MountId, Mounts, Process, UserId};
+use super::{FilesystemId, Model, Mount, MountId, Mounts, Objection, Process, UserId};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -228,3 +231,19 @@ const DEEPEST: u32 = 2;
 /// Filesystems in which anything can be made.
 const STORAGE: &[&str] =
     &["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "ramfs", "overlay"];
+
+impl Model {
+    /// Whether the kernel would show a fresh procfs beside those there are
+    /// (`mount_too_revealing()`).
+    pub fn may_reveal_proc(&self) -> Result<(), Objection> {
+        let is_initial = self.host.initial_user_namespace != Some(false);
+        if self.mounts.owner == UserId::HOST && is_initial {
+            return Ok(());
+        }
+        match self.mounts.has_full_proc() {
+            Some(true) => Ok(()),
+            Some(false) => Err(Objection::No(Errno::EPERM)),
+            None => Err(Objection::Unknown),
+        }
+    }
+}

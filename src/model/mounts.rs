@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf, StripPrefixError},
 };
 
-use crate::host::{Host, HostMount};
+use crate::{
+    host::{Host, HostMount},
+    sys::mount::Flags,
+};
 
 use super::{Filesystem, Instance, UserId, propagation::Travel};
 
@@ -304,11 +307,12 @@ impl Mounts {
         found.filter(|_| !is_opaque)
     }
 
-    /// Makes a tree read-only, mounts below included.
-    pub fn make_read_only(&mut self, tree: MountId) {
+    /// Adds flags to a mount and to every mount below it.
+    pub fn restrict(&mut self, tree: MountId, flags: Flags) {
         for id in self.tree(tree) {
             if let Some(mount) = self.table.get_mut(&id) {
-                mount.read_only = true;
+                mount.read_only |= flags.read_only;
+                mount.no_exec |= flags.no_exec;
             }
         }
     }

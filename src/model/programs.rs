@@ -45,7 +45,9 @@ impl Model {
         let found = self.walk(path).map_err(Objection::No)?;
         let (owner, program) = match &found.thing {
             Thing::File(owner, program) => (*owner, program.clone()),
-            Thing::Directory(_) | Thing::Special => return Err(Objection::No(Errno::EACCES)),
+            Thing::Directory(_) | Thing::Special | Thing::Device(_) => {
+                return Err(Objection::No(Errno::EACCES));
+            }
             Thing::Symlink(_) | Thing::Unknown => return Err(Objection::Unknown),
         };
         let is_allowed = self.lets_execute(&found) && self.permits_execution(owner);

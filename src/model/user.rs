@@ -2,10 +2,10 @@
 
 use crate::{
     host::Host,
-    sys::{Errno, Namespace},
+    sys::{Errno, Namespace, mount::Flags},
 };
 
-use super::{Capabilities, DEEPEST, Model, Objection, Position, SHALLOW, capability};
+use super::{Capabilities, DEEPEST, Model, MountId, Objection, Position, SHALLOW, capability};
 
 /// A user namespace of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,21 @@ impl Model {
             false => MapFiles::Missing,
             true if mount.read_only => MapFiles::ReadOnly,
             true => MapFiles::Writable,
+        }
+    }
+
+    /// Adds flags to a mount and to every mount below it; the `/proc` through
+    /// which maps are written may be among them.
+    pub fn restrict(&mut self, tree: MountId, flags: Flags) {
+        let hits_proc = !self.mounts.own
+            && flags.read_only
+            && self.mounts.tree(tree).into_iter().any(|id| {
+                let mount = self.mounts.mount(id);
+                !mount.own && self.mounts.is_proc(mount.filesystem)
+            });
+        self.mounts.restrict(tree, flags);
+        if hits_proc && self.proc == MapFiles::Writable {
+            self.proc = MapFiles::ReadOnly;
         }
     }
 

@@ -7,12 +7,12 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     model::{Answer, Model, Objection, UserId, capability},
-    sys::{Call, Errno, Fault},
+    sys::{Call, Errno, Fault, look},
 };
 
 use super::{
     Evidence, Need, Operation, Stage,
-    idmap::{Ids, Line, Listed, from_afar, map, overlap, overlapping},
+    idmap::{Ids, Line, Listed, from_afar, is_written, map, overlap, overlapping},
     restricted_by_apparmor, unexplained, yes,
 };
 
@@ -58,6 +58,17 @@ impl Operation for DenySetgroups {
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         stage.write_own("setgroups", b"deny").map_err(|errno| Call::WriteSetgroups.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let failed = |errno| Call::Look.gave(errno);
+        let file = stage.open_own("setgroups").map_err(failed)?;
+        let mut found = [0; 16];
+        let length = look::read(&file, &mut found).map_err(failed)?;
+        match found.get(..length).unwrap_or_default() {
+            b"deny\n" => Ok(()),
+            found => Err(stage.lie(Call::WriteSetgroups, found)),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -215,6 +226,10 @@ impl Operation for WriteMap {
         stage
             .write_own(self.ids.file(), self.text.as_bytes())
             .map_err(|errno| self.ids.call().gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        is_written(stage, self.ids, &self.lines, self.ids.call())
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Model, UserId},
+    model::{Answer, Model, Objection, UserId},
     sys::{Call, Errno, Fault, Namespace, namespace, process},
 };
 
@@ -16,7 +16,8 @@ const DEEPEST: u32 = 32;
 /// No namespace has this number.
 const UNKNOWN: u64 = 0;
 
-/// A namespace of this kind, for the process itself (`Pid`: for its next child).
+/// A namespace of this kind, for the process itself (`Pid` and `Time`: for its
+/// next child).
 pub struct NewNamespace(pub Namespace);
 
 impl fmt::Display for NewNamespace {
@@ -67,7 +68,9 @@ impl Operation for NewNamespace {
             (Namespace::User, Errno::ENOSPC) if before.forbids_nested() => forbidden(),
             (kind, Errno::ENOSPC) => limit_reached(kind),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
-            (kind, Errno::EINVAL) if before.pid_for_children.is_none() => not_built_in(kind),
+            (kind, Errno::EINVAL) if before.may_make(kind) != Err(Objection::No(Errno::EINVAL)) => {
+                not_built_in(kind)
+            }
             _ => unexplained(self, fault),
         }
     }
@@ -162,7 +165,11 @@ fn noun(kind: Namespace) -> &'static str {
         Namespace::User => "user",
         Namespace::Mount => "mount",
         Namespace::Uts => "UTS",
+        Namespace::Ipc => "IPC",
         Namespace::Pid => "PID",
+        Namespace::Cgroup => "cgroup",
+        Namespace::Network => "network",
+        Namespace::Time => "time",
     }
 }
 

@@ -31,6 +31,7 @@ pub struct Authority {
     host_uid: u32,
     host_gid: u32,
     hostname: Option<String>,
+    network: &'static str,
     pid_1: &'static str,
     capabilities: String,
     no_new_privs: bool,
@@ -80,6 +81,7 @@ impl Authority {
             host_uid: model.process.uid,
             host_gid: model.process.gid,
             hostname: model.hostname.clone(),
+            network: network(model),
             pid_1: match (model.pid.own, model.is_init) {
                 (false, _) => HOSTS,
                 (true, true) => "the command: signals that it does not handle do nothing",
@@ -119,6 +121,7 @@ impl Authority {
             ("ids", ids),
             ("holds", self.capabilities.clone()),
             ("hostname", hostname),
+            ("network", self.network.to_owned()),
             ("PID 1", self.pid_1.to_owned()),
             ("root", self.root.to_owned()),
         ];
@@ -208,6 +211,15 @@ fn limit((resource, limit): (Resource, Limit)) -> String {
     }
 }
 
+/// What can be reached through sockets.
+fn network(model: &Model) -> &'static str {
+    match (model.network.own, model.has_loopback) {
+        (false, _) => "the host's: whatever it reaches, and its services on 127.0.0.1",
+        (true, true) => "its own: 127.0.0.1, and no other machine",
+        (true, false) => "its own, with nothing up in it",
+    }
+}
+
 /// The mounts that the recipe makes.
 fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
     let mut seen = Vec::new();
@@ -254,7 +266,7 @@ fn can_write(model: &Model, is_other_root: bool, mounts: &[Seen]) -> Vec<String>
         .collect()
 }
 
-/// Namespaces that no layer has made, the kinds that no layer makes included.
+/// Namespaces that no layer has made.
 fn shared(model: &Model) -> Vec<&'static str> {
     let mut shared = Vec::new();
     for (kind, what) in [
@@ -262,11 +274,14 @@ fn shared(model: &Model) -> Vec<&'static str> {
         (Namespace::Mount, "mounts"),
         (Namespace::Uts, "hostname"),
         (Namespace::Pid, "processes"),
+        (Namespace::Network, "network"),
+        (Namespace::Ipc, "System V IPC"),
+        (Namespace::Cgroup, "control groups"),
+        (Namespace::Time, "clocks"),
     ] {
         if !model.has_own(kind) {
             shared.push(what);
         }
     }
-    shared.extend(["network", "System V IPC", "control groups", "clocks"]);
     shared
 }

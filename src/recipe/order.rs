@@ -229,7 +229,7 @@ fn asked_for(plan: &Plan) -> Vec<(&'static str, bool)> {
     plan.steps
         .iter()
         .filter_map(|step| match &step.op {
-            Op::Bind(bind) => Some(("bind", bind.read_only)),
+            Op::Bind(bind) => Some(("bind", bind.flags.read_only)),
             Op::MountOverlay(_) => Some(("overlay", false)),
             Op::MountNew(new) if new.is_proc() => Some(("proc", false)),
             _ => None,

@@ -14,13 +14,13 @@ pub struct Fault {
     pub errno: Errno,
 }
 
-/// What the kernel gives for yes.
-const YES: Errno = Errno::UnknownErrno;
+/// In the place of an errno: the kernel gave none, so it said yes, and did not do it.
+pub const NOT_DONE: Errno = Errno::UnknownErrno;
 
 impl Fault {
     /// Whether the call said that it was done, and it was not.
     pub fn is_lie(self) -> bool {
-        self.errno == YES
+        self.errno == NOT_DONE
     }
 
     /// `unshare gave EPERM: Operation not permitted`
@@ -59,6 +59,7 @@ calls! {
     Chdir => "chdir",
     Clone => "clone3",
     CloseRange => "close_range",
+    Device => "fstat",
     DropBounding => "prctl",
     Execve => "execve",
     Fchdir => "fchdir",
@@ -73,6 +74,7 @@ calls! {
     Helper => "newuidmap",
     KeepCapabilities => "prctl",
     Look => "statx",
+    Interface => "SIOCSIFFLAGS",
     Loop => "LOOP_CONFIGURE",
     MemoryFile => "memfd_create",
     Mkdir => "mkdirat",
@@ -107,8 +109,10 @@ calls! {
     Signalfd => "signalfd4",
     Sigprocmask => "rt_sigprocmask",
     Statmount => "statmount",
+    Socket => "socket",
     Socketpair => "socketpair",
     Umount => "umount2",
+    Wait => "wait4",
     Uname => "uname",
     Unshare => "unshare",
     WriteGidMap => "write gid_map",
@@ -130,7 +134,7 @@ impl Call {
 
     /// This call said yes, and did not do it.
     pub fn lied(self) -> Fault {
-        self.gave(YES)
+        self.gave(NOT_DONE)
     }
 }
 

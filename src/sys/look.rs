@@ -5,7 +5,7 @@
 
 use std::{
     ffi::CStr,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     ptr,
 };
 
@@ -210,6 +210,14 @@ impl Line {
         let line = std::mem::take(self);
         (line.number == mount).then(|| propagation(line.is_shared, line.is_slave))
     }
+}
+
+/// Some bytes of an open file; 0 at its end.
+///
+/// # Errors
+/// As `read(2)`.
+pub fn read(file: impl AsFd, into: &mut [u8]) -> Result<usize, Errno> {
+    nix::unistd::read(file, into)
 }
 
 /// Which signal comes when the parent dies; 0 for none (`PR_GET_PDEATHSIG`).

@@ -54,6 +54,8 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         | Op::MountOverlay(_)
         | Op::AttachImage(_)
         | Op::Bind(_)
+        | Op::Mask(_)
+        | Op::Restrict(_)
         | Op::PivotRoot(_)
         | Op::SetPropagation(_)
         | Op::DetachMount(_)
@@ -63,7 +65,8 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         }
         Op::ServeImage(_) | Op::UnpackImage(_) => Some(image_without_root()),
         Op::SetHostname(name) if !is_hostname(&name.0) => Some(odd_hostname(&name.0)),
-        Op::Bind(bind) if bind.read_only => no_proc(before, Path::new("/proc")),
+        Op::Mask(_) | Op::Restrict(_) => no_proc(before, Path::new("/proc")),
+        Op::Bind(bind) if !bind.flags.is_empty() => no_proc(before, Path::new("/proc")),
         Op::DetachMount(_) => no_proc(before, Path::new("/proc")),
         Op::PivotRoot(pivot) if pivot.old.is_none() => {
             no_proc(before, &pivot.new.as_path().join("proc"))
