@@ -22,6 +22,7 @@ use crate::{
 pub mod capability;
 mod copies;
 mod filesystems;
+mod landlock;
 mod limits;
 mod mounts;
 mod overlay;
@@ -35,6 +36,7 @@ mod user;
 
 pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
+pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
@@ -118,6 +120,8 @@ pub struct Process {
     pub directory: Option<PathBuf>,
     /// Whether `execve` can give it nothing
     pub no_new_privs: bool,
+    /// What Landlock keeps it from, since the recipe began
+    pub rulesets: Vec<Ruleset>,
 }
 
 impl Process {
@@ -162,6 +166,8 @@ pub struct Model {
     pub mounts: Mounts,
     /// Mounts held by descriptor only, by the number of their slot
     pub held: BTreeMap<Slot, Held>,
+    /// Landlock rulesets that nobody is under yet, by the number of their slot
+    pub rulesets: BTreeMap<Slot, Ruleset>,
     /// How many namespaces of a kind the recipe has made, by whose they are
     made: BTreeMap<(Namespace, u32), u64>,
     /// What it may use up
@@ -184,8 +190,8 @@ impl PartialEq for Model {
             && self.cgroup_is_own == other.cgroup_is_own
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
             && self.mounts == other.mounts
-            && self.held == other.held
             && self.limits == other.limits
+            && (&self.held, &self.rulesets) == (&other.held, &other.rulesets)
     }
 }
 
@@ -203,6 +209,7 @@ impl Model {
             directory: caller.directory.clone(),
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
+            rulesets: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },
@@ -225,6 +232,7 @@ impl Model {
             is_init: false,
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
+            rulesets: BTreeMap::new(),
             made: BTreeMap::new(),
             limits: Limits::of(&host),
             proc: MapFiles::Writable,

@@ -11,7 +11,9 @@ use crate::{
     sys::Errno,
 };
 
-use super::{FilesystemId, Model, Mount, MountId, Mounts, Objection, Process, UserId};
+use super::{
+    FilesystemId, Model, Mount, MountId, Mounts, Objection, Position, Process, Thing, UserId,
+};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,8 @@ pub enum Filesystem {
     Tmpfs(Owner),
     /// `proc(5)`
     Proc,
+    /// An instance of `devpts` (`pts(4)`)
+    Pts,
     /// overlayfs: its layers, the upper one first
     Overlay {
         /// Filesystem and path of each layer
@@ -59,6 +63,10 @@ pub struct Instance {
     pub made: BTreeMap<PathBuf, Owner>,
     /// Directories that are only taken to be there: nobody knows what is in them
     pub presumed: BTreeSet<PathBuf>,
+    /// What else was made since: files and links
+    pub entries: BTreeMap<PathBuf, Thing>,
+    /// Whether there is less room than memory: a file may not fit
+    pub is_small: bool,
     /// Directories removed since
     pub removed: BTreeSet<PathBuf>,
 }
@@ -85,6 +93,8 @@ impl Mounts {
             depth,
             made: BTreeMap::new(),
             presumed: BTreeSet::new(),
+            entries: BTreeMap::new(),
+            is_small: false,
             removed: BTreeSet::new(),
         };
         self.filesystems.insert(id, instance);
@@ -101,6 +111,23 @@ impl Mounts {
             instance.device = mount.device.clone().map(|device| (device, root));
         }
         id
+    }
+
+    /// Whether a place is where an overlay puts its changes, or below.
+    pub fn is_upper(&self, at: &Position) -> bool {
+        let (device, path) = self.inode(at);
+        self.filesystems.values().any(|instance| match &instance.filesystem {
+            Filesystem::Overlay { layers } => layers.first().is_some_and(|(upper, within)| {
+                let (own, root) = self.inode_in(*upper, within);
+                own == device && path.starts_with(root)
+            }),
+            _ => false,
+        })
+    }
+
+    /// The filesystem that was remembered last.
+    pub fn newest_filesystem(&self) -> Option<FilesystemId> {
+        self.filesystems.keys().next_back().copied()
     }
 
     /// The filesystem of this id.
@@ -178,6 +205,7 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Proc => Some(false),
+            Filesystem::Pts => None,
             Filesystem::Image(_) => Some(true),
             Filesystem::Host(_) => match instance.kind.as_deref()? {
                 "proc" => Some(false),
@@ -196,6 +224,7 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Overlay { .. } | Filesystem::Proc => Some(false),
+            Filesystem::Pts => None,
             Filesystem::Tmpfs(_) => Some(true),
             Filesystem::Image(_) | Filesystem::Unknown => None,
             Filesystem::Host(_) => match instance.kind.as_deref()? {
@@ -218,7 +247,7 @@ impl Mounts {
         match &instance.filesystem {
             Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(true),
             Filesystem::Proc => Some(false),
-            Filesystem::Image(_) | Filesystem::Unknown => None,
+            Filesystem::Image(_) | Filesystem::Pts | Filesystem::Unknown => None,
             Filesystem::Host(_) => Some(STORAGE.contains(&instance.kind.as_deref()?)),
         }
     }

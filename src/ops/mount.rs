@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use crate::{
     diagnostic::Refusal,
     host::Owner,
-    model::{Answer, Filesystem, Model, Objection, Thing},
+    model::{Answer, Filesystem, Model, Objection, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath, Propagation, look,
         mount::{self, Configuration, attribute},
@@ -23,6 +23,8 @@ use super::{
 pub enum MountKind {
     /// `proc(5)`
     Proc,
+    /// `pts(4)`: terminals of its own
+    Pts,
     /// `tmpfs(5)`, with the permission bits of its root
     Tmpfs {
         /// Permission bits
@@ -36,13 +38,28 @@ pub struct MountNew {
     pub kind: MountKind,
     /// Where
     pub at: KernelPath,
+    /// Where to keep it, for a later step that makes something in it
+    pub slot: Option<Slot>,
     options: Vec<(std::ffi::CString, std::ffi::CString)>,
 }
 
 impl MountNew {
     /// A fresh procfs.
     pub fn proc(at: impl AsRef<Path>) -> Self {
-        Self { kind: MountKind::Proc, at: KernelPath::new(at), options: Vec::new() }
+        Self { kind: MountKind::Proc, at: KernelPath::new(at), slot: None, options: Vec::new() }
+    }
+
+    /// Terminals of its own; they belong to the group `tty`, which is 5, if it
+    /// has a number there.
+    pub fn pts(at: impl AsRef<Path>, has_tty_group: bool) -> Self {
+        let mut options = vec![
+            (c"mode".to_owned(), c"620".to_owned()),
+            (c"ptmxmode".to_owned(), c"666".to_owned()),
+        ];
+        if has_tty_group {
+            options.push((c"gid".to_owned(), c"5".to_owned()));
+        }
+        Self { kind: MountKind::Pts, at: KernelPath::new(at), slot: None, options }
     }
 
     /// An empty tmpfs with a root of this mode, no larger than `size` bytes if given.
@@ -52,7 +69,7 @@ impl MountNew {
         if let Some(size) = size {
             options.push((c"size".to_owned(), text(size.to_string())));
         }
-        Self { kind: MountKind::Tmpfs { mode }, at: KernelPath::new(at), options }
+        Self { kind: MountKind::Tmpfs { mode }, at: KernelPath::new(at), slot: None, options }
     }
 
     /// Whether it is a fresh procfs, and no tmpfs.
@@ -68,6 +85,7 @@ impl MountNew {
     fn name(&self) -> &'static std::ffi::CStr {
         match self.kind {
             MountKind::Proc => c"proc",
+            MountKind::Pts => c"devpts",
             MountKind::Tmpfs { .. } => c"tmpfs",
         }
     }
@@ -75,6 +93,7 @@ impl MountNew {
     fn attributes(&self) -> u64 {
         match self.kind {
             MountKind::Proc => attribute::NO_SUID | attribute::NO_DEV | attribute::NO_EXEC,
+            MountKind::Pts => attribute::NO_SUID | attribute::NO_EXEC,
             MountKind::Tmpfs { .. } => attribute::NO_SUID | attribute::NO_DEV,
         }
     }
@@ -91,7 +110,7 @@ impl MountNew {
         }
         model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
-        may_attach(Some(true), &target)
+        may_attach(model, Some(true), &target)
     }
 }
 
@@ -109,6 +128,7 @@ impl Operation for MountNew {
     fn effect(&self, model: &mut Model) {
         let filesystem = match self.kind {
             MountKind::Proc => Filesystem::Proc,
+            MountKind::Pts => Filesystem::Pts,
             MountKind::Tmpfs { mode } => {
                 let Model { process, .. } = &*model;
                 Filesystem::Tmpfs(Owner { uid: process.uid, gid: process.gid, mode })
@@ -119,8 +139,12 @@ impl Operation for MountNew {
         };
         let user = model.process.user;
         let instance = model.mounts.instance(filesystem, user);
+        let is_small = self.options.iter().any(|(key, _)| key.as_c_str() == c"size");
+        if let Some(instance) = model.mounts.filesystem_mut(instance) {
+            instance.is_small = is_small;
+        }
         let mount = model.mounts.attach(target.at, instance);
-        if self.kind == MountKind::Proc {
+        if !matches!(self.kind, MountKind::Tmpfs { .. }) {
             model.mounts.forbid_programs(mount);
         }
     }
@@ -145,7 +169,11 @@ impl Operation for MountNew {
         configuration.create().map_err(keep)?;
         let mount =
             configuration.mount(self.attributes()).map_err(|errno| Call::Fsmount.gave(errno))?;
-        place::attach(stage, &mount, &self.at)
+        place::attach(stage, &mount, &self.at)?;
+        match self.slot {
+            Some(slot) => stage.keep(slot, mount).map_err(|errno| Call::Fsmount.gave(errno)),
+            None => Ok(()),
+        }
     }
 
     fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
@@ -250,6 +278,7 @@ impl Operation for SetPropagation {
             return Answer::No(Call::Mount.gave(errno));
         }
         match (model.may_mount(), model.process.chrooted) {
+            _ if model.is_kept_from_mounting() => Answer::No(Call::Mount.gave(Errno::EPERM)),
             (false, _) => Answer::No(Call::Mount.gave(Errno::EPERM)),
             // `/` has to be a mount.
             (true, Some(true)) => Answer::No(Call::Mount.gave(Errno::EINVAL)),
@@ -327,7 +356,10 @@ impl DetachMount {
             Some(false) => {}
             None => return Err(Answer::KernelDecides),
         }
-        Ok(())
+        match model.is_kept_from_mounting() {
+            true => Err(no(Errno::EPERM)),
+            false => Ok(()),
+        }
     }
 }
 

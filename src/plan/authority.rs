@@ -8,9 +8,10 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::{
-    model::{Filesystem, FilesystemId, Model, UserId, capability},
+    model::{Filesystem, FilesystemId, Model, Ruleset, UserId, capability},
     sys::{
         Namespace,
+        landlock::{files, scope, tcp},
         limit::{Limit, Resource},
     },
 };
@@ -43,6 +44,8 @@ pub struct Authority {
     mounts: Vec<Seen>,
     can_read: String,
     can_write: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    landlock: Vec<String>,
     shared_with_host: Vec<&'static str>,
     end: &'static str,
 }
@@ -97,6 +100,7 @@ impl Authority {
                 false => format!("on the host: whatever uid {} may read there", model.process.uid),
             },
             can_write: can_write(model, is_other_root, &mounts),
+            landlock: landlock(model, folder),
             mounts,
             shared_with_host: shared(model),
             end: match model.pid.own {
@@ -134,6 +138,7 @@ impl Authority {
         }
         lines.push(("can read", self.can_read.clone()));
         lines.extend(self.can_write.iter().map(|place| ("can write", place.clone())));
+        lines.extend(self.landlock.iter().map(|what| ("Landlock", what.clone())));
         lines.push((SHARES, self.shared_with_host.join(", ")));
         lines.push(("ends", self.end.to_owned()));
         if self.nested_forbidden {
@@ -231,6 +236,7 @@ fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
             Filesystem::Host(base) => format!("{} of the host", base.join(&mount.root).display()),
             Filesystem::Tmpfs(_) => "tmpfs, in memory".to_owned(),
             Filesystem::Proc => "proc".to_owned(),
+            Filesystem::Pts => "devpts, terminals of its own".to_owned(),
             Filesystem::Image(file) => format!("the image {}", file.display()),
             Filesystem::Overlay { layers } => match layers.first() {
                 Some((upper, path)) => {
@@ -266,7 +272,43 @@ fn can_write(model: &Model, is_other_root: bool, mounts: &[Seen]) -> Vec<String>
         .collect()
 }
 
-/// Namespaces that no layer has made.
+/// What each ruleset allows of what it forbids otherwise.
+fn landlock(model: &Model, folder: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Ruleset { handled, paths, ports } in &model.process.rulesets {
+        let kinds = [("read", files::READ), ("write", files::WRITE), ("execute", files::EXECUTE)];
+        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.files & access != 0) {
+            let allowed = paths.iter().filter(|rule| rule.access & access != 0);
+            let mut allowed: Vec<String> =
+                allowed.map(|rule| within(folder, &rule.path.display().to_string())).collect();
+            allowed.sort();
+            allowed.dedup();
+            lines.push(format!("lets it {verb} {}", none_or(allowed)));
+        }
+        let kinds = [("bind TCP ports", tcp::BIND), ("connect to TCP ports", tcp::CONNECT)];
+        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.tcp & access != 0) {
+            let allowed = ports.iter().filter(|(_, allowed)| allowed & access != 0);
+            let allowed = allowed.map(|(port, _)| port.to_string()).collect();
+            lines.push(format!("lets it {verb}: {}", none_or(allowed)));
+        }
+        let kinds = [
+            ("no signal of it reaches processes outside", scope::SIGNAL),
+            ("no abstract socket outside is reached", scope::ABSTRACT_UNIX_SOCKET),
+        ];
+        let kinds = kinds.into_iter().filter(|(_, kind)| handled.scope & kind != 0);
+        lines.extend(kinds.map(|(what, _)| what.to_owned()));
+    }
+    lines
+}
+
+fn none_or(allowed: Vec<String>) -> String {
+    match allowed.is_empty() {
+        true => "nothing".to_owned(),
+        false => format!("{}, and nothing else", allowed.join(", ")),
+    }
+}
+
+/// Namespaces that no layer has made, the kinds that no layer makes included.
 fn shared(model: &Model) -> Vec<&'static str> {
     let mut shared = Vec::new();
     for (kind, what) in [

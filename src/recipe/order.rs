@@ -12,7 +12,7 @@ use crate::{
     model::{Answer, Filesystem, Model},
     ops::Op,
     plan::{Plan, Step},
-    sys::Namespace,
+    sys::{Namespace, landlock::Handled},
     yaml::Segment,
 };
 
@@ -192,6 +192,7 @@ struct Meaning {
     names: (Option<String>, Option<String>),
     ids: (Option<u32>, Option<u32>),
     is_init: bool,
+    landlock: Vec<Handled>,
 }
 
 impl Meaning {
@@ -203,6 +204,7 @@ impl Meaning {
             names: (model.hostname.clone(), model.domainname.clone()),
             ids: (user.uids.from_host(model.process.uid), user.gids.from_host(model.process.gid)),
             is_init: model.is_init,
+            landlock: model.process.rulesets.iter().map(|ruleset| ruleset.handled).collect(),
         }
     }
 }
@@ -247,6 +249,7 @@ fn mounts(model: &Model) -> Vec<(&'static str, bool)> {
                 Filesystem::Host(_) => "bind",
                 Filesystem::Tmpfs(_) => "tmpfs",
                 Filesystem::Proc => "proc",
+                Filesystem::Pts => "devpts",
                 Filesystem::Overlay { .. } => "overlay",
                 Filesystem::Image(_) => "image",
                 Filesystem::Unknown => "unknown",

@@ -17,6 +17,7 @@ use super::words::Words;
 pub(super) fn new(new: &MountNew, owner: Option<(u32, u32)>) -> Words {
     let (name, options) = match new.kind {
         MountKind::Proc => ("proc", "nosuid,nodev,noexec"),
+        MountKind::Pts => ("devpts", "nosuid,noexec,newinstance"),
         MountKind::Tmpfs { .. } => ("tmpfs", "nosuid,nodev"),
     };
     let mut options = options.to_owned();
