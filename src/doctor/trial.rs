@@ -201,7 +201,7 @@ struct Forks;
 
 impl Turnings for Forks {
     fn fork(&self) -> Result<(), Errno> {
-        match namespace::fork()? {
+        match namespace::fork_into_pending()? {
             Side::Child => process::die_with_parent(),
             Side::Parent(pid) => {
                 process::reap(pid);
