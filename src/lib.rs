@@ -25,13 +25,13 @@
 //! |---|---|
 //! | `main`, `lib` | the program, and this page |
 //! | [`cli`] | the commands, one file each |
-//! | [`build`], [`doctor`], [`exec`], [`explain`], [`export`], [`observe`] | what the commands do: make an image; try a machine; have a supervisor and a child play the steps; print a page of the manual; say the steps in another tool's words; look at a sandbox from the host |
+//! | [`build`], [`doctor`], [`exec`], [`explain`], [`export`], [`observe`], [`verify`] | what the commands do: make an image; try a machine; have a supervisor and a child play the steps; print a page of the manual; say the steps in another tool's words; look at a sandbox from the host; compare it with its plan |
 //! | [`recipe`] | a recipe file: read, located, planned |
 //! | [`layers`] | what an author can ask for: `user`, `uts`, `overlay`, one file each |
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |
 //! | [`ops`] | what the kernel can be told, and the words for its refusals |
 //! | [`model`] | a model of the kernel: namespaces and who owns them, ids, capabilities, mounts |
-//! | [`cache`], [`diff`], [`host`], [`diagnostic`], [`registry`] | what was unpacked before; what a run changed; facts about a machine, as data; what is said to people; which sandboxes run |
+//! | [`cache`], [`diff`], [`host`], [`diagnostic`], [`registry`], [`seccomp`] | what was unpacked before; what a run changed; facts about a machine, as data; what is said to people; which sandboxes run; filters of system calls, compiled |
 //! | [`sys`], [`yaml`] | system calls, the only unsafe code; the reader of YAML, with the place of every word |
 //!
 //! Follow one thing through the house to know it: `hostname` goes from
@@ -86,5 +86,7 @@ pub mod ops;
 pub mod plan;
 pub mod recipe;
 pub mod registry;
+pub mod seccomp;
 pub mod sys;
+pub mod verify;
 pub mod yaml;

@@ -16,12 +16,15 @@ use std::{
 
 use crate::{
     host::Host,
+    seccomp::Policy,
     sys::{Call, Errno, Fault, Namespace},
 };
 
 pub mod capability;
 mod copies;
 mod filesystems;
+mod filters;
+mod landlock;
 mod limits;
 mod mounts;
 mod overlay;
@@ -32,15 +35,19 @@ mod programs;
 mod propagation;
 pub mod resources;
 mod user;
+mod visible;
 
 pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
+pub use filters::denies_needed;
+pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
 pub use propagation::Travel;
 pub use resources::Limits;
 pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
+pub use visible::Revealing;
 
 /// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
@@ -118,6 +125,10 @@ pub struct Process {
     pub directory: Option<PathBuf>,
     /// Whether `execve` can give it nothing
     pub no_new_privs: bool,
+    /// What Landlock keeps it from, since the recipe began
+    pub rulesets: Vec<Ruleset>,
+    /// The filters that the recipe has put over its calls
+    pub filters: Vec<Rc<Policy>>,
 }
 
 impl Process {
@@ -162,6 +173,8 @@ pub struct Model {
     pub mounts: Mounts,
     /// Mounts held by descriptor only, by the number of their slot
     pub held: BTreeMap<Slot, Held>,
+    /// Landlock rulesets that nobody is under yet, by the number of their slot
+    pub rulesets: BTreeMap<Slot, Ruleset>,
     /// How many namespaces of a kind the recipe has made, by whose they are
     made: BTreeMap<(Namespace, u32), u64>,
     /// What it may use up
@@ -184,8 +197,8 @@ impl PartialEq for Model {
             && self.cgroup_is_own == other.cgroup_is_own
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
             && self.mounts == other.mounts
-            && self.held == other.held
             && self.limits == other.limits
+            && (&self.held, &self.rulesets) == (&other.held, &other.rulesets)
     }
 }
 
@@ -203,6 +216,8 @@ impl Model {
             directory: caller.directory.clone(),
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
+            rulesets: Vec::new(),
+            filters: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },
@@ -225,6 +240,7 @@ impl Model {
             is_init: false,
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
+            rulesets: BTreeMap::new(),
             made: BTreeMap::new(),
             limits: Limits::of(&host),
             proc: MapFiles::Writable,
@@ -383,24 +399,5 @@ impl Model {
         self.pid = namespace;
         self.pid_level += 1;
         self.is_init = true;
-    }
-
-    /// Whether a procfs is among the mounts.
-    pub fn has_proc(&self) -> bool {
-        self.mounts.has_proc()
-    }
-
-    /// Whether the kernel would show a fresh procfs beside those there are
-    /// (`mount_too_revealing()`).
-    pub fn may_reveal_proc(&self) -> Result<(), Objection> {
-        let is_initial = self.host.initial_user_namespace != Some(false);
-        if self.mounts.owner == UserId::HOST && is_initial {
-            return Ok(());
-        }
-        match self.mounts.has_full_proc() {
-            Some(true) => Ok(()),
-            Some(false) => Err(Objection::No(Errno::EPERM)),
-            None => Err(Objection::Unknown),
-        }
     }
 }

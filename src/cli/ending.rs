@@ -16,8 +16,8 @@ use crate::{
     diagnostic::{Diagnostic, Record, Refusal},
     exec::Outcome,
     host::{Host, Invoker},
-    ops::Evidence,
-    plan::Plan,
+    ops::{Evidence, Op},
+    plan::{Plan, Step},
     recipe::{Document, Recipe, Run},
     sys::{
         Call, Errno, Fault, error_words,
@@ -26,10 +26,11 @@ use crate::{
         process::{self, Change, Usage},
         signal,
     },
+    verify::Attestation,
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, located, pause, speak};
+use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause, speak};
 
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -66,6 +67,9 @@ pub(super) struct Account {
     pub usage: Option<Usage>,
     /// What was said about it
     pub problems: Vec<Record>,
+    /// What `--verify` has compared, line by line
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Attestation>,
 }
 
 impl Account {
@@ -80,6 +84,7 @@ impl Account {
             duration: duration.as_secs_f64(),
             usage: process::usage_of_children(),
             problems: Vec::new(),
+            attestation: None,
         }
     }
 
@@ -182,12 +187,16 @@ pub(super) struct Ending<'a> {
     pub run: &'a Run,
     pub plan: &'a Plan,
     pub output: &'a Output,
+    pub inspection: Option<&'a Inspection<'a>>,
 }
 
 impl Ending<'_> {
     /// Says on standard error how it ended, and gives it as facts.
     pub(super) fn report(&self, outcome: Outcome, duration: Duration) -> Account {
         let mut account = Account::new(duration);
+        if let Some(inspection) = self.inspection {
+            (account.attestation, account.problems) = inspection.take();
+        }
         match outcome {
             Outcome::Ended(Change::Unknown(errno)) => {
                 account.phase = Phase::Command;
@@ -204,6 +213,8 @@ impl Ending<'_> {
                 account.status = refusal_status(fault);
                 self.complain(&mut account, self.explain(step, fault, &evidence));
             }
+            // It has been said already.
+            Outcome::Unlike => {}
             Outcome::Lost(change) => self.complain(&mut account, Some(lost(change))),
             Outcome::Stillborn(fault) => self.complain(&mut account, Some(stillborn(fault))),
         }
@@ -235,7 +246,10 @@ impl Ending<'_> {
                 let killed = serde_json::json!({ "killed": signal, "name": name, "limit": limit });
                 format!("{killed}\n")
             }
-            (false, None) => format!("isorecipe: {name} (signal {signal}) killed the command\n"),
+            (false, None) => {
+                let why = self.filter_that_kills(signal).unwrap_or_default();
+                format!("isorecipe: {name} (signal {signal}) killed the command{why}\n")
+            }
             (false, Some((resource, most))) => format!(
                 "isorecipe: {name} (signal {signal}) killed the command at its limit: {} {}\n",
                 resource.name(),
@@ -243,6 +257,17 @@ impl Ending<'_> {
             ),
         };
         speak::on_stderr(&text);
+    }
+
+    /// Which call it was, only the kernel's log tells, and only root may read that.
+    fn filter_that_kills(&self, signal: i32) -> Option<String> {
+        let filter = |step: &&Step| matches!(step.op, Op::InstallFilter(_));
+        let step = self.plan.steps.iter().find(filter).filter(|_| signal == libc::SIGSYS)?;
+        let line = self.document.line(&step.origin).map(|line| format!(" of line {line}"));
+        let line = line.unwrap_or_default();
+        Some(format!(
+            ": a call that the filter{line} ends a process for; its number: `sudo dmesg | grep type=1326`"
+        ))
     }
 
     fn complain(&self, account: &mut Account, diagnostic: Option<Diagnostic>) {

@@ -62,7 +62,7 @@ impl PivotRoot {
         if model.may_enter(&new) == Some(false) {
             return Err(Answer::No(Call::Fchdir.gave(Errno::EACCES)));
         }
-        if !model.may_mount() {
+        if !model.may_mount() || model.is_kept_from_mounting() {
             return Err(Answer::No(Call::PivotRoot.gave(Errno::EPERM)));
         }
         model.mounts.may_pivot_to(&new.at).map_err(|objection| objection.to(Call::PivotRoot))?;
@@ -140,8 +140,10 @@ impl Operation for PivotRoot {
         let old_root = descriptor::open_directory(None, c"/", Walk::Free).map_err(open)?;
         let mount = |place: BorrowedFd| look::at_open(place).map(|found| found.mount);
         let looked = |errno| Call::Look.gave(errno);
-        let mounts =
-            [mount(new.as_fd()).map_err(looked)?, mount(old_root.as_fd()).map_err(looked)?];
+        let mounts = [
+            mount(new.as_fd()).map_err(looked)?,
+            look::over(old_root.as_fd()).map_err(looked)?.mount,
+        ];
         stage.remember(mounts);
         directory::enter(new.as_fd()).map_err(|errno| Call::Fchdir.gave(errno))?;
         mount::pivot_to_current_directory().map_err(|errno| Call::PivotRoot.gave(errno))?;

@@ -12,6 +12,8 @@ type Weighted = [(usize, &'static str)];
 const LAYERS: &Weighted = &[
     (8, "user: {map: root}"),
     (3, "user: {map: none}"),
+    (2, "user: {map: MAP, nested: false}"),
+    (1, "user: {map: auto, nested: false}"),
     (2, "user: {map: self}"),
     (1, "user: {map: auto}"),
     (1, "user: {map: MAP, setgroups: GROUPS}"),
@@ -35,6 +37,10 @@ const LAYERS: &Weighted = &[
     (4, "mount: {propagation: PROPAGATION}"),
     (2, "proc"),
     (3, "proc: AT"),
+    (1, "sysfs"),
+    (2, "sysfs: AT"),
+    (1, "sysfs: {at: AT, read_only: BOOL}"),
+    (2, "mqueue: AT"),
     (6, "tmpfs: AT"),
     (3, "tmpfs: {at: AT, mode: MODE}"),
     (1, "tmpfs: {at: AT, size: SIZE}"),
@@ -57,6 +63,16 @@ const LAYERS: &Weighted = &[
     (1, "mask: [AT, AT]"),
     (2, "mask: {at: AT, optional: BOOL}"),
     (1, "mask: {at: OUTER, optional: BOOL}"),
+    (4, "file: {at: MADE}"),
+    (2, "file: {at: MADE, content: hello, mode: MODE}"),
+    (1, "file: {at: PLACE, content: hello}"),
+    (4, "symlink: {at: MADE, to: LED}"),
+    (1, "symlink: {at: PLACE, to: LED}"),
+    (3, "dev: AT"),
+    (1, "dev"),
+    (2, "root: [PLACE]"),
+    (3, "root: {read_only: [/usr, PLACE], tmp: BOOL, dev: BOOL, proc: BOOL}"),
+    (1, "root: {read_only: /usr, write: [PLACE], dev: BOOL, proc: false}"),
     (5, "dir: MADE"),
     (2, "dir: {path: MADE, mode: MODE}"),
     (3, "overlay: {lower: lower, upper: upper, work: work, at: AT}"),
@@ -87,6 +103,12 @@ const LAYERS: &Weighted = &[
     (1, "identity: {uid: ID, gid: ID}"),
     (3, "rlimits: {RESOURCE: AMOUNT}"),
     (2, "rlimits: {RESOURCE: {soft: AMOUNT, hard: AMOUNT}}"),
+    (3, "landlock: {read: [ROOM], write: [ROOM], execute: [ROOM]}"),
+    (2, "landlock: {write: [ROOM, PLACE], execute: [ROOM, RUN]}"),
+    (1, "landlock: {write: [/], execute: [RUN, RUN]}"),
+    (1, "landlock: {write: [{path: PLACE, optional: BOOL}, /], execute: [/]}"),
+    (1, "landlock: {bind: [80], connect: [80, 0], scope: [signal]}"),
+    (1, "landlock: {scope: [signal, abstract_unix_socket]}"),
 ];
 
 /// What a recipe has beside its layers.
@@ -137,6 +159,28 @@ const WORDS: &[(&str, &Weighted)] = &[
     ("MODE", &[(3, "0700"), (1, "0755"), (1, "0000"), (1, "01777"), (1, "0500")]),
     ("SIZE", &[(1, "4K"), (1, "1M"), (1, "1")]),
     ("OLD", &[(2, "in"), (1, ".old/deep"), (1, "file"), (1, "out")]),
+    (
+        "RUN",
+        &[
+            (3, "PROGRAM"),
+            (2, "/bin"),
+            (1, "/usr/bin"),
+            (1, "/lib64/ld-linux-x86-64.so.2"),
+            (1, "ROOM"),
+        ],
+    ),
+    (
+        "ROOM",
+        &[
+            (6, "/"),
+            (3, "FOLDER"),
+            (2, "/usr"),
+            (1, "/proc"),
+            (2, "TARGET"),
+            (2, "PLACE"),
+            (1, "/tmp"),
+        ],
+    ),
     ("PROGRAM", PROGRAMS),
     ("SHELLED", &[(3, "/bin/sh, -c, ':'"), (1, "sh, -c, ':'"), (1, "missing"), (1, "true")]),
     (
@@ -201,6 +245,10 @@ const WORDS: &[(&str, &Weighted)] = &[
             (1, "/proc/here"),
             (5, "PLACE/made"),
         ],
+    ),
+    (
+        "LED",
+        &[(3, "nowhere"), (3, "in"), (2, "/proc"), (1, ".."), (2, "TARGET"), (1, "made"), (1, "/")],
     ),
     ("PLACE", PLACES),
     ("RANGE", &[(1, "{inside: INSIDE, outside: OUTSIDE, count: COUNT}")]),
@@ -325,7 +373,10 @@ const WORDS: &[(&str, &Weighted)] = &[
             (1, "."),
         ],
     ),
-    ("MASK", &[(1, "file"), (1, "directory"), (1, "readonly")]),
+    (
+        "MASK",
+        &[(2, "file"), (2, "directory"), (2, "readonly"), (1, "sys"), (1, "rosys"), (1, "cgroup")],
+    ),
 ];
 
 const PROGRAMS: &Weighted = &[
