@@ -23,7 +23,7 @@ const FAULTS: [&str; 4] = ["Weaker", "Mute", "Leak", "Hang"];
 /// What was mute once.
 fn mended() -> &'static [&'static str] {
     match super::machine::own_uid() {
-        0 => &["sandbox::end_unknown", "host::out_of_memory", "host::ids_refused"],
+        0 => &["sandbox::end_unknown", "host::out_of_memory", "host::ids_refused", "sandbox::bug"],
         _ => &["sandbox::end_unknown", "host::out_of_memory"],
     }
 }
