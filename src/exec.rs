@@ -116,11 +116,10 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     let namespaces = namespaces(plan, proc)?;
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();
-    let own = process::own_pid();
-    let flags = plan.birth.iter().fold(0, |flags, kind| flags | kind.flag());
-    let forked = match flags {
-        0 => namespace::fork(),
-        flags => namespace::fork_into(flags),
+    let forked = match (plan.injected_at_birth(), plan.flags_at_birth()) {
+        (Some(errno), _) => Err(errno),
+        (None, 0) => namespace::fork(),
+        (None, flags) => namespace::fork_into(flags),
     };
     let side = forked.map_err(|errno| {
         let _ = signal::release(&before);
@@ -129,11 +128,6 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     match side {
         Side::Child => {
             drop(ours);
-            // No call has made it a child: it is still the supervisor.
-            if process::own_pid() == own && socket::is_alone(theirs.as_fd()) {
-                let _ = signal::release(&before);
-                return Err(Call::Clone.lied());
-            }
             child::play(
                 plan,
                 &child::Birth {
@@ -182,6 +176,7 @@ fn needs_proc(op: &Op) -> bool {
     matches!(
         op,
         Op::DenySetgroups(_)
+            | Op::ForbidNested(_)
             | Op::WriteMap(_)
             | Op::HelperMap(_)
             | Op::NewNamespace(_)

@@ -10,11 +10,12 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     host::Host,
-    model::{Answer, Model, Slot, UserId, capability},
+    model::{Answer, Capabilities, Model, Slot, UserId, capability},
     sys::{Call, Errno, Fault, Namespace, filter},
 };
 
 mod bind;
+mod capabilities;
 mod command;
 mod directory;
 mod fuse;
@@ -22,32 +23,49 @@ mod helper_map;
 mod identity;
 mod idmap;
 mod image;
+mod landlock;
 mod lie;
+mod limit;
 mod maps;
+mod mask;
 mod mount;
 mod namespace;
+mod nested;
+mod network;
 mod overlay;
 mod pivot;
 mod place;
 mod program;
+mod restrict;
+mod source;
 mod stage;
 mod unpack;
 mod uts;
 
-pub use bind::{Bind, HoldSource, Source};
+pub use bind::{Bind, HoldSource};
+pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
-pub use identity::Become;
+pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
+pub use landlock::{
+    AllowFiles, AllowPort, MakeRuleset, Proof, RestrictSelf, Use, lacks as lacks_landlock,
+};
+pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
+pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
+pub use nested::ForbidNested;
+pub use network::BringLoopbackUp;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
+pub use restrict::Restrict;
+pub use source::{Extent, Source};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
@@ -113,6 +131,11 @@ pub trait Operation: fmt::Display {
         None
     }
 
+    /// Whether it finds nothing to do, as the layer allows.
+    fn is_idle(&self, _before: &Model) -> bool {
+        false
+    }
+
     /// The capability it asks for, and over whose namespace.
     fn needs(&self, _before: &Model) -> Option<Need> {
         None
@@ -156,10 +179,43 @@ macro_rules! operations {
 }
 
 operations! {
-    AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
-    NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
-    SetPropagation, StayAsInit, UnpackImage, WriteMap,
+    AllowFiles,
+    AllowPort,
+    AttachImage,
+    Become,
+    Bind,
+    BringLoopbackUp,
+    ChangeDirectory,
+    DenySetgroups,
+    DetachMount,
+    Execute,
+    ForbidNested,
+    Fork,
+    HelperMap,
+    HoldSource,
+    KeepCapabilities,
+    LimitCapabilities,
+    MakeDirectory,
+    MakeRuleset,
+    Mask,
+    MountImage,
+    MountNew,
+    MountOverlay,
+    NewNamespace,
+    NoNewPrivileges,
+    PivotRoot,
+    RemoveDirectory,
+    Restrict,
+    RestrictSelf,
+    ServeImage,
+    SetDomainname,
+    SetHostname,
+    SetLimit,
+    SetPropagation,
+    StayAsInit,
+    TakeUpCapabilities,
+    UnpackImage,
+    WriteMap,
 }
 
 impl fmt::Display for Op {
@@ -169,6 +225,41 @@ impl fmt::Display for Op {
 }
 
 impl Op {
+    /// The call that it is about; those before it prepare it.
+    pub fn call(&self) -> Call {
+        match self {
+            Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
+            Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Become(_) => Call::Setresuid,
+            Op::BringLoopbackUp(_) => Call::Interface,
+            Op::ChangeDirectory(_) => Call::Chdir,
+            Op::DenySetgroups(_) => Call::WriteSetgroups,
+            Op::DetachMount(_) => Call::Umount,
+            Op::Execute(_) => Call::Execve,
+            Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::ForbidNested(_) => Call::WriteSysctl,
+            Op::HelperMap(_) => Call::Helper,
+            Op::HoldSource(_) => Call::Bind,
+            Op::KeepCapabilities(_) => Call::KeepCapabilities,
+            Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
+            Op::MakeDirectory(_) => Call::Mkdir,
+            Op::MakeRuleset(_) => Call::LandlockCreate,
+            Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
+            Op::NewNamespace(_) => Call::Unshare,
+            Op::NoNewPrivileges(_) => Call::Prctl,
+            Op::PivotRoot(_) => Call::PivotRoot,
+            Op::RemoveDirectory(_) => Call::Rmdir,
+            Op::Restrict(_) => Call::MountSetattr,
+            Op::RestrictSelf(_) => Call::LandlockRestrict,
+            Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
+            Op::SetDomainname(_) => Call::Setdomainname,
+            Op::SetHostname(_) => Call::Sethostname,
+            Op::SetLimit(_) => Call::Prlimit,
+            Op::SetPropagation(_) => Call::Mount,
+            Op::WriteMap(map) => map.call(),
+        }
+    }
+
     /// The namespace it makes, if that is what it does.
     pub fn namespace(&self) -> Option<Namespace> {
         match self {
@@ -224,9 +315,17 @@ pub fn explain(
         && !(filter::asks_capability_first(fault.call)
             && matches!(operation.answer(before), Answer::No(_)));
     if !is_recorded && !is_seen {
+        if let Some(refusal) = landlock::forbidden(operation, fault, before) {
+            return refusal;
+        }
         let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
+        if let Some(refusal) = limit::explain(fault, before) {
+            return refusal;
+        }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
+            false if is_permission => capabilities::given_up(operation, fault, before)
+                .unwrap_or_else(|| operation.explain(fault, before, seen)),
             false => operation.explain(fault, before, seen),
         };
     }
@@ -251,7 +350,7 @@ fn explain_stripped(
     seen: &Evidence,
 ) -> Refusal {
     let mut with_rights = before.clone();
-    with_rights.process.capabilities = u64::MAX;
+    with_rights.process.capabilities = Capabilities::FULL;
     match operation.answer(&with_rights) {
         Answer::No(_) => operation.explain(fault, &with_rights, seen),
         _ => restricted_by_apparmor(),

@@ -19,6 +19,8 @@ layers:
   - tmpfs: /mnt
   - bind: {from: /usr, to: /mnt, read_only: true}
   - proc: /proc
+  - capabilities: {keep: [chown], ambient: [chown]}
+  - rlimits: {core: 0}
 cwd: /mnt
 ";
 
@@ -30,6 +32,8 @@ const LIES: &[(&str, &str)] = &[
     ("mount_setattr", "read-only"),
     ("move_mount", "mount tmpfs on /mnt"),
     ("chdir", "enter /mnt"),
+    ("capset", "drop every capability but chown"),
+    ("prlimit64", "limit core to 0"),
     ("close_range", "execute"),
 ];
 

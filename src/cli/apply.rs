@@ -2,10 +2,18 @@
 
 use std::{ffi::OsString, path::PathBuf, rc::Rc, time::Instant};
 
-use crate::{diagnostic::Diagnostic, exec, host::Host, plan::Plan, recipe::Run};
+use clap::{CommandFactory, error::ErrorKind};
+
+use crate::{
+    diagnostic::Diagnostic,
+    exec,
+    host::Host,
+    plan::{Injection, Plan},
+    recipe::Run,
+};
 
 use super::{
-    COULD_NOT_START, Choice, Output, RecipePath,
+    Arguments, COULD_NOT_START, Choice, Output, RecipePath,
     choice::Pauses,
     ending::{Account, Ending, Ledger},
     environment,
@@ -36,6 +44,9 @@ pub(super) struct Apply {
     /// Compare the whole sandbox with the plan before its command runs, and say line by line what was found
     #[arg(long)]
     verify: bool,
+    /// Answer a step in the kernel's place: STEP:ERRNO, or STEP:lie for a yes to nothing
+    #[arg(long, hide = true, value_name = "STEP:ERRNO")]
+    inject: Option<Injection>,
     #[command(flatten)]
     choice: Choice,
     #[command(flatten)]
@@ -102,6 +113,10 @@ impl Apply {
             return status;
         }
         let inspection = verifies.then(|| Inspection::new(&document, output, self.verify));
+        if self.inject.is_some_and(|injection| injection.step >= plan.steps.len()) {
+            return no_such_step(&plan);
+        }
+        plan.injection = self.inject;
         let watch = Watch::of(&plan, (&recipe, &self.recipe, &document), output);
         let watch = watch.inspecting(inspection);
         output.complain(&located(&document, watch.warnings()));
@@ -141,6 +156,12 @@ impl Permissions {
         let prohibitions = plan.prohibitions.iter().cloned();
         refusals.chain(prohibitions).chain(leaks).chain(plan.warnings.iter().cloned()).collect()
     }
+}
+
+fn no_such_step(plan: &Plan) -> u8 {
+    let message = format!("--inject: the last step of this plan is {}", plan.steps.len());
+    let _ = Arguments::command().error(ErrorKind::ValueValidation, message).print();
+    COULD_NOT_START
 }
 
 /// A command that cannot be found is the only refusal with a status of its own.

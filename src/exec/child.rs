@@ -74,13 +74,14 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
                 if plan.pause_before(index).is_some() {
                     child.pass_turn(index, &stage);
                 }
-                if let Err(fault) = child.take(step, &stage) {
+                if let Err(fault) = child.take(plan, index, step, &stage) {
                     child.give_up(index, fault, is_filtered(step, fault.call), &stage);
                 }
             }
         }
     }
-    process::exit(GAVE_UP)
+    // Whoever becomes the command does not come here.
+    child.give_up(plan.steps.len().saturating_sub(1), Call::Execve.lied(), false, &stage)
 }
 
 /// Leaves the caller's job: signals to it are the supervisor's to pass on, and
@@ -124,11 +125,11 @@ impl Child<'_> {
         found.map_err(|fault| if fault.is_lie() { Call::Clone.lied() } else { fault })
     }
 
-    fn take(&self, step: &Step, stage: &Stage) -> Result<(), Fault> {
+    fn take(&self, plan: &Plan, index: usize, step: &Step, stage: &Stage) -> Result<(), Fault> {
         if let Op::Execute(_) = step.op {
             self.get_ready(stage)?;
         }
-        step.op.operation().carry_out(stage)
+        plan.take(index, step, stage)
     }
 
     /// Lets the supervisor take its steps. The first of them speaks for all
@@ -206,7 +207,7 @@ impl Child<'_> {
 
     fn go_on_in_child(&self) -> Result<Option<i32>, Errno> {
         let parent = process::open_own()?;
-        match namespace::fork_into_pending()? {
+        match namespace::fork()? {
             Side::Parent(pid) => Ok(Some(pid)),
             Side::Child => {
                 process::die_with_parent()?;

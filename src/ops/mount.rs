@@ -65,14 +65,16 @@ impl MountNew {
         &self.options
     }
 
-    fn name(&self) -> &'static std::ffi::CStr {
+    /// The filesystem's name.
+    pub fn name(&self) -> &'static std::ffi::CStr {
         match self.kind {
             MountKind::Proc => c"proc",
             MountKind::Tmpfs { .. } => c"tmpfs",
         }
     }
 
-    fn attributes(&self) -> u64 {
+    /// What its mount does not let through, as [`attribute`] counts.
+    pub fn attributes(&self) -> u64 {
         match self.kind {
             MountKind::Proc => attribute::NO_SUID | attribute::NO_DEV | attribute::NO_EXEC,
             MountKind::Tmpfs { .. } => attribute::NO_SUID | attribute::NO_DEV,
@@ -91,7 +93,7 @@ impl MountNew {
         }
         model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
-        may_attach(Some(true), &target)
+        may_attach(model, Some(true), &target)
     }
 }
 
@@ -250,6 +252,7 @@ impl Operation for SetPropagation {
             return Answer::No(Call::Mount.gave(errno));
         }
         match (model.may_mount(), model.process.chrooted) {
+            _ if model.is_kept_from_mounting() => Answer::No(Call::Mount.gave(Errno::EPERM)),
             (false, _) => Answer::No(Call::Mount.gave(Errno::EPERM)),
             // `/` has to be a mount.
             (true, Some(true)) => Answer::No(Call::Mount.gave(Errno::EINVAL)),
@@ -327,7 +330,10 @@ impl DetachMount {
             Some(false) => {}
             None => return Err(Answer::KernelDecides),
         }
-        Ok(())
+        match model.is_kept_from_mounting() {
+            true => Err(no(Errno::EPERM)),
+            false => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Model, UserId},
+    model::{Answer, Model, Objection, UserId},
     sys::{Call, Errno, Fault, Namespace, namespace, process},
 };
 
@@ -16,7 +16,8 @@ const DEEPEST: u32 = 32;
 /// No namespace has this number.
 const UNKNOWN: u64 = 0;
 
-/// A namespace of this kind, for the process itself (`Pid`: for its next child).
+/// A namespace of this kind, for the process itself (`Pid` and `Time`: for its
+/// next child).
 pub struct NewNamespace(pub Namespace);
 
 impl fmt::Display for NewNamespace {
@@ -64,9 +65,12 @@ impl Operation for NewNamespace {
         match (self.0, fault.errno) {
             (Namespace::User, Errno::EPERM | Errno::EACCES) => user_refused(self, fault, before),
             (Namespace::User, Errno::ENOSPC) if before.own_user().level > DEEPEST => too_deep(),
+            (Namespace::User, Errno::ENOSPC) if before.forbids_nested() => forbidden(),
             (kind, Errno::ENOSPC) => limit_reached(kind),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
-            (kind, Errno::EINVAL) if before.pid_for_children.is_none() => not_built_in(kind),
+            (kind, Errno::EINVAL) if before.may_make(kind) != Err(Objection::No(Errno::EINVAL)) => {
+                not_built_in(kind)
+            }
             _ => unexplained(self, fault),
         }
     }
@@ -134,6 +138,12 @@ fn too_deep() -> Refusal {
         .help("take some `user` layers out")
 }
 
+fn forbidden() -> Refusal {
+    Refusal::new("user::forbidden", "no user namespace may be made in this one")
+        .why("a `user` layer before it says `nested: false`")
+        .help("say it in the last `user` layer only")
+}
+
 fn limit_reached(kind: Namespace) -> Refusal {
     let knob = format!("user.max_{}_namespaces", kind.link());
     Refusal::new("namespace::limit", format!("there can be no more {} namespaces", noun(kind)))
@@ -155,7 +165,11 @@ fn noun(kind: Namespace) -> &'static str {
         Namespace::User => "user",
         Namespace::Mount => "mount",
         Namespace::Uts => "UTS",
+        Namespace::Ipc => "IPC",
         Namespace::Pid => "PID",
+        Namespace::Cgroup => "cgroup",
+        Namespace::Network => "network",
+        Namespace::Time => "time",
     }
 }
 

@@ -123,6 +123,8 @@ pub enum Change {
     Stopped(i32),
     /// Nothing to report just now.
     None,
+    /// It cannot be known: this is what waiting for it gave.
+    Unknown(Errno),
 }
 
 /// The next change of a child, without waiting; an ended child is reaped.
@@ -177,10 +179,16 @@ pub fn reap(pid: i32) {
 /// By hand: a real-time signal has no name, and must end nobody's waiting.
 fn wait(pid: i32) -> Result<(i32, Change), Errno> {
     let mut status = 0;
-    // SAFETY: the status outlives the call.
-    let found = Errno::result(unsafe {
-        libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::WUNTRACED)
-    })?;
+    let found = loop {
+        // SAFETY: the status outlives the call.
+        let found = Errno::result(unsafe {
+            libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::WUNTRACED)
+        });
+        match found {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
     let change = match status {
         _ if found == 0 => Change::None,
         status if libc::WIFEXITED(status) => Change::Exited(libc::WEXITSTATUS(status)),

@@ -117,6 +117,12 @@ pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<Received, Errno> {
     Ok(received)
 }
 
+/// Ends the conversation on both sides; what was said before can still be received.
+pub fn end(end: BorrowedFd) {
+    // Who is not connected any more has ended it already.
+    let _ = nix::sys::socket::shutdown(end.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+}
+
 /// Whether the other end is closed.
 pub fn is_alone(end: BorrowedFd) -> bool {
     let mut poll = libc::pollfd { fd: end.as_raw_fd(), events: 0, revents: 0 };
