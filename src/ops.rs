@@ -40,6 +40,7 @@ mod pivot;
 mod place;
 mod program;
 mod restrict;
+mod seccomp;
 mod source;
 mod stage;
 mod unpack;
@@ -71,6 +72,7 @@ pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
 pub use restrict::Restrict;
+pub use seccomp::{InstallFilter, not_built_in as no_filters};
 pub use source::{Extent, Source};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
@@ -199,6 +201,7 @@ operations! {
     Fork,
     HelperMap,
     HoldSource,
+    InstallFilter,
     KeepCapabilities,
     LimitCapabilities,
     MakeDirectory,
@@ -253,6 +256,7 @@ impl Op {
             Op::ForbidNested(_) => Call::WriteSysctl,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
+            Op::InstallFilter(_) => Call::Seccomp,
             Op::KeepCapabilities(_) => Call::KeepCapabilities,
             Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
             Op::MakeDirectory(_) => Call::Mkdir,
