@@ -187,6 +187,7 @@ fn a_code_is_an_area_and_a_condition() {
     let known = [
         "bind",
         "build",
+        "capabilities",
         "command",
         "cwd",
         "dev",
@@ -200,6 +201,7 @@ fn a_code_is_an_area_and_a_condition() {
         "fork",
         "host",
         "hostname",
+        "identity",
         "image",
         "landlock",
         "layer",
@@ -220,6 +222,7 @@ fn a_code_is_an_area_and_a_condition() {
         "read_only",
         "recipe",
         "report",
+        "rlimits",
         "sandbox",
         "seccomp",
         "size",
