@@ -22,6 +22,7 @@ mod forms;
 mod hostname;
 mod identity;
 mod ipc;
+mod landlock;
 mod lower;
 mod mask;
 mod mount;
@@ -48,6 +49,7 @@ pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
 pub use identity::{Groups, Id, Identity};
 pub use ipc::Ipc;
+pub use landlock::{Allowed, Landlock, Scope};
 pub use lower::{Image, Lower, Way};
 pub use mask::Mask;
 pub use mount::{Mount, Propagation};
@@ -242,6 +244,8 @@ layers! {
     capabilities: Capabilities as WordOrMap<Capabilities>,
     /// Limits of each process.
     rlimits: Rlimits as Rlimits,
+    /// What the command may do with files, TCP ports and its neighbours.
+    landlock: Landlock as Landlock,
     /// A filter of system calls.
     seccomp: Seccomp as WordOrMap<Seccomp>,
 }
@@ -252,4 +256,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind Identity Rlimits }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind Identity Rlimits Landlock }

@@ -24,6 +24,7 @@ pub mod capability;
 mod copies;
 mod filesystems;
 mod filters;
+mod landlock;
 mod limits;
 mod mounts;
 mod overlay;
@@ -38,6 +39,7 @@ mod user;
 pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
 pub use filters::denies_needed;
+pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
@@ -123,6 +125,8 @@ pub struct Process {
     pub no_new_privs: bool,
     /// The filters that the recipe has put over its calls
     pub filters: Vec<Rc<Policy>>,
+    /// What Landlock keeps it from, since the recipe began
+    pub rulesets: Vec<Ruleset>,
 }
 
 impl Process {
@@ -167,6 +171,8 @@ pub struct Model {
     pub mounts: Mounts,
     /// Mounts held by descriptor only, by the number of their slot
     pub held: BTreeMap<Slot, Held>,
+    /// Landlock rulesets that nobody is under yet, by the number of their slot
+    pub rulesets: BTreeMap<Slot, Ruleset>,
     /// How many namespaces of a kind the recipe has made, by whose they are
     made: BTreeMap<(Namespace, u32), u64>,
     /// What it may use up
@@ -189,8 +195,8 @@ impl PartialEq for Model {
             && self.cgroup_is_own == other.cgroup_is_own
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
             && self.mounts == other.mounts
-            && self.held == other.held
             && self.limits == other.limits
+            && (&self.held, &self.rulesets) == (&other.held, &other.rulesets)
     }
 }
 
@@ -209,6 +215,7 @@ impl Model {
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
             filters: Vec::new(),
+            rulesets: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },
@@ -231,6 +238,7 @@ impl Model {
             is_init: false,
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
+            rulesets: BTreeMap::new(),
             made: BTreeMap::new(),
             limits: Limits::of(&host),
             proc: MapFiles::Writable,

@@ -23,6 +23,7 @@ mod helper_map;
 mod identity;
 mod idmap;
 mod image;
+mod landlock;
 mod lie;
 mod limit;
 mod maps;
@@ -50,6 +51,9 @@ pub use helper_map::HelperMap;
 pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
+pub use landlock::{
+    AllowFiles, AllowPort, MakeRuleset, RestrictSelf, Use, lacks as lacks_landlock,
+};
 pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mask::Mask;
@@ -175,6 +179,8 @@ macro_rules! operations {
 }
 
 operations! {
+    AllowFiles,
+    AllowPort,
     AttachImage,
     Become,
     Bind,
@@ -190,6 +196,7 @@ operations! {
     KeepCapabilities,
     LimitCapabilities,
     MakeDirectory,
+    MakeRuleset,
     Mask,
     MountImage,
     MountNew,
@@ -199,6 +206,7 @@ operations! {
     PivotRoot,
     RemoveDirectory,
     Restrict,
+    RestrictSelf,
     ServeImage,
     SetDomainname,
     SetHostname,
@@ -220,6 +228,9 @@ impl Op {
     /// The call that it is about; those before it prepare it.
     pub fn call(&self) -> Call {
         match self {
+            Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
+            Op::MakeRuleset(_) => Call::LandlockCreate,
+            Op::RestrictSelf(_) => Call::LandlockRestrict,
             Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
             Op::Become(_) => Call::Setresuid,
             Op::BringLoopbackUp(_) => Call::Interface,
@@ -304,6 +315,9 @@ pub fn explain(
         && !(filter::asks_capability_first(fault.call)
             && matches!(operation.answer(before), Answer::No(_)));
     if !is_recorded && !is_seen {
+        if let Some(refusal) = landlock::forbidden(operation, fault, before) {
+            return refusal;
+        }
         let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
         if let Some(refusal) = limit::explain(fault, before) {
             return refusal;

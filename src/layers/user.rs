@@ -137,7 +137,7 @@ impl Plan for User {
         to.step(NewNamespace(Namespace::User));
         let asks_to_deny = self.setgroups == Some(Setgroups::Deny);
         if asks_to_deny && matches!(self.map.0, Map::None | Map::Auto) {
-            to.at("setgroups").step(DenySetgroups);
+            to.at("setgroups").step(DenySetgroups { by: Writer::Itself });
         }
         match &self.map.0 {
             Map::None => {}
@@ -184,7 +184,7 @@ impl User {
 
     fn map_itself(&self, to: &mut Planner, own: Own, inside: (u32, u32)) {
         if self.denies_setgroups() {
-            to.at("map").step(DenySetgroups);
+            to.at("map").step(DenySetgroups { by: Writer::Itself });
         }
         let line = |inside, outside| vec![Line { inside, outside, count: 1 }];
         let map = |ids, line| WriteMap::new(ids, line, Writer::Itself);
@@ -212,9 +212,9 @@ impl User {
             None => all_own || !may_outside,
         };
         if denies && all_own {
-            to.at("map").step(DenySetgroups);
+            to.at("map").step(DenySetgroups { by: Writer::Itself });
         } else if denies {
-            to.at("map").supervisor(DenySetgroups);
+            to.at("map").supervisor(DenySetgroups { by: Writer::Supervisor });
         }
         for (ids, lines, _) in maps {
             if lines.is_empty() {

@@ -91,7 +91,7 @@ impl Bind {
         if !may_mount {
             return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
         }
-        may_attach(thing.is_directory(), &target)
+        may_attach(model, thing.is_directory(), &target)
     }
 }
 

@@ -300,11 +300,10 @@ impl Operation for Execute {
                     .why("a command is a program")
                     .help(format!("name a program in it: `ls {}`", typed(&self.name)))
             }
-            (Errno::EACCES, _) => {
-                Refusal::new("command::not_executable", format!("`{name}` may not be executed"))
-                    .why("it has no `x` bit for you, or lies on a noexec mount")
-                    .help(format!("`ls -l` and `findmnt -T` show which, for {name}"))
+            (Errno::EACCES, Some(path)) if !before.process.rulesets.is_empty() => {
+                kept_by_landlock(path.as_path(), before).unwrap_or_else(|| not_executable(&name))
             }
+            (Errno::EACCES, _) => not_executable(&name),
             (Errno::ENOEXEC, _) => {
                 Refusal::new("command::not_a_program", format!("`{name}` is not a program"))
                     .why("it begins neither like an ELF file nor with `#!`")
@@ -318,6 +317,28 @@ impl Operation for Execute {
             _ => unexplained(self, fault),
         }
     }
+}
+
+fn not_executable(name: &impl fmt::Display) -> Refusal {
+    Refusal::new("command::not_executable", format!("`{name}` may not be executed"))
+        .why("it has no `x` bit for you, or lies on a noexec mount")
+        .help(format!("`ls -l` and `findmnt -T` show which, for {name}"))
+}
+
+/// What of it Landlock keeps the process from: the kernel opens a loader or an
+/// interpreter to execute it, too.
+fn kept_by_landlock(path: &Path, before: &Model) -> Option<Refusal> {
+    let kept = before.kept_from_executing(path)?;
+    let (program, shown) = (path.display(), kept.display());
+    let refusal =
+        Refusal::new("landlock::not_executable", format!("Landlock forbids running {program}"));
+    Some(
+        match kept == path {
+            true => refusal.why("no `landlock` layer's `execute` has it"),
+            false => refusal.why(format!("it is run by {shown}, which `execute` does not have")),
+        }
+        .help(format!("name it, or a directory around it: `execute: [{}]`", typed(&kept))),
+    )
 }
 
 fn is_directory(path: &KernelPath, before: &Model) -> bool {

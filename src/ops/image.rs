@@ -183,7 +183,7 @@ impl AttachImage {
             return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
         }
         let target = place::target(model, &self.at)?;
-        place::may_attach(Some(true), &target)
+        place::may_attach(model, Some(true), &target)
     }
 }
 

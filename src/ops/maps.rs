@@ -29,7 +29,10 @@ pub enum Writer {
 }
 
 /// `deny` to `setgroups`: without it an ordinary user may map no group.
-pub struct DenySetgroups;
+pub struct DenySetgroups {
+    /// Who writes it
+    pub by: Writer,
+}
 
 impl fmt::Display for DenySetgroups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +43,7 @@ impl fmt::Display for DenySetgroups {
 impl Operation for DenySetgroups {
     fn answer(&self, model: &Model) -> Answer {
         let namespace = model.own_user();
-        if let Err(objection) = may_open(model) {
+        if let Err(objection) = may_open(model, self.by) {
             return objection.to(Call::WriteSetgroups);
         }
         if !model.administers(model.process.user) {
@@ -117,7 +120,7 @@ impl WriteMap {
         if namespace.is_presumed {
             return Ok(());
         }
-        may_open(model).map_err(|objection| objection.to(self.ids.call()))?;
+        may_open(model, self.by).map_err(|objection| objection.to(self.ids.call()))?;
         if self.is_from_afar(model) {
             return no(Errno::EPERM);
         }
@@ -343,11 +346,12 @@ fn is_undumpable(before: &Model) -> bool {
 }
 
 /// What opening a file of the process in `/proc` says before anything else.
-fn may_open(model: &Model) -> Result<(), Objection> {
+fn may_open(model: &Model, by: Writer) -> Result<(), Objection> {
     model.may_open_map_files()?;
-    match is_undumpable(model) {
-        true => Err(Objection::No(Errno::EACCES)),
-        false => Ok(()),
+    match by {
+        _ if is_undumpable(model) => Err(Objection::No(Errno::EACCES)),
+        Writer::Itself => model.lets_write_proc(),
+        Writer::Supervisor => Ok(()),
     }
 }
 

@@ -91,7 +91,7 @@ impl MountNew {
         }
         model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
-        may_attach(Some(true), &target)
+        may_attach(model, Some(true), &target)
     }
 }
 
@@ -250,6 +250,7 @@ impl Operation for SetPropagation {
             return Answer::No(Call::Mount.gave(errno));
         }
         match (model.may_mount(), model.process.chrooted) {
+            _ if model.is_kept_from_mounting() => Answer::No(Call::Mount.gave(Errno::EPERM)),
             (false, _) => Answer::No(Call::Mount.gave(Errno::EPERM)),
             // `/` has to be a mount.
             (true, Some(true)) => Answer::No(Call::Mount.gave(Errno::EINVAL)),
@@ -327,7 +328,10 @@ impl DetachMount {
             Some(false) => {}
             None => return Err(Answer::KernelDecides),
         }
-        Ok(())
+        match model.is_kept_from_mounting() {
+            true => Err(no(Errno::EPERM)),
+            false => Ok(()),
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl MountOverlay {
         model.may_overlay(&layers).map_err(answer)?;
         model.may_hold_mounts().map_err(|objection| objection.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
-        place::may_attach(Some(true), &target)
+        place::may_attach(model, Some(true), &target)
     }
 
     /// Names every layer by descriptor (Linux 6.13): no path is walked twice.

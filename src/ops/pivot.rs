@@ -62,7 +62,7 @@ impl PivotRoot {
         if model.may_enter(&new) == Some(false) {
             return Err(Answer::No(Call::Fchdir.gave(Errno::EACCES)));
         }
-        if !model.may_mount() {
+        if !model.may_mount() || model.is_kept_from_mounting() {
             return Err(Answer::No(Call::PivotRoot.gave(Errno::EPERM)));
         }
         model.mounts.may_pivot_to(&new.at).map_err(|objection| objection.to(Call::PivotRoot))?;

@@ -5,7 +5,7 @@ use std::{os::fd::AsFd, path::Path};
 
 use crate::{
     diagnostic::{Refusal, typed},
-    model::{Answer, Filesystem, Found, Model},
+    model::{Answer, Filesystem, Found, Model, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
@@ -40,7 +40,7 @@ pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
 
 /// What it would mean for the host: everybody there sees the change.
 pub(super) fn reaches_host(before: &Model) -> Option<Refusal> {
-    if !before.may_mount() {
+    if !before.may_mount() || before.is_kept_from_mounting() {
         return None;
     }
     if !before.mounts.own {
@@ -59,7 +59,7 @@ pub(super) fn reaches_host_at(before: &Model, at: &KernelPath) -> Option<Refusal
     if let Some(refusal) = reaches_host(before) {
         return Some(refusal);
     }
-    if !before.may_mount() {
+    if !before.may_mount() || before.is_kept_from_mounting() {
         return None;
     }
     let found = before.walk(at.as_path()).ok()?;
@@ -94,7 +94,15 @@ pub(super) fn presume_target(model: &mut Model, at: &KernelPath) {
 }
 
 /// Whether a tree may be attached there (`do_move_mount()`).
-pub(super) fn may_attach(is_directory: Option<bool>, target: &Found) -> Result<(), Answer> {
+pub(super) fn may_attach(
+    model: &Model,
+    is_directory: Option<bool>,
+    target: &Found,
+) -> Result<(), Answer> {
+    // Landlock is asked before what is to be attached is looked at.
+    if model.is_kept_from_mounting() && target.thing != Thing::Unknown {
+        return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
+    }
     match (is_directory, target.thing.is_directory()) {
         (Some(one), Some(other)) if one != other => {
             Err(Answer::No(Call::MoveMount.gave(Errno::EINVAL)))

@@ -51,7 +51,11 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         | Op::SetPropagation(_) => &["mount"],
         Op::PivotRoot(_) => &["umount"],
         Op::NewNamespace(_) | Op::Fork(_) => &["unshare", "sh"],
-        Op::DenySetgroups(_)
+        Op::AllowFiles(_)
+        | Op::AllowPort(_)
+        | Op::MakeRuleset(_)
+        | Op::RestrictSelf(_)
+        | Op::DenySetgroups(_)
         | Op::WriteMap(_)
         | Op::HelperMap(_)
         | Op::Become(_)

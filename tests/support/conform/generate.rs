@@ -87,6 +87,24 @@ const LAYERS: &Weighted = &[
     (1, "identity: {uid: ID, gid: ID}"),
     (3, "rlimits: {RESOURCE: AMOUNT}"),
     (2, "rlimits: {RESOURCE: {soft: AMOUNT, hard: AMOUNT}}"),
+    (3, "landlock: {read: [ROOM], write: [ROOM], execute: [ROOM]}"),
+    (2, "landlock: {write: [ROOM, PLACE], execute: [ROOM, RUN]}"),
+    (1, "landlock: {write: [/], execute: [RUN, RUN]}"),
+    (1, "landlock: {write: [{path: PLACE, optional: BOOL}, /], execute: [/]}"),
+    (1, "landlock: {bind: [80], connect: [80, 0], scope: [signal]}"),
+    (1, "landlock: {scope: [signal, abstract_unix_socket]}"),
+    (2, "seccomp"),
+    (1, "seccomp: strict"),
+    (3, "seccomp: {base: none, deny: [FILTERED], otherwise: allow}"),
+    (1, "seccomp: {base: none, deny: [FILTERED, FILTERED], otherwise: log}"),
+    (1, "seccomp: {base: none, rules: [{call: FILTERED, then: kill}], otherwise: allow}"),
+    (
+        1,
+        "seccomp: {base: none, rules: [{call: FILTERED, when: arg5 == 7, then: kill}], otherwise: allow}",
+    ),
+    (1, "seccomp: {base: strict, allow: [FILTERED], otherwise: ENOSYS}"),
+    (1, "seccomp: {base: none, allow: [execve, write, exit_group], otherwise: kill}"),
+    (1, "seccomp: {base: none, allow: [execve, write, exit_group, seccomp], otherwise: EPERM}"),
 ];
 
 /// What a recipe has beside its layers.
@@ -137,6 +155,29 @@ const WORDS: &[(&str, &Weighted)] = &[
     ("MODE", &[(3, "0700"), (1, "0755"), (1, "0000"), (1, "01777"), (1, "0500")]),
     ("SIZE", &[(1, "4K"), (1, "1M"), (1, "1")]),
     ("OLD", &[(2, "in"), (1, ".old/deep"), (1, "file"), (1, "out")]),
+    (
+        "RUN",
+        &[
+            (3, "PROGRAM"),
+            (2, "/bin"),
+            (1, "/usr/bin"),
+            (1, "/lib64/ld-linux-x86-64.so.2"),
+            (1, "ROOM"),
+        ],
+    ),
+    (
+        "ROOM",
+        &[
+            (6, "/"),
+            (3, "FOLDER"),
+            (2, "/usr"),
+            (1, "/proc"),
+            (2, "TARGET"),
+            (2, "PLACE"),
+            (1, "/tmp"),
+        ],
+    ),
+    ("FILTERED", CALLS),
     ("PROGRAM", PROGRAMS),
     ("SHELLED", &[(3, "/bin/sh, -c, ':'"), (1, "sh, -c, ':'"), (1, "missing"), (1, "true")]),
     (
@@ -326,6 +367,26 @@ const WORDS: &[(&str, &Weighted)] = &[
         ],
     ),
     ("MASK", &[(1, "file"), (1, "directory"), (1, "readonly")]),
+];
+
+/// Calls that a filter may deny: those of steps, those that come after one, and others.
+const CALLS: &Weighted = &[
+    (2, "seccomp"),
+    (2, "prctl"),
+    (2, "faccessat"),
+    (1, "sendmsg"),
+    (1, "clone3"),
+    (1, "clone"),
+    (1, "mount"),
+    (1, "unshare"),
+    (1, "close_range"),
+    (1, "rt_sigprocmask"),
+    (1, "ioctl"),
+    (1, "ptrace"),
+    (1, "keyctl"),
+    (1, "mremap"),
+    (1, "getdents64"),
+    (1, "sched_yield"),
 ];
 
 const PROGRAMS: &Weighted = &[
