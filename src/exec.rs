@@ -14,7 +14,7 @@ use crate::{
     ops::{Evidence, Op, Stage},
     plan::{Actor, Pause, Plan},
     sys::{
-        Call, Fault, Namespace,
+        Call, Errno, Fault, Namespace,
         descriptor::{self, Walk},
         mount,
         namespace::{self, Side},
@@ -50,6 +50,8 @@ pub enum Outcome {
     Lost(Change),
     /// Not even a child could be made
     Stillborn(Fault),
+    /// Whoever inspected it before its command ran did not find what was asked
+    Unlike,
     /// Whoever watched it stopped it at a pause, by this signal if it was one
     Abandoned(Option<i32>),
 }
@@ -64,6 +66,17 @@ pub trait Onlooker {
 
     /// What was typed is no answer, or the run is back in the foreground.
     fn asks_again(&self, _ends: EndsWith) {}
+
+    /// Whether the sandbox is to wait once more, to be inspected before its command runs.
+    fn wants_to_inspect(&self) -> bool {
+        false
+    }
+
+    /// The sandbox is as its command will find it, and waits; the child has
+    /// this PID, as the host counts. Says whether the command may run.
+    fn inspects(&self, _plan: &Plan, _child: i32) -> bool {
+        true
+    }
 
     /// Nothing runs any more.
     fn is_over(&self) {}
@@ -99,11 +112,10 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     // Made before the child, so that no early end is missed; and before the signals are held,
     // so that a second attempt does not take what is held now for the caller's wish.
     let signals = signal::descriptor().map_err(|errno| Call::Signalfd.gave(errno))?;
-    let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
     let namespaces = namespaces(plan, proc)?;
+    let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();
-    let own = process::own_pid();
     let forked = match (plan.injected_at_birth(), plan.flags_at_birth()) {
         (Some(errno), _) => Err(errno),
         (None, 0) => namespace::fork(),
@@ -111,16 +123,14 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     };
     let side = forked.map_err(|errno| {
         let _ = signal::release(&before);
-        Call::Clone.gave(errno)
+        match errno {
+            Errno::ECHILD => Call::Clone.lied(),
+            errno => Call::Clone.gave(errno),
+        }
     })?;
     match side {
         Side::Child => {
             drop(ours);
-            // No call has made it a child: it is still the supervisor.
-            if process::own_pid() == own && socket::is_alone(theirs.as_fd()) {
-                let _ = signal::release(&before);
-                return Err(Call::Clone.lied());
-            }
             child::play(
                 plan,
                 &child::Birth {
@@ -130,6 +140,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                     has_terminal: console.has_terminal(),
                     front,
                     namespaces,
+                    is_inspected: onlooker.wants_to_inspect(),
                 },
                 theirs,
             )
@@ -168,6 +179,7 @@ fn needs_proc(op: &Op) -> bool {
     matches!(
         op,
         Op::DenySetgroups(_)
+            | Op::ForbidNested(_)
             | Op::WriteMap(_)
             | Op::HelperMap(_)
             | Op::NewNamespace(_)

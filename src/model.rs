@@ -35,6 +35,7 @@ mod programs;
 mod propagation;
 pub mod resources;
 mod user;
+mod visible;
 
 pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
@@ -46,6 +47,7 @@ pub use paths::{Found, Thing};
 pub use propagation::Travel;
 pub use resources::Limits;
 pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
+pub use visible::Revealing;
 
 /// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
@@ -123,10 +125,10 @@ pub struct Process {
     pub directory: Option<PathBuf>,
     /// Whether `execve` can give it nothing
     pub no_new_privs: bool,
-    /// The filters that the recipe has put over its calls
-    pub filters: Vec<Rc<Policy>>,
     /// What Landlock keeps it from, since the recipe began
     pub rulesets: Vec<Ruleset>,
+    /// The filters that the recipe has put over its calls
+    pub filters: Vec<Rc<Policy>>,
 }
 
 impl Process {
@@ -214,8 +216,8 @@ impl Model {
             directory: caller.directory.clone(),
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
-            filters: Vec::new(),
             rulesets: Vec::new(),
+            filters: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },
@@ -397,24 +399,5 @@ impl Model {
         self.pid = namespace;
         self.pid_level += 1;
         self.is_init = true;
-    }
-
-    /// Whether a procfs is among the mounts.
-    pub fn has_proc(&self) -> bool {
-        self.mounts.has_proc()
-    }
-
-    /// Whether the kernel would show a fresh procfs beside those there are
-    /// (`mount_too_revealing()`).
-    pub fn may_reveal_proc(&self) -> Result<(), Objection> {
-        let is_initial = self.host.initial_user_namespace != Some(false);
-        if self.mounts.owner == UserId::HOST && is_initial {
-            return Ok(());
-        }
-        match self.mounts.has_full_proc() {
-            Some(true) => Ok(()),
-            Some(false) => Err(Objection::No(Errno::EPERM)),
-            None => Err(Objection::Unknown),
-        }
     }
 }

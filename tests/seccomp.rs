@@ -299,16 +299,16 @@ fn a_filter_that_nobody_could_begin_under_is_refused() {
     let conditions: Vec<String> = (0..33).map(|n| format!("arg0 != {n}")).collect();
     let conditions = conditions.join(", ");
     for (layer, code) in [
-        ("seccomp: {deny: [execve]}".to_owned(), "too_strict"),
-        (format!("seccomp:\n      rules:\n{many}"), "too_long"),
+        ("seccomp: {deny: [execve]}".to_owned(), "seccomp::too_strict"),
+        (format!("seccomp:\n      rules:\n{many}"), "seccomp::too_long"),
         (
             format!("seccomp: {{rules: [{{call: read, when: [{conditions}], then: EIO}}]}}"),
-            "too_many_conditions",
+            "seccomp::too_many_conditions",
         ),
     ] {
         let ran = apply(Who::ordinary(), &format!("layers:\n  - {layer}\ncommand: ['true']\n"));
         assert_eq!(ran.code(), 125, "{}", ran.err());
-        assert!(ran.err().contains(&format!("error[seccomp::{code}]")), "{}", ran.err());
+        assert!(ran.err().contains(&format!("error[{code}]")), "{}", ran.err());
     }
 }
 

@@ -1,11 +1,14 @@
 //! Where something is mounted: what every mounting operation asks of its
 //! target and of its right to mount, and the words for a no.
 
-use std::{os::fd::AsFd, path::Path};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+};
 
 use crate::{
     diagnostic::{Refusal, typed},
-    model::{Answer, Filesystem, Found, Model, Thing},
+    model::{Answer, Filesystem, Found, Model, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
@@ -93,15 +96,23 @@ pub(super) fn presume_target(model: &mut Model, at: &KernelPath) {
     model.presume_directory(&root, at.as_path());
 }
 
+/// Whether Landlock lets a mount be attached anywhere (`hook_move_mount()`).
+pub(super) fn may_move(model: &Model) -> Result<(), Answer> {
+    match model.is_kept_from_mounting() {
+        true => Err(Answer::No(Call::MoveMount.gave(Errno::EPERM))),
+        false => Ok(()),
+    }
+}
+
 /// Whether a tree may be attached there (`do_move_mount()`).
 pub(super) fn may_attach(
     model: &Model,
     is_directory: Option<bool>,
     target: &Found,
 ) -> Result<(), Answer> {
-    // Landlock is asked before what is to be attached is looked at.
-    if model.is_kept_from_mounting() && target.thing != Thing::Unknown {
-        return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
+    // It is asked before what is to be attached is looked at.
+    if target.thing != Thing::Unknown {
+        may_move(model)?;
     }
     match (is_directory, target.thing.is_directory()) {
         (Some(one), Some(other)) if one != other => {
@@ -122,9 +133,24 @@ pub(super) fn attach(stage: &Stage, mount: impl AsFd, at: &KernelPath) -> Result
 
 /// The same for a target that is open.
 pub(super) fn attach_to(stage: &Stage, mount: impl AsFd, target: impl AsFd) -> Result<(), Fault> {
-    let looked = look::at_open(mount.as_fd()).map_err(|errno| Call::Look.gave(errno))?;
+    let looked = look::over(mount.as_fd()).map_err(|errno| Call::Look.gave(errno))?;
     stage.remember([looked.mount, 0]);
     mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
+}
+
+/// Whether a directory is in the filesystem that is kept in a slot; without a
+/// slot, any will do.
+pub(super) fn is_ground(
+    stage: &Stage,
+    directory: BorrowedFd,
+    slot: Option<Slot>,
+) -> Result<bool, Fault> {
+    let Some(slot) = slot else { return Ok(true) };
+    let looked = |errno| Call::Look.gave(errno);
+    let ground = stage.slot(slot).map_err(looked)?;
+    let ground = look::at_open(ground).map_err(looked)?.file;
+    let found = look::at_open(directory).map_err(looked)?.file;
+    Ok((ground.0, ground.1) == (found.0, found.1))
 }
 
 /// Flags are what fails silently most often: look instead of believing.

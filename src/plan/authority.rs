@@ -18,6 +18,8 @@ use crate::{
 
 use super::{Plan, Step, within};
 
+mod landlock;
+
 /// Of what is not isolated.
 const HOSTS: &str = "the host's";
 /// Of what it has in common with the host.
@@ -36,6 +38,8 @@ pub struct Authority {
     pid_1: &'static str,
     capabilities: String,
     no_new_privs: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    nested_forbidden: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     calls: Vec<String>,
     limits: Vec<String>,
@@ -43,6 +47,8 @@ pub struct Authority {
     mounts: Vec<Seen>,
     can_read: String,
     can_write: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    landlock: Vec<String>,
     shared_with_host: Vec<&'static str>,
     end: &'static str,
 }
@@ -88,6 +94,7 @@ impl Authority {
                 (true, false) => "isorecipe's init",
             },
             capabilities: capabilities(&plan.start, model),
+            nested_forbidden: model.forbids_nested(),
             limits: model.limits.all_own().map(limit).collect(),
             no_new_privs: model.process.no_new_privs,
             calls: filters(plan),
@@ -97,6 +104,7 @@ impl Authority {
                 false => format!("on the host: whatever uid {} may read there", model.process.uid),
             },
             can_write: can_write(model, is_other_root, &mounts),
+            landlock: landlock::lines(model, folder),
             mounts,
             shared_with_host: shared(model),
             end: match model.pid.own {
@@ -135,8 +143,12 @@ impl Authority {
         lines.extend(self.calls.iter().map(|filter| ("calls", filter.clone())));
         lines.push(("can read", self.can_read.clone()));
         lines.extend(self.can_write.iter().map(|place| ("can write", place.clone())));
+        lines.extend(self.landlock.iter().map(|what| ("Landlock", what.clone())));
         lines.push((SHARES, self.shared_with_host.join(", ")));
         lines.push(("ends", self.end.to_owned()));
+        if self.nested_forbidden {
+            lines.push(("nested", "no user namespace can be made inside".to_owned()));
+        }
         lines.extend(self.limits.iter().map(|limit| ("limit", limit.clone())));
         if !self.no_new_privs {
             lines.push(("rights", "set-user-ID programs work: no_new_privs is off".to_owned()));
@@ -238,6 +250,9 @@ fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
             Filesystem::Host(base) => format!("{} of the host", base.join(&mount.root).display()),
             Filesystem::Tmpfs(_) => "tmpfs, in memory".to_owned(),
             Filesystem::Proc => "proc".to_owned(),
+            Filesystem::Pts => "devpts, terminals of its own".to_owned(),
+            Filesystem::Sysfs => "sysfs".to_owned(),
+            Filesystem::Mqueue => "message queues".to_owned(),
             Filesystem::Image(file) => format!("the image {}", file.display()),
             Filesystem::Overlay { layers } => match layers.first() {
                 Some((upper, path)) => {

@@ -72,10 +72,11 @@ impl Namespace {
     }
 
     /// The same, of the one that `unshare(2)` makes: a process stays in its PID
-    /// namespace, and its next child goes into the new one.
+    /// and time namespaces, and its next child goes into the new one.
     pub fn link_of_next(self) -> &'static str {
         match self {
             Self::Pid => "pid_for_children",
+            Self::Time => "time_for_children",
             kind => kind.link(),
         }
     }
@@ -145,7 +146,7 @@ pub enum Side {
 /// Not `clone3`: container engines answer it with ENOSYS, and then this works.
 ///
 /// # Errors
-/// As `clone(2)`.
+/// As `clone(2)`; ECHILD where nobody was made.
 pub fn fork() -> Result<Side, Errno> {
     let mut own = 0;
     let flags = libc::c_long::from(libc::SIGCHLD | libc::CLONE_CHILD_SETTID);
@@ -161,7 +162,7 @@ pub fn fork() -> Result<Side, Errno> {
 /// Forks into the namespaces of `flags` in one call.
 ///
 /// # Errors
-/// As `clone3(2)`; nothing was made.
+/// As `clone3(2)`; nothing was made. ECHILD where it said otherwise.
 pub fn fork_into(flags: u64) -> Result<Side, Errno> {
     let mut own = 0;
     let arguments = CloneArguments {
