@@ -54,11 +54,14 @@ impl Mask {
             return Ok(());
         };
         match target.thing.is_directory() {
-            None => Err(Answer::KernelDecides),
-            Some(true) if !model.may_mount() => Err(Answer::No(Call::Fsopen.gave(Errno::EPERM))),
-            Some(true) => model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount)),
-            Some(false) => self.check_node(model),
+            None => return Err(Answer::KernelDecides),
+            Some(true) if !model.may_mount() => {
+                return Err(Answer::No(Call::Fsopen.gave(Errno::EPERM)));
+            }
+            Some(true) => model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?,
+            Some(false) => self.check_node(model)?,
         }
+        place::may_attach(model, target.thing.is_directory(), &target)
     }
 
     fn check_node(&self, model: &Model) -> Result<(), Answer> {
