@@ -134,9 +134,11 @@ fn a_dev_over_the_hosts_own_works_as_a_terminal_does() {
 fn a_file_that_does_not_fit_is_refused_and_said() {
     let desk = Desk::of(Who::ordinary());
     desk.make_dir("x");
-    let content = "a".repeat(9000);
-    let layers =
-        format!("  - tmpfs: {{at: x, size: 4K}}\n  - file: {{at: x/a, content: {content}}}\n");
+    let line = format!("        {}\n", "a".repeat(90));
+    let content = line.repeat(100);
+    let layers = format!(
+        "  - tmpfs: {{at: x, size: 4K}}\n  - file:\n      at: x/a\n      content: |\n{content}"
+    );
     desk.write("r.yaml", &format!("{HEAD}{layers}"));
     let ran = desk.run(&["--plain", "apply", "r.yaml", "--", "true"]);
     assert_eq!(ran.code(), 125);

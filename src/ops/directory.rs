@@ -236,17 +236,15 @@ impl Operation for MakeDirectory {
             let mode = if is_last { self.mode } else { PARENT_MODE };
             let is_ground = place::is_ground(stage, at, self.ground)?;
             // Elsewhere it is there already, or somebody has moved the place.
-            let made = if is_ground { directory::make(at, name, mode) } else { Ok(()) };
-            match made {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(Call::Mkdir.gave(errno)),
+            if is_ground {
+                directory::make_or_find(at, name, mode).map_err(|errno| Call::Mkdir.gave(errno))?;
             }
             let walk = if self.base.is_some() { Walk::Beneath } else { Walk::Free };
             let next = descriptor::open_directory(Some(at), name, walk);
-            here = Some(next.map_err(|errno| match errno {
-                // What `mkdirat` would have said.
-                Errno::EACCES if !is_ground => Call::Mkdir.gave(errno),
-                errno => open(errno),
+            // What is searched for elsewhere, `mkdirat` would have searched for.
+            let is_mkdirs = |errno| errno == Errno::EACCES && !is_ground;
+            here = Some(next.map_err(|errno| {
+                if is_mkdirs(errno) { Call::Mkdir.gave(errno) } else { open(errno) }
             })?);
         }
         Ok(())

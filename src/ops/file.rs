@@ -9,7 +9,7 @@ use crate::{
     sys::{Call, Errno, Fault, descriptor, entry},
 };
 
-use super::{Evidence, NewName, Operation, Stage, unexplained, yes};
+use super::{Evidence, NewName, Operation, Stage, name::Kind, unexplained, yes};
 
 /// A file with a content, where nothing was.
 pub struct MakeFile {
@@ -31,7 +31,7 @@ impl fmt::Display for MakeFile {
 
 impl Operation for MakeFile {
     fn answer(&self, model: &Model) -> Answer {
-        yes(self.at.check(model, Call::MakeFile).and_then(|()| {
+        yes(self.at.check(model, Kind::File).and_then(|()| {
             let fits = self.content.is_empty() || !self.at.is_small(model);
             fits.then_some(()).ok_or(Answer::KernelDecides)
         }))
@@ -73,7 +73,7 @@ impl Operation for MakeFile {
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        self.at.leak(before, Call::MakeFile)
+        self.at.leak(before, Kind::File)
     }
 }
 
@@ -95,7 +95,7 @@ impl Operation for MakeLink {
     fn answer(&self, model: &Model) -> Answer {
         yes(self
             .at
-            .check(model, Call::Symlink)
+            .check(model, Kind::Link)
             .and_then(|()| (!self.at.is_small(model)).then_some(()).ok_or(Answer::KernelDecides)))
     }
 
@@ -128,6 +128,6 @@ impl Operation for MakeLink {
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        self.at.leak(before, Call::Symlink)
+        self.at.leak(before, Kind::Link)
     }
 }

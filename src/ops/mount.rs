@@ -216,10 +216,7 @@ impl Operation for MountNew {
         let mount =
             configuration.mount(self.attributes()).map_err(|errno| Call::Fsmount.gave(errno))?;
         place::attach(stage, &mount, &self.at)?;
-        match self.slot {
-            Some(slot) => stage.keep(slot, mount).map_err(|errno| Call::Fsmount.gave(errno)),
-            None => Ok(()),
-        }
+        place::keep_ground(stage, self.slot, mount)
     }
 
     fn read_back(&self, stage: &Stage) -> Result<(), Fault> {

@@ -20,10 +20,37 @@ use crate::{
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
+        landlock::files,
     },
 };
 
 use super::{Stage, place};
+
+/// What gets the name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A file, which is then open to be written
+    File,
+    /// A symbolic link
+    Link,
+}
+
+impl Kind {
+    fn call(self) -> Call {
+        match self {
+            Kind::File => Call::MakeFile,
+            Kind::Link => Call::Symlink,
+        }
+    }
+
+    /// What Landlock has to allow (`landlock(7)`).
+    fn access(self) -> u64 {
+        match self {
+            Kind::File => files::MAKE_FILE | files::WRITE,
+            Kind::Link => files::MAKE_SYMLINK,
+        }
+    }
+}
 
 /// A name that nothing has yet.
 pub struct NewName {
@@ -51,7 +78,8 @@ impl NewName {
     }
 
     /// The directory, if the name can be made in it.
-    pub(super) fn check(&self, model: &Model, call: Call) -> Result<(), Answer> {
+    pub(super) fn check(&self, model: &Model, kind: Kind) -> Result<(), Answer> {
+        let call = kind.call();
         let no = |errno| Answer::No(call.gave(errno));
         let open = |errno| Answer::No(Call::OpenTarget.gave(errno));
         let Some(name) = self.path.file_name() else { return Err(Answer::KernelDecides) };
@@ -72,7 +100,7 @@ impl NewName {
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(no(errno)),
         }
-        model.may_change(&directory).map_err(|objection| objection.to(call))
+        model.may_change_by(&directory, kind.access()).map_err(|objection| objection.to(call))
     }
 
     /// Whether something that is put there may not fit.
@@ -161,8 +189,8 @@ impl NewName {
     }
 
     /// What is not known to be the recipe's own is the host's.
-    pub(super) fn leak(&self, before: &Model, call: Call) -> Option<Refusal> {
-        if self.ground.is_some() || matches!(self.check(before, call), Err(Answer::No(_))) {
+    pub(super) fn leak(&self, before: &Model, kind: Kind) -> Option<Refusal> {
+        if self.ground.is_some() || matches!(self.check(before, kind), Err(Answer::No(_))) {
             return None;
         }
         let shown = self.path.display();

@@ -16,8 +16,8 @@ use crate::{
 };
 
 use super::{
-    Evidence, Extent, Need, NewName, Operation, Source, Stage, place, source::source_refused,
-    unexplained, yes,
+    Evidence, Extent, Need, NewName, Operation, Source, Stage, name::Kind, place,
+    source::source_refused, unexplained, yes,
 };
 
 /// A device at a new name.
@@ -37,10 +37,13 @@ impl PlaceDevice {
 
     fn check(&self, model: &Model) -> Result<(), Answer> {
         self.from.find_device(model, self.device)?;
-        self.at.check(model, Call::MakeFile)?;
+        self.at.check(model, Kind::File)?;
         match model.may_mount() {
-            true => Ok(()),
             false => Err(Answer::No(Call::MountSetattr.gave(Errno::EPERM))),
+            true if model.is_kept_from_mounting() => {
+                Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)))
+            }
+            true => Ok(()),
         }
     }
 }
@@ -93,11 +96,11 @@ impl Operation for PlaceDevice {
             (Call::Bind, _) => source_refused(self, from, fault, before),
             (Call::Device, Errno::ENODEV) => {
                 let message = format!("what is at {} is another device", from.display());
-                let (Device { major, minor }, path) = (self.device, typed(from));
+                let (Device { major, minor }, typed) = (self.device, typed(from));
                 Refusal::new("dev::another_device", message)
                     .why(format!("its number is not {major}:{minor}"))
                     .help(format!(
-                        "`sudo mknod -m 666 {path} c {major} {minor}` makes it, where it is gone"
+                        "`sudo mknod -m 666 {typed} c {major} {minor}` makes it, where it is gone"
                     ))
             }
             _ => self.at.refused(fault).unwrap_or_else(|| unexplained(self, fault)),
@@ -105,7 +108,7 @@ impl Operation for PlaceDevice {
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {
-        place::reaches_host(before).or_else(|| self.at.leak(before, Call::MakeFile))
+        place::reaches_host(before).or_else(|| self.at.leak(before, Kind::File))
     }
 
     fn needs(&self, before: &Model) -> Option<Need> {

@@ -233,10 +233,7 @@ impl Operation for MountOverlay {
             return Err(Call::ReadOnly.gave(Errno::EROFS));
         }
         place::attach(stage, &mount, &self.at)?;
-        match self.slot {
-            Some(slot) => stage.keep(slot, mount).map_err(|errno| Call::Fsmount.gave(errno)),
-            None => Ok(()),
-        }
+        place::keep_ground(stage, self.slot, mount)
     }
 
     fn read_back(&self, stage: &Stage) -> Result<(), Fault> {

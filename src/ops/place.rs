@@ -2,7 +2,7 @@
 //! target and of its right to mount, and the words for a no.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -136,6 +136,12 @@ pub(super) fn attach_to(stage: &Stage, mount: impl AsFd, target: impl AsFd) -> R
     let looked = look::over(mount.as_fd()).map_err(|errno| Call::Look.gave(errno))?;
     stage.remember([looked.mount, 0]);
     mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
+}
+
+/// Keeps a filesystem in a slot, if a later step makes something in it.
+pub(super) fn keep_ground(stage: &Stage, slot: Option<Slot>, mount: OwnedFd) -> Result<(), Fault> {
+    let Some(slot) = slot else { return Ok(()) };
+    stage.keep(slot, mount).map_err(|errno| Call::Fsmount.gave(errno))
 }
 
 /// Whether a directory is in the filesystem that is kept in a slot; without a
