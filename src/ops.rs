@@ -30,6 +30,7 @@ mod maps;
 mod mask;
 mod mount;
 mod namespace;
+mod nested;
 mod network;
 mod overlay;
 mod pivot;
@@ -58,6 +59,7 @@ pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
+pub use nested::ForbidNested;
 pub use network::BringLoopbackUp;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
@@ -187,6 +189,7 @@ operations! {
     DenySetgroups,
     DetachMount,
     Execute,
+    ForbidNested,
     Fork,
     HelperMap,
     HoldSource,
@@ -234,6 +237,7 @@ impl Op {
             Op::DetachMount(_) => Call::Umount,
             Op::Execute(_) => Call::Execve,
             Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::ForbidNested(_) => Call::WriteSysctl,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
             Op::KeepCapabilities(_) => Call::KeepCapabilities,
@@ -245,8 +249,8 @@ impl Op {
             Op::NoNewPrivileges(_) => Call::Prctl,
             Op::PivotRoot(_) => Call::PivotRoot,
             Op::RemoveDirectory(_) => Call::Rmdir,
-            Op::RestrictSelf(_) => Call::LandlockRestrict,
             Op::Restrict(_) => Call::MountSetattr,
+            Op::RestrictSelf(_) => Call::LandlockRestrict,
             Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
             Op::SetDomainname(_) => Call::Setdomainname,
             Op::SetHostname(_) => Call::Sethostname,
@@ -320,6 +324,8 @@ pub fn explain(
         }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
+            false if is_permission => capabilities::given_up(operation, fault, before)
+                .unwrap_or_else(|| operation.explain(fault, before, seen)),
             false => operation.explain(fault, before, seen),
         };
     }

@@ -82,6 +82,9 @@ pub struct Recipe {
     /// No program inside can gain rights (set-user-ID and the like).
     #[serde(default = "on")]
     pub no_new_privs: bool,
+    /// Look at the whole sandbox before its command runs, and run it only if all is as asked.
+    #[serde(default)]
+    pub verify: bool,
     /// The folder of the file: where relative paths start.
     #[serde(skip)]
     pub folder: PathBuf,

@@ -12,7 +12,7 @@ use regex::Regex;
 const FLOORS: [&[&str]; 10] = [
     &["main", "lib"],
     &["cli"],
-    &["build", "doctor", "exec", "explain", "export", "observe"],
+    &["build", "doctor", "exec", "explain", "export", "observe", "verify"],
     &["recipe"],
     &["layers"],
     &["plan"],

@@ -192,6 +192,9 @@ impl<'a> Writer<'a> {
             // A name may begin like an option.
             Op::SetDomainname(name) => vec![Words::of("domainname --").word(&name.0)],
             Op::SetPropagation(set) => vec![mounts::propagation(set.0)],
+            Op::ForbidNested(_) => {
+                vec![Words::of("echo 0 >/proc/sys/user/max_user_namespaces")]
+            }
             Op::MountNew(new) => vec![mounts::new(new, None)],
             Op::MountOverlay(overlay) => vec![mounts::overlay(overlay)],
             Op::MakeDirectory(made) => mounts::directory(made),

@@ -54,8 +54,10 @@ impl Mask {
             return Ok(());
         };
         match target.thing.is_directory() {
-            None => Err(Answer::KernelDecides),
-            Some(true) if !model.may_mount() => Err(Answer::No(Call::Fsopen.gave(Errno::EPERM))),
+            None => return Err(Answer::KernelDecides),
+            Some(true) if !model.may_mount() => {
+                return Err(Answer::No(Call::Fsopen.gave(Errno::EPERM)));
+            }
             Some(true) => model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?,
             Some(false) => self.check_node(model)?,
         }

@@ -37,6 +37,8 @@ pub struct Authority {
     pid_1: &'static str,
     capabilities: String,
     no_new_privs: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    nested_forbidden: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     limits: Vec<String>,
     root: &'static str,
@@ -90,6 +92,7 @@ impl Authority {
                 (true, false) => "isorecipe's init",
             },
             capabilities: capabilities(&plan.start, model),
+            nested_forbidden: model.forbids_nested(),
             limits: model.limits.all_own().map(limit).collect(),
             no_new_privs: model.process.no_new_privs,
             root: if is_other_root { "its own" } else { "the host's" },
@@ -139,6 +142,9 @@ impl Authority {
         lines.extend(self.landlock.iter().map(|what| ("Landlock", what.clone())));
         lines.push((SHARES, self.shared_with_host.join(", ")));
         lines.push(("ends", self.end.to_owned()));
+        if self.nested_forbidden {
+            lines.push(("nested", "no user namespace can be made inside".to_owned()));
+        }
         lines.extend(self.limits.iter().map(|limit| ("limit", limit.clone())));
         if !self.no_new_privs {
             lines.push(("rights", "set-user-ID programs work: no_new_privs is off".to_owned()));

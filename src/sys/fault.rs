@@ -120,6 +120,7 @@ calls! {
     Unshare => "unshare",
     WriteGidMap => "write gid_map",
     WriteSetgroups => "write setgroups",
+    WriteSysctl => "write max_user_namespaces",
     WriteUidMap => "write uid_map",
 }
 

@@ -60,6 +60,7 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         | Op::HelperMap(_)
         | Op::Become(_)
         | Op::ChangeDirectory(_)
+        | Op::ForbidNested(_)
         | Op::HoldSource(_)
         | Op::KeepCapabilities(_)
         | Op::LimitCapabilities(_)

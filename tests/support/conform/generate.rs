@@ -12,6 +12,8 @@ type Weighted = [(usize, &'static str)];
 const LAYERS: &Weighted = &[
     (8, "user: {map: root}"),
     (3, "user: {map: none}"),
+    (2, "user: {map: MAP, nested: false}"),
+    (1, "user: {map: auto, nested: false}"),
     (2, "user: {map: self}"),
     (1, "user: {map: auto}"),
     (1, "user: {map: MAP, setgroups: GROUPS}"),
