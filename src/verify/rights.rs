@@ -42,7 +42,15 @@ pub(super) fn of(plan: &Plan, child: Process) -> io::Result<Vec<Claim>> {
         Claim::new("no_new_privs", asked, child.status("NoNewPrivs")?)
             .asked_by(plan, |op| matches!(op, Op::NoNewPrivileges(_))),
     );
-    claims.push(Claim::new("seccomp mode", SELF.status("Seccomp")?, child.status("Seccomp")?));
+    // What filters calls is loaded when nothing else is left to do, and its own
+    // step reads it back: here it is still to come.
+    let to_come = match model.process.filters.len() {
+        0 => String::new(),
+        count => format!(", {count} filters to come, each read back by its step"),
+    };
+    let mode = |process: Process| Ok::<_, io::Error>(process.status("Seccomp")? + &to_come);
+    let seccomp = Claim::new("seccomp mode", mode(SELF)?, mode(child)?);
+    claims.push(seccomp.asked_by(plan, |op| matches!(op, Op::InstallFilter(_))));
     claims.push(ignored(child)?);
     Ok(claims)
 }
