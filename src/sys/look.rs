@@ -68,12 +68,23 @@ fn whereabouts(found: &libc::statx) -> Whereabouts {
     }
 }
 
-/// The number of what a file of `/proc/PID/ns/` leads to.
+/// The number in what a file of `/proc/PID/ns/` says: `uts:[4026531838]`. To
+/// read the link costs half of what it costs to follow it.
 ///
 /// # Errors
-/// As `statx(2)`.
+/// As `readlinkat(2)`; `EINVAL` for anything else.
 pub fn namespace(proc: BorrowedFd, link: &CStr) -> Result<u64, Errno> {
-    statx(proc.as_raw_fd(), link, libc::STATX_INO).map(|found| found.stx_ino)
+    let mut text = [0_u8; 64];
+    let room = text.len();
+    // SAFETY: path and buffer outlive the call, and the buffer has this room.
+    let length = Errno::result(unsafe {
+        libc::readlinkat(proc.as_raw_fd(), link.as_ptr(), text.as_mut_ptr().cast(), room)
+    })?;
+    let text = text.get(..length.unsigned_abs()).unwrap_or_default();
+    let number = text.iter().skip_while(|byte| **byte != b'[').filter(|byte| byte.is_ascii_digit());
+    let number = number
+        .fold(0_u64, |number, byte| number.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')));
+    if number == 0 { Err(Errno::EINVAL) } else { Ok(number) }
 }
 
 fn statx(at: libc::c_int, path: &CStr, mask: libc::c_uint) -> Result<libc::statx, Errno> {
