@@ -171,6 +171,10 @@ pub struct OwnedNamespaces {
     pub mount: bool,
     /// The UTS namespace
     pub uts: bool,
+    /// The IPC namespace
+    pub ipc: bool,
+    /// The network namespace
+    pub network: bool,
     /// The PID namespace
     pub pid: bool,
 }

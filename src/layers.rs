@@ -14,12 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Planner;
 
 mod bind;
+mod cgroup;
 mod dir;
 mod domainname;
 mod forms;
 mod hostname;
+mod ipc;
 mod lower;
 mod mount;
+mod net;
 mod overlay;
 mod pid;
 mod pivot_root;
@@ -30,12 +33,15 @@ mod uts;
 mod words;
 
 pub use bind::Bind;
+pub use cgroup::Cgroup;
 pub use dir::Dir;
 pub use domainname::Domainname;
 pub use forms::{FromWord, OneOrMany, WordOrMap};
 pub use hostname::Hostname;
+pub use ipc::Ipc;
 pub use lower::{Image, Lower, Way};
 pub use mount::{Mount, Propagation};
+pub use net::{Net, Network};
 pub use overlay::Overlay;
 pub use pid::Pid;
 pub use pivot_root::PivotRoot;
@@ -183,6 +189,12 @@ layers! {
     pid: Pid as Pid,
     /// A mount namespace: mounts of its own.
     mount: Mount as Mount,
+    /// An IPC namespace: shared memory, semaphores and message queues of its own.
+    ipc: Ipc as Ipc,
+    /// The network: a loopback interface of its own, or the host's.
+    net: Net as WordOrMap<Net>,
+    /// A cgroup namespace: control groups are seen from its own.
+    cgroup: Cgroup as Cgroup,
     /// An overlay: one writable tree over read-only ones.
     overlay: Overlay as Overlay,
     /// A tree or file that is seen at a second place.
@@ -203,4 +215,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Overlay Bind }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind }

@@ -137,6 +137,14 @@ pub struct Model {
     pub process: Process,
     /// Its UTS namespace
     pub uts: Owned,
+    /// Its IPC namespace
+    pub ipc: Owned,
+    /// Its network namespace
+    pub network: Owned,
+    /// Whether its loopback interface was brought up
+    pub has_loopback: bool,
+    /// Whether the recipe has made a cgroup namespace
+    pub cgroup_is_own: bool,
     /// Hostname, once set
     pub hostname: Option<String>,
     /// NIS domain name, once set
@@ -168,6 +176,9 @@ impl PartialEq for Model {
             && self.process == other.process
             && (self.uts, self.pid, self.pid_level) == (other.uts, other.pid, other.pid_level)
             && (self.pid_for_children, self.is_init) == (other.pid_for_children, other.is_init)
+            && (self.ipc, self.network, self.has_loopback)
+                == (other.ipc, other.network, other.has_loopback)
+            && self.cgroup_is_own == other.cgroup_is_own
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
             && self.mounts == other.mounts
             && self.held == other.held
@@ -198,6 +209,10 @@ impl Model {
             users: vec![UserNamespace::host(&host)],
             process,
             uts: of(owned.is_none_or(|owned| owned.uts)),
+            ipc: of(owned.is_none_or(|owned| owned.ipc)),
+            network: of(owned.is_none_or(|owned| owned.network)),
+            has_loopback: false,
+            cgroup_is_own: false,
             hostname: None,
             domainname: None,
             pid: of(owned.is_none_or(|owned| owned.pid)),
@@ -301,7 +316,11 @@ impl Model {
             Namespace::User => self.process.user != UserId::HOST,
             Namespace::Mount => self.mounts.own,
             Namespace::Uts => self.uts.own,
+            Namespace::Ipc => self.ipc.own,
             Namespace::Pid => self.pid.own || self.pid_for_children.is_some(),
+            Namespace::Cgroup => self.cgroup_is_own,
+            Namespace::Network => self.network.own,
+            Namespace::Time => false,
         }
     }
 
@@ -326,7 +345,11 @@ impl Model {
             Namespace::User => self.make_user(),
             Namespace::Mount => self.mounts.copy_for(self.process.user),
             Namespace::Uts => self.uts = owned,
+            Namespace::Ipc => self.ipc = owned,
             Namespace::Pid => self.pid_for_children = Some(owned),
+            Namespace::Cgroup => self.cgroup_is_own = true,
+            Namespace::Network => (self.network, self.has_loopback) = (owned, false),
+            Namespace::Time => {}
         }
     }
 
@@ -336,6 +359,10 @@ impl Model {
             Namespace::User => self.own_user_mut().is_presumed = true,
             Namespace::Mount => self.mounts.owner = UserId::PRESUMED,
             Namespace::Uts => self.uts.owner = UserId::PRESUMED,
+            Namespace::Ipc => self.ipc.owner = UserId::PRESUMED,
+            Namespace::Network => self.network.owner = UserId::PRESUMED,
+            // Nothing that asks who owns it comes later.
+            Namespace::Cgroup | Namespace::Time => {}
             Namespace::Pid => {
                 self.pid_for_children = Some(Owned { owner: UserId::PRESUMED, own: true });
             }

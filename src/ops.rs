@@ -25,6 +25,7 @@ mod image;
 mod maps;
 mod mount;
 mod namespace;
+mod network;
 mod overlay;
 mod pivot;
 mod place;
@@ -44,6 +45,7 @@ pub use image::{AttachImage, MountImage};
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
+pub use network::BringLoopbackUp;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
@@ -132,7 +134,7 @@ macro_rules! operations {
 }
 
 operations! {
-    AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
+    AttachImage, Become, Bind, BringLoopbackUp, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
     HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
     NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
     SetPropagation, StayAsInit, UnpackImage, WriteMap,

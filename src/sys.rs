@@ -22,6 +22,7 @@ pub mod loop_device;
 pub mod memory_file;
 pub mod mount;
 pub mod namespace;
+pub mod network;
 mod path;
 pub mod process;
 pub mod signal;

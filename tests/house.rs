@@ -204,6 +204,7 @@ fn a_code_is_an_area_and_a_condition() {
         "mount",
         "name",
         "namespace",
+        "net",
         "observe",
         "overlay",
         "path",

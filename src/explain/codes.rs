@@ -39,6 +39,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/maps.md"),
     include_str!("../ops/mount.md"),
     include_str!("../ops/namespace.md"),
+    include_str!("../ops/network.md"),
     include_str!("../ops/overlay.md"),
     include_str!("../ops/overlay/trouble.md"),
     include_str!("../ops/pivot.md"),

@@ -174,6 +174,7 @@ impl<'a> Writer<'a> {
     /// Steps that are lines, and nothing else.
     fn lines(&self, step: &Step) -> Vec<Words> {
         match &step.op {
+            Op::BringLoopbackUp(_) => vec![Words::of("ip link set lo up")],
             Op::SetHostname(name) => vec![Words::of("hostname").word(&name.0)],
             // A name may begin like an option.
             Op::SetDomainname(name) => vec![Words::of("domainname --").word(&name.0)],

@@ -188,6 +188,8 @@ fn owned_namespaces(is_initial: Option<bool>) -> Option<OwnedNamespaces> {
     Some(OwnedNamespaces {
         mount: is_own(Namespace::Mount)?,
         uts: is_own(Namespace::Uts)?,
+        ipc: is_own(Namespace::Ipc)?,
+        network: is_own(Namespace::Network)?,
         pid: is_own(Namespace::Pid)?,
     })
 }

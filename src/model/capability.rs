@@ -8,6 +8,8 @@ pub const DAC_READ_SEARCH: u32 = 2;
 pub const SETGID: u32 = 6;
 /// Change user ids
 pub const SETUID: u32 = 7;
+/// Change networks
+pub const NET_ADMIN: u32 = 12;
 /// Most of what root may do
 pub const SYS_ADMIN: u32 = 21;
 /// Give capabilities to files; map host root
@@ -20,6 +22,7 @@ pub fn name(capability: u32) -> &'static str {
         DAC_READ_SEARCH => "CAP_DAC_READ_SEARCH",
         SETGID => "CAP_SETGID",
         SETUID => "CAP_SETUID",
+        NET_ADMIN => "CAP_NET_ADMIN",
         SYS_ADMIN => "CAP_SYS_ADMIN",
         SETFCAP => "CAP_SETFCAP",
         _ => "a capability",

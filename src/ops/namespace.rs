@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Model, UserId},
+    model::{Answer, Model, Objection, UserId},
     sys::{Call, Errno, Fault, Namespace, namespace},
 };
 
@@ -13,7 +13,8 @@ use super::{Evidence, Need, Operation, Stage, restricted_by_apparmor, unexplaine
 /// User namespaces nest this deep (`user_namespaces(7)`).
 const DEEPEST: u32 = 32;
 
-/// A namespace of this kind, for the process itself (`Pid`: for its next child).
+/// A namespace of this kind, for the process itself (`Pid` and `Time`: for its
+/// next child).
 pub struct NewNamespace(pub Namespace);
 
 impl fmt::Display for NewNamespace {
@@ -52,7 +53,9 @@ impl Operation for NewNamespace {
             (Namespace::User, Errno::ENOSPC) if before.own_user().level > DEEPEST => too_deep(),
             (kind, Errno::ENOSPC) => limit_reached(kind),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
-            (kind, Errno::EINVAL) if before.pid_for_children.is_none() => not_built_in(kind),
+            (kind, Errno::EINVAL) if before.may_make(kind) != Err(Objection::No(Errno::EINVAL)) => {
+                not_built_in(kind)
+            }
             _ => unexplained(self, fault),
         }
     }
@@ -141,7 +144,11 @@ fn noun(kind: Namespace) -> &'static str {
         Namespace::User => "user",
         Namespace::Mount => "mount",
         Namespace::Uts => "UTS",
+        Namespace::Ipc => "IPC",
         Namespace::Pid => "PID",
+        Namespace::Cgroup => "cgroup",
+        Namespace::Network => "network",
+        Namespace::Time => "time",
     }
 }
 

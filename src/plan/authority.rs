@@ -28,6 +28,7 @@ pub struct Authority {
     host_uid: u32,
     host_gid: u32,
     hostname: Option<String>,
+    network: &'static str,
     pid_1: &'static str,
     capabilities: &'static str,
     no_new_privs: bool,
@@ -73,6 +74,7 @@ impl Authority {
             host_uid: model.process.uid,
             host_gid: model.process.gid,
             hostname: model.hostname.clone(),
+            network: network(model),
             pid_1: match (model.pid.own, model.is_init) {
                 (false, _) => HOSTS,
                 (true, true) => "the command: signals that it does not handle do nothing",
@@ -110,6 +112,7 @@ impl Authority {
             ("ids", ids),
             ("holds", self.capabilities.to_owned()),
             ("hostname", hostname),
+            ("network", self.network.to_owned()),
             ("PID 1", self.pid_1.to_owned()),
             ("root", self.root.to_owned()),
         ];
@@ -162,6 +165,15 @@ fn capabilities(model: &Model) -> &'static str {
     }
 }
 
+/// What can be reached through sockets.
+fn network(model: &Model) -> &'static str {
+    match (model.network.own, model.has_loopback) {
+        (false, _) => "the host's: whatever it reaches, and its services on 127.0.0.1",
+        (true, true) => "its own: 127.0.0.1, and no other machine",
+        (true, false) => "its own, with nothing up in it",
+    }
+}
+
 /// The mounts that the recipe makes.
 fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
     let mut seen = Vec::new();
@@ -208,7 +220,7 @@ fn can_write(model: &Model, is_other_root: bool, mounts: &[Seen]) -> Vec<String>
         .collect()
 }
 
-/// Namespaces that no layer has made, the kinds that no layer makes included.
+/// Namespaces that no layer has made.
 fn shared(model: &Model) -> Vec<&'static str> {
     let mut shared = Vec::new();
     for (kind, what) in [
@@ -216,11 +228,14 @@ fn shared(model: &Model) -> Vec<&'static str> {
         (Namespace::Mount, "mounts"),
         (Namespace::Uts, "hostname"),
         (Namespace::Pid, "processes"),
+        (Namespace::Network, "network"),
+        (Namespace::Ipc, "System V IPC"),
+        (Namespace::Cgroup, "control groups"),
+        (Namespace::Time, "clocks"),
     ] {
         if !model.has_own(kind) {
             shared.push(what);
         }
     }
-    shared.extend(["network", "System V IPC", "control groups", "clocks"]);
     shared
 }

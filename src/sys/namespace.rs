@@ -17,13 +17,30 @@ pub enum Namespace {
     Mount,
     /// `uts_namespaces(7)`
     Uts,
+    /// `ipc_namespaces(7)`
+    Ipc,
     /// `pid_namespaces(7)`
     Pid,
+    /// `cgroup_namespaces(7)`
+    Cgroup,
+    /// `network_namespaces(7)`
+    Network,
+    /// `time_namespaces(7)`
+    Time,
 }
 
 impl Namespace {
     /// All kinds, in the kernel's order of creation.
-    pub const ALL: [Namespace; 4] = [Self::User, Self::Mount, Self::Uts, Self::Pid];
+    pub const ALL: [Namespace; 8] = [
+        Self::User,
+        Self::Mount,
+        Self::Uts,
+        Self::Ipc,
+        Self::Pid,
+        Self::Cgroup,
+        Self::Network,
+        Self::Time,
+    ];
 
     /// The `CLONE_NEW*` bit.
     pub fn flag(self) -> u64 {
@@ -31,7 +48,11 @@ impl Namespace {
             Self::User => libc::CLONE_NEWUSER,
             Self::Mount => libc::CLONE_NEWNS,
             Self::Uts => libc::CLONE_NEWUTS,
+            Self::Ipc => libc::CLONE_NEWIPC,
             Self::Pid => libc::CLONE_NEWPID,
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Time => CLONE_NEWTIME,
         };
         flag as u32 as u64
     }
@@ -42,12 +63,16 @@ impl Namespace {
             Self::User => "user",
             Self::Mount => "mnt",
             Self::Uts => "uts",
+            Self::Ipc => "ipc",
             Self::Pid => "pid",
+            Self::Cgroup => "cgroup",
+            Self::Network => "net",
+            Self::Time => "time",
         }
     }
 }
 
-/// Moves the caller into a new namespace (`Pid`: its next child).
+/// Moves the caller into a new namespace (`Pid` and `Time`: its next child).
 pub fn unshare(kind: Namespace) -> Result<(), Errno> {
     // SAFETY: `unshare` takes a number.
     Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
@@ -60,41 +85,6 @@ pub fn unshare(kind: Namespace) -> Result<(), Errno> {
 pub fn enter(namespace: BorrowedFd) -> Result<(), Errno> {
     // SAFETY: `setns` takes numbers.
     Errno::result(unsafe { libc::setns(namespace.as_raw_fd(), 0) }).map(drop)
-}
-
-/// The kinds of namespace that no layer makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Other {
-    /// `cgroup_namespaces(7)`
-    Cgroup,
-    /// `ipc_namespaces(7)`
-    Ipc,
-    /// `network_namespaces(7)`
-    Network,
-    /// `time_namespaces(7)`
-    Time,
-}
-
-impl Other {
-    /// The `CLONE_NEW*` bit.
-    pub fn flag(self) -> u64 {
-        let flag = match self {
-            Self::Cgroup => libc::CLONE_NEWCGROUP,
-            Self::Ipc => libc::CLONE_NEWIPC,
-            Self::Network => libc::CLONE_NEWNET,
-            Self::Time => CLONE_NEWTIME,
-        };
-        flag as u32 as u64
-    }
-}
-
-/// Moves the caller into a new namespace of this kind (`Time`: its next child).
-///
-/// # Errors
-/// As `unshare(2)`.
-pub fn unshare_other(kind: Other) -> Result<(), Errno> {
-    // SAFETY: `unshare` takes a number.
-    Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
 }
 
 /// `ioctl_nsfs(2)`

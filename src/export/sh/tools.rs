@@ -41,6 +41,7 @@ pub(super) fn first_missing(
 
 fn wanted(op: &Op) -> &'static [&'static str] {
     match op {
+        Op::BringLoopbackUp(_) => &["ip"],
         Op::SetHostname(_) => &["hostname"],
         Op::SetDomainname(_) => &["domainname"],
         Op::MakeDirectory(_) => &["mkdir"],

@@ -126,6 +126,9 @@ impl Unshare {
         }
         option(keeps_capabilities, "--keep-caps");
         option(has(Namespace::Uts), "--uts");
+        option(has(Namespace::Ipc), "--ipc");
+        option(has(Namespace::Network), "--net");
+        option(has(Namespace::Cgroup), "--cgroup");
         option(has(Namespace::Pid), "--pid");
         option(self.is_forked, "--fork");
         option(has(Namespace::Mount) && !self.mounts_proc, "--mount");
