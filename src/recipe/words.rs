@@ -7,9 +7,6 @@ use crate::yaml::{self, Kind, Mistake, Tree};
 pub(super) const FORMAT: u32 = 1;
 /// Layers that the format has a name for, and this version does nothing for.
 const LATER: &[&str] = &[
-    "ipc",
-    "net",
-    "cgroup",
     "time",
     "sysfs",
     "dev",
