@@ -87,6 +87,10 @@ impl UnpackImage {
         if let Some(held) = cache.hold(&before).map_err(|e| fault(Call::OpenCache, &e))? {
             return Ok(held);
         }
+        // Without the tool, the cache is left alone.
+        if let Err(Answer::No(fault)) = self.check() {
+            return Err(fault);
+        }
         before.settle();
         let unfinished = cache.begin(before, path).map_err(|e| fault(Call::OpenCache, &e))?;
         drop(acting);

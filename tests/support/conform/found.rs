@@ -55,4 +55,5 @@ pub const FOUND: &[&str] = &[
     "user: {map: root} + mount + tmpfs: TARGET + dir: target/in/made + pivot_root: {new: TARGET, old: in}",
     "user: {map: root} + mount + overlay: {lower: {image: squashfs, via: kernel}, at: TARGET}",
     "user: {map: root} + mount + mount + overlay: {lower: {image: squashfs, trusted: true, via: kernel}, upper: upper, work: work, at: TARGET} + uts",
+    "@mount ro . + overlay: {lower: {image: erofs, via: unpack}, upper: upper, at: source/in}",
 ];
