@@ -28,6 +28,7 @@ mod landlock;
 mod lower;
 mod mask;
 mod mount;
+mod mqueue;
 mod need;
 mod net;
 mod nodes;
@@ -38,7 +39,9 @@ mod proc;
 mod read_only;
 mod rlimits;
 mod root;
+mod seccomp;
 mod symlink;
+mod sysfs;
 mod tmpfs;
 mod user;
 mod uts;
@@ -59,6 +62,7 @@ pub use landlock::{Allowed, Landlock, Scope};
 pub use lower::{Image, Lower, Way};
 pub use mask::Mask;
 pub use mount::{Mount, Propagation};
+pub use mqueue::Mqueue;
 pub use need::Need;
 pub use net::{Net, Network};
 pub use overlay::Overlay;
@@ -68,7 +72,9 @@ pub use proc::Proc;
 pub use read_only::ReadOnly;
 pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use root::Root;
+pub use seccomp::{Base, CallName, Rule, Seccomp, Then};
 pub use symlink::Symlink;
+pub use sysfs::Sysfs;
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -82,6 +88,12 @@ pub trait Plan {
     /// What it needs of the old tree even after a pivot.
     fn sources(&self) -> Vec<Wanted> {
         Vec::new()
+    }
+
+    /// Whether nothing but the command may come after it, and others like it:
+    /// who stays as init, and where the command starts, is settled before.
+    fn ends_setup(&self) -> bool {
+        false
     }
 
     /// Whether it is about the command alone, and not about an init before it.
@@ -231,6 +243,10 @@ layers! {
     tmpfs: Tmpfs as WordOrMap<Tmpfs>,
     /// A fresh /proc.
     proc: Proc as WordOrMap<Proc>,
+    /// A fresh /sys.
+    sysfs: Sysfs as WordOrMap<Sysfs>,
+    /// A fresh /dev/mqueue.
+    mqueue: Mqueue as WordOrMap<Mqueue>,
     /// A directory.
     dir: Dir as WordOrMap<Dir>,
     /// A file with a content of its own.
@@ -255,6 +271,8 @@ layers! {
     rlimits: Rlimits as Rlimits,
     /// What the command may do with files, TCP ports and its neighbours.
     landlock: Landlock as Landlock,
+    /// A filter of system calls.
+    seccomp: Seccomp as WordOrMap<Seccomp>,
 }
 
 macro_rules! itself {

@@ -28,7 +28,7 @@ mod order;
 mod rewrite;
 mod words;
 
-pub use course::{Course, Wishes};
+pub use course::{Course, Run, Wishes};
 pub use document::Document;
 pub use image::{Copy, Filesystem, Image, LEAST_XFS, Owner};
 pub use order::{Move, Order};
@@ -188,6 +188,9 @@ impl Recipe {
         }
         let mounts = |(_, layer): &(usize, &Layer)| layer.layer().mounts();
         let last_mount = self.taken(&run.course).rfind(mounts).map(|(index, _)| index);
+        let setup = self.taken(&run.course).rfind(|(_, layer)| !layer.layer().ends_setup());
+        let setup = setup.map(|(index, _)| index);
+        let mut is_settled = false;
         let mut init = self.init(&run.course);
         let mut done = None;
         for (index, layer) in self.taken(&run.course) {
@@ -200,6 +203,10 @@ impl Recipe {
             if layer.layer().is_for_command() && init.is_some_and(|pid| pid < index) {
                 self.stay_as_init(&mut planner, &mut init);
             }
+            if !is_settled && setup.is_none_or(|last| index > last) {
+                self.settle(&mut planner, run, &mut init);
+                is_settled = true;
+            }
             planner.enter(here);
             layer.layer().plan(&mut planner);
             if last_mount.is_some_and(|last| index >= last) {
@@ -208,7 +215,10 @@ impl Recipe {
             done = Some(index);
         }
         self.pause(&mut planner, run, done, None);
-        self.finish(&mut planner, run, init);
+        if !is_settled {
+            self.settle(&mut planner, run, &mut init);
+        }
+        self.finish(&mut planner, run);
         planner.finish()
     }
 
@@ -273,7 +283,8 @@ impl Recipe {
             .collect()
     }
 
-    fn finish(&self, planner: &mut Planner, run: &Run, mut init: Option<usize>) {
+    /// What is left to do before the command, but for giving up rights.
+    fn settle(&self, planner: &mut Planner, run: &Run, init: &mut Option<usize>) {
         let root = yaml::Path::root();
         // Where it starts may lie behind the layers that are left out.
         if let Some(cwd) = self.cwd.as_ref().filter(|_| !run.course.is_cut_short()) {
@@ -281,7 +292,11 @@ impl Recipe {
             let cwd = planner.path(cwd.as_path());
             planner.step(ChangeDirectory(KernelPath::new(cwd)));
         }
-        self.stay_as_init(planner, &mut init);
+        self.stay_as_init(planner, init);
+    }
+
+    fn finish(&self, planner: &mut Planner, run: &Run) {
+        let root = yaml::Path::root();
         planner.enter(root.key("no_new_privs"));
         planner.no_new_privs();
         // What was typed, or taken for granted, stands nowhere in the file.
@@ -344,19 +359,6 @@ fn drop_old_root(planner: &mut Planner) {
     planner.enter(origin);
     planner.step(DetachMount { at: KernelPath::new(&old) });
     planner.step(RemoveDirectory { path: KernelPath::new(&old) });
-}
-
-/// What one run adds to a recipe.
-#[derive(Clone, Debug, Default)]
-pub struct Run {
-    /// The command line's own command
-    pub command: Vec<OsString>,
-    /// The caller's environment
-    pub environment: Vec<(OsString, OsString)>,
-    /// Whether the host planned for is this machine, so that it can be asked
-    pub is_live: bool,
-    /// Which layers it takes, and where it pauses
-    pub course: Course,
 }
 
 /// The caller's own directory, where relative paths would start, is gone.

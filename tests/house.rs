@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 10] = [
     &["plan"],
     &["ops"],
     &["model"],
-    &["cache", "diff", "host", "diagnostic", "registry"],
+    &["cache", "diff", "host", "diagnostic", "registry", "seccomp"],
     &["sys", "yaml"],
 ];
 
@@ -208,6 +208,7 @@ fn a_code_is_an_area_and_a_condition() {
         "mask",
         "mode",
         "mount",
+        "mqueue",
         "name",
         "namespace",
         "net",
@@ -223,6 +224,7 @@ fn a_code_is_an_area_and_a_condition() {
         "seccomp",
         "size",
         "step",
+        "sysfs",
         "user",
         "verify",
         "word",

@@ -221,6 +221,7 @@ impl<'a> Writer<'a> {
             | Op::Fork(_)
             | Op::HelperMap(_)
             | Op::HoldSource(_)
+            | Op::InstallFilter(_)
             | Op::Mask(_)
             | Op::KeepCapabilities(_)
             | Op::LimitCapabilities(_)

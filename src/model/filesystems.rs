@@ -8,7 +8,7 @@ use std::{
 
 use crate::host::{HostMount, Owner};
 
-use super::{FilesystemId, Mount, MountId, Mounts, Position, Process, Thing, UserId};
+use super::{FilesystemId, Mounts, Position, Process, Thing, UserId};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,10 @@ pub enum Filesystem {
     Proc,
     /// An instance of `devpts` (`pts(4)`)
     Pts,
+    /// `sysfs(5)`
+    Sysfs,
+    /// POSIX message queues as files (`mq_overview(7)`)
+    Mqueue,
     /// overlayfs: its layers, the upper one first
     Overlay {
         /// Filesystem and path of each layer
@@ -135,63 +139,10 @@ impl Mounts {
         self.filesystems.get_mut(&id)
     }
 
-    /// Whether a procfs is among the attached mounts.
-    pub fn has_proc(&self) -> bool {
-        self.attached().any(|(_, mount)| self.is_whole_proc(mount))
-    }
-
-    /// Whether one of the attached mounts is a whole procfs with nothing locked
-    /// over its parts (`mnt_already_visible()`); `None`: nobody told.
-    pub fn has_full_proc(&self) -> Option<bool> {
-        let mut is_sure = true;
-        for (id, mount) in self.attached() {
-            if mount.opaque {
-                return None;
-            }
-            if !self.is_whole_proc(mount) || !mount.root.as_os_str().is_empty() {
-                continue;
-            }
-            // A locked read-only flag would be missing on a fresh one.
-            let is_whole = match mount.locked_read_only {
-                Some(false) => self.is_uncovered(id),
-                has_flag => has_flag.map(|_| false),
-            };
-            match is_whole {
-                Some(true) => return Some(true),
-                Some(false) => {}
-                None => is_sure = false,
-            }
-        }
-        is_sure.then_some(false)
-    }
-
-    /// Whether nothing locked stands over a part of this procfs that could
-    /// hide something; over a directory that is always empty, it hides nothing.
-    fn is_uncovered(&self, proc: MountId) -> Option<bool> {
-        let mut is_sure = true;
-        for (_, over) in self.children(proc).filter(|(_, over)| over.locked != Some(false)) {
-            let Some(on) = &over.on else { continue };
-            match on.path.to_str() {
-                Some("sys/fs/binfmt_misc") => {}
-                // There are more such directories, and kernels differ.
-                Some(path) if path.starts_with("sys/fs/") || path.starts_with("fs/") => {
-                    is_sure = false;
-                }
-                _ if over.locked == Some(true) => return Some(false),
-                _ => is_sure = false,
-            }
-        }
-        is_sure.then_some(true)
-    }
-
     /// Whether this is a procfs, or a part of one.
     pub(super) fn is_proc(&self, id: FilesystemId) -> bool {
         let instance = self.filesystem(id);
         instance.filesystem == Filesystem::Proc || instance.kind.as_deref() == Some("proc")
-    }
-
-    fn is_whole_proc(&self, mount: &Mount) -> bool {
-        self.is_proc(mount.filesystem) && !self.filesystem(mount.filesystem).is_part
     }
 
     /// Whether an overlay may stand on a filesystem: it stacks no deeper than
@@ -209,7 +160,8 @@ impl Mounts {
                 kind => STORAGE.contains(&kind).then_some(true),
             },
             Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(instance.depth < DEEPEST),
-            Filesystem::Unknown => None,
+            // Nobody told what overlayfs says to these.
+            Filesystem::Sysfs | Filesystem::Mqueue | Filesystem::Unknown => None,
         }
     }
 
@@ -221,7 +173,9 @@ impl Mounts {
             Filesystem::Overlay { .. } | Filesystem::Proc => Some(false),
             Filesystem::Pts => None,
             Filesystem::Tmpfs(_) => Some(true),
-            Filesystem::Image(_) | Filesystem::Unknown => None,
+            Filesystem::Sysfs | Filesystem::Mqueue | Filesystem::Image(_) | Filesystem::Unknown => {
+                None
+            }
             Filesystem::Host(_) => match instance.kind.as_deref()? {
                 "overlay" | "proc" => Some(false),
                 kind => STORAGE.contains(&kind).then_some(true),
@@ -231,8 +185,9 @@ impl Mounts {
 
     /// Whether nothing of a filesystem can be executed.
     pub(super) fn forbids_programs(&self, id: FilesystemId) -> bool {
-        let kind = self.filesystem(id).kind.as_deref();
-        self.is_proc(id) || kind.is_some_and(|kind| WITHOUT_PROGRAMS.contains(&kind))
+        let Instance { filesystem, kind, .. } = self.filesystem(id);
+        matches!(filesystem, Filesystem::Proc | Filesystem::Sysfs | Filesystem::Mqueue)
+            || kind.as_deref().is_some_and(|kind| WITHOUT_PROGRAMS.contains(&kind))
     }
 
     /// Whether a filesystem keeps what is put into it, as far as known: `proc`
@@ -241,7 +196,7 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(true),
-            Filesystem::Proc => Some(false),
+            Filesystem::Proc | Filesystem::Sysfs | Filesystem::Mqueue => Some(false),
             Filesystem::Image(_) | Filesystem::Pts | Filesystem::Unknown => None,
             Filesystem::Host(_) => Some(STORAGE.contains(&instance.kind.as_deref()?)),
         }
@@ -249,7 +204,7 @@ impl Mounts {
 }
 
 /// Filesystems with nothing to execute (`SB_I_NOEXEC`).
-const WITHOUT_PROGRAMS: &[&str] = &["proc", "sysfs"];
+const WITHOUT_PROGRAMS: &[&str] = &["proc", "sysfs", "mqueue"];
 /// Filesystems on filesystems (`FILESYSTEM_MAX_STACK_DEPTH`).
 const DEEPEST: u32 = 2;
 /// Filesystems in which anything can be made.

@@ -317,6 +317,13 @@ impl Mounts {
         }
     }
 
+    /// Whether that a mount is read-only may be changed.
+    pub fn lock_read_only(&mut self, id: MountId, lock: Option<bool>) {
+        if let Some(mount) = self.table.get_mut(&id) {
+            mount.locked_read_only = lock;
+        }
+    }
+
     /// Nothing on this mount can be executed.
     pub fn forbid_programs(&mut self, id: MountId) {
         if let Some(mount) = self.table.get_mut(&id) {

@@ -316,13 +316,15 @@ impl Model {
         match &instance.filesystem {
             Filesystem::Host(base) => self.thing_on_host(&join(base, path)),
             Filesystem::Tmpfs(owner) => is_root.then_some(Thing::Directory(Some(*owner))),
-            Filesystem::Proc if is_root => Some(Thing::Directory(None)),
-            Filesystem::Image(_) | Filesystem::Pts | Filesystem::Unknown if is_root => {
-                Some(Thing::Directory(None))
-            }
-            Filesystem::Proc | Filesystem::Pts | Filesystem::Image(_) | Filesystem::Unknown => {
-                Some(Thing::Unknown)
-            }
+            Filesystem::Proc
+            | Filesystem::Sysfs
+            | Filesystem::Mqueue
+            | Filesystem::Pts
+            | Filesystem::Image(_)
+            | Filesystem::Unknown => Some(match is_root {
+                true => Thing::Directory(None),
+                false => Thing::Unknown,
+            }),
             Filesystem::Overlay { layers } => {
                 layers.iter().find_map(|(layer, root)| self.thing_in(*layer, &join(root, path)))
             }

@@ -61,7 +61,7 @@ impl Mask {
             Some(true) => model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?,
             Some(false) => self.check_node(model)?,
         }
-        place::may_attach(model, target.thing.is_directory(), &target)
+        place::may_move(model)
     }
 
     fn check_node(&self, model: &Model) -> Result<(), Answer> {

@@ -96,15 +96,23 @@ pub(super) fn presume_target(model: &mut Model, at: &KernelPath) {
     model.presume_directory(&root, at.as_path());
 }
 
+/// Whether Landlock lets a mount be attached anywhere (`hook_move_mount()`).
+pub(super) fn may_move(model: &Model) -> Result<(), Answer> {
+    match model.is_kept_from_mounting() {
+        true => Err(Answer::No(Call::MoveMount.gave(Errno::EPERM))),
+        false => Ok(()),
+    }
+}
+
 /// Whether a tree may be attached there (`do_move_mount()`).
 pub(super) fn may_attach(
     model: &Model,
     is_directory: Option<bool>,
     target: &Found,
 ) -> Result<(), Answer> {
-    // Landlock is asked before what is to be attached is looked at.
-    if model.is_kept_from_mounting() && target.thing != Thing::Unknown {
-        return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
+    // It is asked before what is to be attached is looked at.
+    if target.thing != Thing::Unknown {
+        may_move(model)?;
     }
     match (is_directory, target.thing.is_directory()) {
         (Some(one), Some(other)) if one != other => {

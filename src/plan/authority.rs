@@ -8,15 +8,17 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::{
-    model::{Filesystem, FilesystemId, Model, Ruleset, UserId, capability},
+    model::{Filesystem, FilesystemId, Model, UserId, capability},
+    ops::Op,
     sys::{
         Namespace,
-        landlock::{files, scope, tcp},
         limit::{Limit, Resource},
     },
 };
 
-use super::{Plan, within};
+use super::{Plan, Step, within};
+
+mod landlock;
 
 /// Of what is not isolated.
 const HOSTS: &str = "the host's";
@@ -39,6 +41,7 @@ pub struct Authority {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     nested_forbidden: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<String>,
     limits: Vec<String>,
     root: &'static str,
     mounts: Vec<Seen>,
@@ -94,13 +97,14 @@ impl Authority {
             nested_forbidden: model.forbids_nested(),
             limits: model.limits.all_own().map(limit).collect(),
             no_new_privs: model.process.no_new_privs,
+            calls: filters(plan),
             root: if is_other_root { "its own" } else { "the host's" },
             can_read: match is_other_root {
                 true => "what is mounted, and nothing else".to_owned(),
                 false => format!("on the host: whatever uid {} may read there", model.process.uid),
             },
             can_write: can_write(model, is_other_root, &mounts),
-            landlock: landlock(model, folder),
+            landlock: landlock::lines(model, folder),
             mounts,
             shared_with_host: shared(model),
             end: match model.pid.own {
@@ -136,6 +140,7 @@ impl Authority {
             let how = if mount.read_only { ", read-only" } else { "" };
             lines.push(("mount", format!("{}: {}{how}", mount.at, mount.what)));
         }
+        lines.extend(self.calls.iter().map(|filter| ("calls", filter.clone())));
         lines.push(("can read", self.can_read.clone()));
         lines.extend(self.can_write.iter().map(|place| ("can write", place.clone())));
         lines.extend(self.landlock.iter().map(|what| ("Landlock", what.clone())));
@@ -171,6 +176,15 @@ impl Authority {
     fn has_own(&self, namespace: &str) -> bool {
         self.namespaces.iter().any(|own| own.namespace == namespace && own.own)
     }
+}
+
+/// The filters of system calls, each in words.
+fn filters(plan: &Plan) -> Vec<String> {
+    let words = |step: &Step| match &step.op {
+        Op::InstallFilter(filter) => Some(filter.words().to_owned()),
+        _ => None,
+    };
+    plan.steps.iter().filter_map(words).collect()
 }
 
 /// What `execve` leaves (`capabilities(7)`).
@@ -237,6 +251,8 @@ fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
             Filesystem::Tmpfs(_) => "tmpfs, in memory".to_owned(),
             Filesystem::Proc => "proc".to_owned(),
             Filesystem::Pts => "devpts, terminals of its own".to_owned(),
+            Filesystem::Sysfs => "sysfs".to_owned(),
+            Filesystem::Mqueue => "message queues".to_owned(),
             Filesystem::Image(file) => format!("the image {}", file.display()),
             Filesystem::Overlay { layers } => match layers.first() {
                 Some((upper, path)) => {
@@ -272,43 +288,7 @@ fn can_write(model: &Model, is_other_root: bool, mounts: &[Seen]) -> Vec<String>
         .collect()
 }
 
-/// What each ruleset allows of what it forbids otherwise.
-fn landlock(model: &Model, folder: &Path) -> Vec<String> {
-    let mut lines = Vec::new();
-    for Ruleset { handled, paths, ports } in &model.process.rulesets {
-        let kinds = [("read", files::READ), ("write", files::WRITE), ("execute", files::EXECUTE)];
-        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.files & access != 0) {
-            let allowed = paths.iter().filter(|rule| rule.access & access != 0);
-            let mut allowed: Vec<String> =
-                allowed.map(|rule| within(folder, &rule.path.display().to_string())).collect();
-            allowed.sort();
-            allowed.dedup();
-            lines.push(format!("lets it {verb} {}", none_or(allowed)));
-        }
-        let kinds = [("bind TCP ports", tcp::BIND), ("connect to TCP ports", tcp::CONNECT)];
-        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.tcp & access != 0) {
-            let allowed = ports.iter().filter(|(_, allowed)| allowed & access != 0);
-            let allowed = allowed.map(|(port, _)| port.to_string()).collect();
-            lines.push(format!("lets it {verb}: {}", none_or(allowed)));
-        }
-        let kinds = [
-            ("no signal of it reaches processes outside", scope::SIGNAL),
-            ("no abstract socket outside is reached", scope::ABSTRACT_UNIX_SOCKET),
-        ];
-        let kinds = kinds.into_iter().filter(|(_, kind)| handled.scope & kind != 0);
-        lines.extend(kinds.map(|(what, _)| what.to_owned()));
-    }
-    lines
-}
-
-fn none_or(allowed: Vec<String>) -> String {
-    match allowed.is_empty() {
-        true => "nothing".to_owned(),
-        false => format!("{}, and nothing else", allowed.join(", ")),
-    }
-}
-
-/// Namespaces that no layer has made, the kinds that no layer makes included.
+/// Namespaces that no layer has made.
 fn shared(model: &Model) -> Vec<&'static str> {
     let mut shared = Vec::new();
     for (kind, what) in [

@@ -42,6 +42,8 @@ pub struct Planner {
     said: BTreeSet<(String, String)>,
     /// Whether `no_new_privs` is wanted, and no step has set it yet
     wants_no_new_privs: bool,
+    /// Where the first filter of system calls stands
+    filter: Option<yaml::Path>,
 }
 
 impl Planner {
@@ -82,6 +84,7 @@ impl Planner {
             old_tree: None,
             said: BTreeSet::new(),
             wants_no_new_privs: true,
+            filter: None,
         }
     }
 
@@ -140,7 +143,7 @@ impl Planner {
     fn push(&mut self, by: Actor, op: Op) {
         let origin = self.origin();
         let number = self.plan.steps.len();
-        let answer = op.answer(&self.model);
+        let answer = self.held_back(&op).unwrap_or_else(|| op.answer(&self.model));
         let operation = op.operation();
         let needs = operation.needs(&self.model);
         let is_capable = needs.is_none_or(|need| match by {
@@ -193,6 +196,10 @@ impl Planner {
 
     /// The run waits here, between these two layers.
     pub fn pause(&mut self, done: Option<yaml::Path>, next: Option<yaml::Path>) {
+        // Under a filter there may be no call to wait with.
+        if self.model.process.held_back().is_some() {
+            return;
+        }
         self.plan.pauses.push(Pause { before: self.plan.steps.len(), done, next });
     }
 

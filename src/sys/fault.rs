@@ -100,6 +100,7 @@ calls! {
     Recvmsg => "recvmsg",
     Rename => "rename",
     Rmdir => "rmdir",
+    Seccomp => "seccomp",
     Sendmsg => "sendmsg",
     Setdomainname => "setdomainname",
     Setgroups => "setgroups",

@@ -65,6 +65,7 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         | Op::ChangeDirectory(_)
         | Op::ForbidNested(_)
         | Op::HoldSource(_)
+        | Op::InstallFilter(_)
         | Op::KeepCapabilities(_)
         | Op::LimitCapabilities(_)
         | Op::MountImage(_)

@@ -37,6 +37,10 @@ const LAYERS: &Weighted = &[
     (4, "mount: {propagation: PROPAGATION}"),
     (2, "proc"),
     (3, "proc: AT"),
+    (1, "sysfs"),
+    (2, "sysfs: AT"),
+    (1, "sysfs: {at: AT, read_only: BOOL}"),
+    (2, "mqueue: AT"),
     (6, "tmpfs: AT"),
     (3, "tmpfs: {at: AT, mode: MODE}"),
     (1, "tmpfs: {at: AT, size: SIZE}"),
@@ -369,7 +373,10 @@ const WORDS: &[(&str, &Weighted)] = &[
             (1, "."),
         ],
     ),
-    ("MASK", &[(1, "file"), (1, "directory"), (1, "readonly")]),
+    (
+        "MASK",
+        &[(2, "file"), (2, "directory"), (2, "readonly"), (1, "sys"), (1, "rosys"), (1, "cgroup")],
+    ),
 ];
 
 const PROGRAMS: &Weighted = &[
