@@ -6,7 +6,7 @@ use crate::{
     sys::{Call, Namespace},
 };
 
-use super::{NewNamespace, Op};
+use super::Op;
 
 impl Op {
     /// The call that it is about; those before it prepare it.
@@ -68,7 +68,7 @@ impl Op {
     /// The namespace it makes, if that is what it does.
     pub fn namespace(&self) -> Option<Namespace> {
         match self {
-            Op::NewNamespace(NewNamespace(kind)) => Some(*kind),
+            Op::NewNamespace(made) => Some(made.0),
             _ => None,
         }
     }
