@@ -22,6 +22,7 @@ use crate::{
 
 pub mod capability;
 mod copies;
+mod covers;
 mod filesystems;
 mod filters;
 mod landlock;

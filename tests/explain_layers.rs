@@ -152,7 +152,8 @@ fn a_page_names_the_capabilities_that_the_plan_names() {
             // Through sudo, what becomes of the first process is no matter of the layer.
             let plan = plan(host("sudo"), &recipe);
             let own = plan.steps.iter().filter(|step| is_at(page.layer, &step.origin));
-            let own = own.filter(|step| !step.op.to_string().starts_with("become"));
+            let own = own
+                .filter(|step| page.layer != "user" || !step.op.to_string().starts_with("become"));
             planned.extend(own.filter_map(|step| step.needs).map(|need| {
                 let name = isorecipe::model::capability::name(need.capability);
                 (name.to_owned(), need.what.to_owned())

@@ -184,6 +184,7 @@ fn a_code_is_an_area_and_a_condition() {
     let known = [
         "bind",
         "build",
+        "capabilities",
         "command",
         "cwd",
         "dev",
@@ -197,6 +198,7 @@ fn a_code_is_an_area_and_a_condition() {
         "fork",
         "host",
         "hostname",
+        "identity",
         "image",
         "landlock",
         "layer",
@@ -217,6 +219,7 @@ fn a_code_is_an_area_and_a_condition() {
         "read_only",
         "recipe",
         "report",
+        "rlimits",
         "sandbox",
         "seccomp",
         "size",

@@ -117,7 +117,8 @@ impl MountNew {
         &self.options
     }
 
-    fn name(&self) -> &'static std::ffi::CStr {
+    /// The filesystem's name.
+    pub fn name(&self) -> &'static std::ffi::CStr {
         match self.kind {
             MountKind::Proc => c"proc",
             MountKind::Pts => c"devpts",
@@ -127,7 +128,8 @@ impl MountNew {
         }
     }
 
-    fn attributes(&self) -> u64 {
+    /// What its mount does not let through, as [`attribute`] counts.
+    pub fn attributes(&self) -> u64 {
         let kind = match self.kind {
             MountKind::Pts => attribute::NO_SUID | attribute::NO_EXEC,
             MountKind::Tmpfs { .. } => attribute::NO_SUID | attribute::NO_DEV,

@@ -109,6 +109,18 @@ const LAYERS: &Weighted = &[
     (1, "landlock: {write: [{path: PLACE, optional: BOOL}, /], execute: [/]}"),
     (1, "landlock: {bind: [80], connect: [80, 0], scope: [signal]}"),
     (1, "landlock: {scope: [signal, abstract_unix_socket]}"),
+    (2, "seccomp"),
+    (1, "seccomp: strict"),
+    (3, "seccomp: {base: none, deny: [FILTERED], otherwise: allow}"),
+    (1, "seccomp: {base: none, deny: [FILTERED, FILTERED], otherwise: log}"),
+    (1, "seccomp: {base: none, rules: [{call: FILTERED, then: kill}], otherwise: allow}"),
+    (
+        1,
+        "seccomp: {base: none, rules: [{call: FILTERED, when: arg5 == 7, then: kill}], otherwise: allow}",
+    ),
+    (1, "seccomp: {base: strict, allow: [FILTERED], otherwise: ENOSYS}"),
+    (1, "seccomp: {base: none, allow: [execve, write, exit_group], otherwise: kill}"),
+    (1, "seccomp: {base: none, allow: [execve, write, exit_group, seccomp], otherwise: EPERM}"),
 ];
 
 /// What a recipe has beside its layers.
@@ -181,6 +193,7 @@ const WORDS: &[(&str, &Weighted)] = &[
             (1, "/tmp"),
         ],
     ),
+    ("FILTERED", CALLS),
     ("PROGRAM", PROGRAMS),
     ("SHELLED", &[(3, "/bin/sh, -c, ':'"), (1, "sh, -c, ':'"), (1, "missing"), (1, "true")]),
     (
@@ -377,6 +390,26 @@ const WORDS: &[(&str, &Weighted)] = &[
         "MASK",
         &[(2, "file"), (2, "directory"), (2, "readonly"), (1, "sys"), (1, "rosys"), (1, "cgroup")],
     ),
+];
+
+/// Calls that a filter may deny: those of steps, those that come after one, and others.
+const CALLS: &Weighted = &[
+    (2, "seccomp"),
+    (2, "prctl"),
+    (2, "faccessat"),
+    (1, "sendmsg"),
+    (1, "clone3"),
+    (1, "clone"),
+    (1, "mount"),
+    (1, "unshare"),
+    (1, "close_range"),
+    (1, "rt_sigprocmask"),
+    (1, "ioctl"),
+    (1, "ptrace"),
+    (1, "keyctl"),
+    (1, "mremap"),
+    (1, "getdents64"),
+    (1, "sched_yield"),
 ];
 
 const PROGRAMS: &Weighted = &[
