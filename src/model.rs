@@ -50,11 +50,7 @@ pub use resources::Limits;
 pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
 pub use visible::Revealing;
 
-/// User and PID namespaces nest this deep (`namespaces(7)`).
-const DEEPEST: u32 = 32;
-
-/// What is no deeper is not near that, wherever it started.
-const SHALLOW: u32 = 8;
+use limits::{DEEPEST, SHALLOW};
 
 /// What the kernel would say to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,13 +10,14 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     host::Host,
-    model::{Answer, Capabilities, Model, Slot, UserId, capability},
-    sys::{Call, Errno, Fault, Namespace, filter},
+    model::{Answer, Capabilities, Model, UserId, capability},
+    sys::{Call, Errno, Fault, filter},
 };
 
 mod bind;
 mod capabilities;
 mod command;
+mod detach;
 mod directory;
 mod file;
 mod fuse;
@@ -35,6 +36,7 @@ mod namespace;
 mod nested;
 mod network;
 mod node;
+mod op;
 mod overlay;
 mod pivot;
 mod place;
@@ -49,6 +51,7 @@ mod uts;
 pub use bind::{Bind, HoldSource};
 pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
+pub use detach::DetachMount;
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use file::{MakeFile, MakeLink};
 pub use fuse::ServeImage;
@@ -62,7 +65,7 @@ pub use landlock::{
 pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mask::Mask;
-pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
+pub use mount::{MountKind, MountNew, SetPropagation};
 pub use name::NewName;
 pub use namespace::{Fork, NewNamespace};
 pub use nested::ForbidNested;
@@ -233,89 +236,6 @@ operations! {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.operation().fmt(f)
-    }
-}
-
-impl Op {
-    /// The call that it is about; those before it prepare it.
-    pub fn call(&self) -> Call {
-        match self {
-            Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
-            Op::Bind(_)
-            | Op::AttachImage(_)
-            | Op::Mask(_)
-            | Op::MountNew(_)
-            | Op::PlaceDevice(_) => Call::MoveMount,
-            Op::Become(_) => Call::Setresuid,
-            Op::BringLoopbackUp(_) => Call::Interface,
-            Op::ChangeDirectory(_) => Call::Chdir,
-            Op::DenySetgroups(_) => Call::WriteSetgroups,
-            Op::DetachMount(_) => Call::Umount,
-            Op::Execute(_) => Call::Execve,
-            Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
-            Op::ForbidNested(_) => Call::WriteSysctl,
-            Op::HelperMap(_) => Call::Helper,
-            Op::HoldSource(_) => Call::Bind,
-            Op::InstallFilter(_) => Call::Seccomp,
-            Op::KeepCapabilities(_) => Call::KeepCapabilities,
-            Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
-            Op::MakeDirectory(_) => Call::Mkdir,
-            Op::MakeRuleset(_) => Call::LandlockCreate,
-            Op::MakeFile(_) => Call::MakeFile,
-            Op::MakeLink(_) => Call::Symlink,
-            Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
-            Op::NewNamespace(_) => Call::Unshare,
-            Op::NoNewPrivileges(_) => Call::Prctl,
-            Op::PivotRoot(_) => Call::PivotRoot,
-            Op::RemoveDirectory(_) => Call::Rmdir,
-            Op::Restrict(_) => Call::MountSetattr,
-            Op::RestrictSelf(_) => Call::LandlockRestrict,
-            Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
-            Op::SetDomainname(_) => Call::Setdomainname,
-            Op::SetHostname(_) => Call::Sethostname,
-            Op::SetLimit(_) => Call::Prlimit,
-            Op::SetPropagation(_) => Call::Mount,
-            Op::WriteMap(map) => map.call(),
-        }
-    }
-
-    /// Whether it mounts a filesystem of the recipe's own, in which things can be made.
-    pub fn makes_ground(&self) -> bool {
-        matches!(self, Op::MountNew(_) | Op::MountOverlay(_))
-    }
-
-    /// Has it keep that filesystem in this slot, or says in which it is kept.
-    pub fn keep_ground(&mut self, slot: Slot) -> Option<Slot> {
-        match self {
-            Op::MountNew(new) => Some(*new.slot.get_or_insert(slot)),
-            Op::MountOverlay(overlay) => Some(*overlay.slot.get_or_insert(slot)),
-            _ => None,
-        }
-    }
-
-    /// The namespace it makes, if that is what it does.
-    pub fn namespace(&self) -> Option<Namespace> {
-        match self {
-            Op::NewNamespace(NewNamespace(kind)) => Some(*kind),
-            _ => None,
-        }
-    }
-
-    /// The slot of a descriptor that goes from the supervisor to the child.
-    pub fn hands_over(&self) -> Option<Slot> {
-        match self {
-            Op::MountImage(image) => Some(image.slot),
-            Op::ServeImage(image) => Some(image.slot),
-            _ => None,
-        }
-    }
-
-    /// The slot of a program that has to end when the sandbox does.
-    pub fn keeps_running(&self) -> Option<Slot> {
-        match self {
-            Op::ServeImage(image) => Some(image.program),
-            _ => None,
-        }
     }
 }
 

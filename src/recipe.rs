@@ -28,7 +28,7 @@ mod order;
 mod rewrite;
 mod words;
 
-pub use course::{Course, Wishes};
+pub use course::{Course, Run, Wishes};
 pub use document::Document;
 pub use image::{Copy, Filesystem, Image, LEAST_XFS, Owner};
 pub use order::{Move, Order};
@@ -359,19 +359,6 @@ fn drop_old_root(planner: &mut Planner) {
     planner.enter(origin);
     planner.step(DetachMount { at: KernelPath::new(&old) });
     planner.step(RemoveDirectory { path: KernelPath::new(&old) });
-}
-
-/// What one run adds to a recipe.
-#[derive(Clone, Debug, Default)]
-pub struct Run {
-    /// The command line's own command
-    pub command: Vec<OsString>,
-    /// The caller's environment
-    pub environment: Vec<(OsString, OsString)>,
-    /// Whether the host planned for is this machine, so that it can be asked
-    pub is_live: bool,
-    /// Which layers it takes, and where it pauses
-    pub course: Course,
 }
 
 /// The caller's own directory, where relative paths would start, is gone.

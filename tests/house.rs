@@ -103,10 +103,7 @@ fn nothing_panics_on_purpose() {
 }
 
 /// What may stand in a command as it is: numbers, and words of our own.
-const OWN_WORDS: [&str; 12] = [
-    "child", "debian", "fedora", "first", "helper", "kind", "knob", "last", "option", "own", "pid",
-    "tool",
-];
+const OWN_WORDS: [&str; 14] = ["child", "debian", "fedora", "first", "helper", "kind", "knob", "last", "major", "minor", "option", "own", "pid", "tool"];
 
 /// `typed` is what `diagnostic::typed` gives: a word that a shell takes as it is.
 #[test]

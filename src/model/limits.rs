@@ -5,6 +5,10 @@ use crate::sys::{Errno, Namespace};
 
 use super::{Model, Objection, UserId};
 
+/// User and PID namespaces nest this deep (`namespaces(7)`).
+pub(super) const DEEPEST: u32 = 32;
+/// What is no deeper is not near that, wherever it started.
+pub(super) const SHALLOW: u32 = 8;
 /// Of a limit below this, others may have taken enough to matter.
 const FEW: u64 = 64;
 

@@ -50,9 +50,7 @@ impl MakeDirectory {
 
     /// A directory inside a tree that the process may not be led out of.
     pub fn within(base: impl AsRef<Path>, path: impl AsRef<Path>, mode: u32) -> Self {
-        let path = path.as_ref().to_owned();
-        let base = Some(KernelPath::new(base));
-        Self { base, names: names(&path), path, mode, named: true, ground: None }
+        Self { base: Some(KernelPath::new(base)), named: true, ..Self::new(path, mode) }
     }
 
     /// The same, where a layer names the place, so that changing it is no surprise.
@@ -60,8 +58,7 @@ impl MakeDirectory {
         Self { named: true, ..Self::new(path, mode) }
     }
 
-    /// The same, in a filesystem that the recipe has made, kept in a slot:
-    /// whoever changes a link on the way gets nothing made elsewhere.
+    /// The same, in a filesystem of the recipe's own that is kept in a slot.
     pub fn on(self, ground: Option<Slot>) -> Self {
         Self { ground, ..self }
     }
@@ -241,10 +238,9 @@ impl Operation for MakeDirectory {
             }
             let walk = if self.base.is_some() { Walk::Beneath } else { Walk::Free };
             let next = descriptor::open_directory(Some(at), name, walk);
-            // What is searched for elsewhere, `mkdirat` would have searched for.
-            let is_mkdirs = |errno| errno == Errno::EACCES && !is_ground;
-            here = Some(next.map_err(|errno| {
-                if is_mkdirs(errno) { Call::Mkdir.gave(errno) } else { open(errno) }
+            here = Some(next.map_err(|errno| match errno {
+                Errno::EACCES if !is_ground => Call::Mkdir.gave(errno),
+                errno => open(errno),
             })?);
         }
         Ok(())

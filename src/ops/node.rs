@@ -38,13 +38,10 @@ impl PlaceDevice {
     fn check(&self, model: &Model) -> Result<(), Answer> {
         self.from.find_device(model, self.device)?;
         self.at.check(model, Kind::File)?;
-        match model.may_mount() {
-            false => Err(Answer::No(Call::MountSetattr.gave(Errno::EPERM))),
-            true if model.is_kept_from_mounting() => {
-                Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)))
-            }
-            true => Ok(()),
+        if !model.may_mount() {
+            return Err(Answer::No(Call::MountSetattr.gave(Errno::EPERM)));
         }
+        place::may_move(model)
     }
 }
 

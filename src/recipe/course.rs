@@ -1,6 +1,6 @@
 //! Which layers of a recipe one run takes, and where it waits to be looked at.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ffi::OsString};
 
 use crate::{
     diagnostic::{Diagnostic, Refusal},
@@ -30,6 +30,19 @@ pub struct Course {
     last: Option<usize>,
     pauses: BTreeSet<usize>,
     is_step_by_step: bool,
+}
+
+/// What one run adds to a recipe.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// The command line's own command
+    pub command: Vec<OsString>,
+    /// The caller's environment
+    pub environment: Vec<(OsString, OsString)>,
+    /// Whether the host planned for is this machine, so that it can be asked
+    pub is_live: bool,
+    /// Which layers it takes, and where it pauses
+    pub course: Course,
 }
 
 impl Course {
