@@ -55,4 +55,5 @@ pub const FOUND: &[&str] = &[
     "user: {map: root} + mount + tmpfs: TARGET + dir: target/in/made + pivot_root: {new: TARGET, old: in}",
     "user: {map: root} + mount + overlay: {lower: {image: squashfs, via: kernel}, at: TARGET}",
     "user: {map: root} + mount + mount + overlay: {lower: {image: squashfs, trusted: true, via: kernel}, upper: upper, work: work, at: TARGET} + uts",
+    "user: {map: root} + pid + rlimits: {core: 0} + user: {map: root}",
 ];
