@@ -326,5 +326,5 @@ fn everything_is_tried_by_doctor() {
         assert!(!is_lost, "{found:?}");
         assert!(found.verdict.works() || !found.thing.is_basic(), "{found:?}");
     }
-    assert_eq!(Thing::ALL.len(), 21);
+    assert_eq!(Thing::ALL.len(), 23);
 }

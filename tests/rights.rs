@@ -72,7 +72,7 @@ fn another_user_is_in_the_groups_that_are_named() {
 }
 
 #[test]
-fn another_user_may_bind_to_a_low_port_with_one_capability() {
+fn another_user_has_the_one_capability_that_is_ambient() {
     let layers = "user: {map: auto}, identity: {uid: 1000, gid: 1000}, \
                   capabilities: {keep: [kill], ambient: [kill]}";
     assert_eq!(
@@ -86,6 +86,15 @@ fn a_limit_is_the_commands_and_not_inits() {
     let layers = "user: {map: root}, pid: {proc: true}, rlimits: {nofile: 64, core: 0, cpu: 7s}";
     let script = "ulimit -n -c -t | sed 's/.* //'; grep -c 'open files  *64 ' /proc/1/limits";
     assert_eq!(run(&Desk::of(Who::ordinary()), layers, script).out(), "64\n0\n7\n0\n");
+}
+
+#[test]
+fn init_keeps_no_capability_but_to_send_signals() {
+    for (layers, left) in [("rlimits: {core: 0}", 0x20), ("capabilities: none", 0)] {
+        let layers = format!("user: {{map: root}}, pid: {{proc: true}}, {layers}");
+        let said = runs(&layers, "grep -e CapPrm -e CapEff /proc/1/status | tr -d '\\t'");
+        assert_eq!(said, format!("CapPrm:{left:016x}\nCapEff:{left:016x}\n"));
+    }
 }
 
 #[test]

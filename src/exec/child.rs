@@ -14,7 +14,9 @@ use crate::{
     ops::{Op, Stage, Turnings},
     plan::{Actor, Plan, Step},
     sys::{
-        Call, Errno, Fault, Namespace, descriptor, filter, look,
+        Call, Errno, Fault, Namespace,
+        capability::{self, Sets},
+        descriptor, filter, look,
         namespace::{self, Side},
         process, signal, socket, terminal,
     },
@@ -53,6 +55,7 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
         stop: if plan.end.is_init { libc::SIGSTOP } else { libc::SIGTSTP },
         birth,
         end: end.as_fd(),
+        is_looked_at: is_looked_at_behind_init(plan),
     };
     let stage = Stage::new(birth.proc, 0, birth.slots, &child);
     if socket::is_alone(end.as_fd()) {
@@ -124,6 +127,16 @@ struct Child<'a> {
     birth: &'a Birth<'a>,
     end: BorrowedFd<'a>,
     stop: i32,
+    /// Whether its files in `/proc` are of use once init stays behind
+    is_looked_at: bool,
+}
+
+/// Maps that the command writes itself, and pauses, come before it is hidden.
+fn is_looked_at_behind_init(plan: &Plan) -> bool {
+    let stays = |step: &Step| matches!(step.op, Op::StayAsInit(_));
+    let Some(init) = plan.steps.iter().position(stays) else { return false };
+    let writes = |step: &Step| matches!(step.op, Op::DenySetgroups(_) | Op::WriteMap(_));
+    plan.steps.iter().skip(init).any(writes) || plan.pauses.iter().any(|pause| pause.before > init)
 }
 
 impl Child<'_> {
@@ -249,10 +262,26 @@ impl Turnings for Child<'_> {
         // gives it back to the command.
         process::become_undumpable()?;
         match self.go_on_in_child()? {
-            Some(pid) => init::stay(pid, self.end, libc::SIGTSTP),
+            Some(pid) => {
+                // Signals are all that it is left to send.
+                if give_up_capabilities().is_err() {
+                    process::exit(GAVE_UP);
+                }
+                init::stay(pid, self.end, libc::SIGTSTP)
+            }
+            None if self.is_looked_at => process::become_dumpable(),
             None => Ok(()),
         }
     }
+}
+
+/// Leaves init none but CAP_KILL: the command may have become somebody else,
+/// and is to be signalled all the same.
+fn give_up_capabilities() -> Result<(), Errno> {
+    const KILL: u64 = 1 << 5;
+    let own = capability::sets()?;
+    let left = own.permitted & KILL;
+    capability::set(Sets { effective: left, permitted: left, inheritable: 0 })
 }
 
 /// Whether something answers this call in the kernel's place.

@@ -181,7 +181,7 @@ impl Operation for Become {
 }
 
 fn no_such_id(kind: &str, id: u32, map: &IdMap) -> Refusal {
-    let why = match map.is_empty() {
+    let why = match ranges(map).is_empty() {
         true => format!("the user namespace maps no {kind}"),
         false => format!("the map of the user namespace has {}", ranges(map)),
     };
@@ -192,12 +192,10 @@ fn no_such_id(kind: &str, id: u32, map: &IdMap) -> Refusal {
 
 /// `0, 1 to 65536`
 fn ranges(map: &IdMap) -> String {
-    let shown = map.0.iter().map(|extent| match extent.count {
+    let some = map.0.iter().filter(|extent| extent.count > 0);
+    let shown = some.map(|extent| match extent.count {
         1 => extent.inside.to_string(),
-        count => {
-            let last = extent.inside.saturating_add(count - 1);
-            format!("{} to {last}", extent.inside)
-        }
+        count => format!("{} to {}", extent.inside, extent.inside.saturating_add(count - 1)),
     });
     shown.collect::<Vec<_>>().join(", ")
 }

@@ -56,4 +56,6 @@ pub const FOUND: &[&str] = &[
     "user: {map: root} + mount + overlay: {lower: {image: squashfs, via: kernel}, at: TARGET}",
     "user: {map: root} + mount + mount + overlay: {lower: {image: squashfs, trusted: true, via: kernel}, upper: upper, work: work, at: TARGET} + uts",
     "@mount ro . + overlay: {lower: {image: erofs, via: unpack}, upper: upper, at: source/in}",
+    "user: {map: root} + pid + rlimits: {core: 0} + user: {map: root}",
+    "user: {map: {gid: [{inside: 0, outside: 0, count: 0}]}} + identity: {uid: 65536, gid: 0}",
 ];
