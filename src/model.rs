@@ -17,9 +17,10 @@ use std::{
 use crate::{
     host::Host,
     seccomp::Policy,
-    sys::{Call, Errno, Fault, Namespace},
+    sys::{Errno, Namespace},
 };
 
+mod answer;
 pub mod capability;
 mod copies;
 mod covers;
@@ -39,6 +40,7 @@ mod user;
 mod visible;
 
 pub use capability::Capabilities;
+pub use answer::{Answer, Objection};
 pub use filesystems::{Filesystem, Instance};
 pub use filters::denies_needed;
 pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
@@ -51,36 +53,6 @@ pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
 pub use visible::Revealing;
 
 use limits::{DEEPEST, SHALLOW};
-
-/// What the kernel would say to an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It works
-    Yes,
-    /// It fails, so
-    No(Fault),
-    /// A fact is not known
-    KernelDecides,
-}
-
-/// Why a question was not answered with yes, before it is known who asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Objection {
-    /// The kernel says no
-    No(Errno),
-    /// A fact is not known
-    Unknown,
-}
-
-impl Objection {
-    /// The objection as the answer to this call.
-    pub fn to(self, call: Call) -> Answer {
-        match self {
-            Self::No(errno) => Answer::No(call.gave(errno)),
-            Self::Unknown => Answer::KernelDecides,
-        }
-    }
-}
 
 /// A namespace that is neither the user's nor the mounts'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::{
     diagnostic::{Diagnostic, Refusal, Source, typed},
     host::Host,
     layers::{Layer, Place, Word},
-    ops::{ChangeDirectory, DetachMount, Execute, RemoveDirectory, StayAsInit},
+    ops::{DetachMount, RemoveDirectory},
     plan::{MadeByRecipe, Plan, Planner, Wanted},
     sys::KernelPath,
     yaml::{self, Mistake, Part, Tree},
@@ -24,6 +24,7 @@ use crate::{
 mod course;
 mod document;
 mod image;
+mod last;
 mod order;
 mod rewrite;
 mod words;
@@ -35,8 +36,6 @@ pub use order::{Move, Order};
 
 use words::{FORMAT, check_format, say_of_recipes};
 
-/// What a recipe without a command runs, if the caller has no shell.
-const SHELL: &str = "/bin/sh";
 /// Facts lead to further questions, but not often in a row.
 const MAX_ROUNDS: usize = 64;
 
@@ -222,24 +221,6 @@ impl Recipe {
         planner.finish()
     }
 
-    /// The last `pid` layer that a run takes, if it wants an init.
-    fn init(&self, course: &Course) -> Option<usize> {
-        let mut taken = self.taken(course).rev();
-        taken
-            .find_map(|(index, layer)| match layer {
-                Layer::Pid(pid) => Some((index, pid.init)),
-                _ => None,
-            })
-            .and_then(|(index, init)| init.then_some(index))
-    }
-
-    /// From here on steps are about the command, and init stays behind.
-    fn stay_as_init(&self, planner: &mut Planner, init: &mut Option<usize>) {
-        let Some(layer) = init.take() else { return };
-        planner.enter(yaml::Path::root().key("layers").index(layer).key("pid"));
-        planner.at("init").step(StayAsInit);
-    }
-
     /// Between two layers, if the run pauses there.
     fn pause(&self, planner: &mut Planner, run: &Run, done: Option<usize>, next: Option<usize>) {
         let path = |index: usize| self.layers.get(index).map(|layer| place(index, layer));
@@ -281,63 +262,6 @@ impl Recipe {
                 layer.layer().sources().into_iter().map(move |wanted| (at.clone(), wanted))
             })
             .collect()
-    }
-
-    /// What is left to do before the command, but for giving up rights.
-    fn settle(&self, planner: &mut Planner, run: &Run, init: &mut Option<usize>) {
-        let root = yaml::Path::root();
-        // Where it starts may lie behind the layers that are left out.
-        if let Some(cwd) = self.cwd.as_ref().filter(|_| !run.course.is_cut_short()) {
-            planner.enter(root.key("cwd"));
-            let cwd = planner.path(cwd.as_path());
-            planner.step(ChangeDirectory(KernelPath::new(cwd)));
-        }
-        self.stay_as_init(planner, init);
-    }
-
-    fn finish(&self, planner: &mut Planner, run: &Run) {
-        let root = yaml::Path::root();
-        planner.enter(root.key("no_new_privs"));
-        planner.no_new_privs();
-        // What was typed, or taken for granted, stands nowhere in the file.
-        let own = self.own_command(run);
-        let is_written = run.command.is_empty() && own.is_some();
-        planner.enter(if is_written { root.key("command") } else { root });
-        let environment = self.environment(run);
-        let path =
-            environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
-        let command = self.command(run, planner.host());
-        let execute = Execute::new(&command, environment, path.as_deref());
-        let is_given = !run.command.is_empty() || own.is_some();
-        planner.step(if is_given { execute } else { execute.by_default() });
-    }
-
-    fn command(&self, run: &Run, host: &Host) -> Vec<OsString> {
-        if !run.command.is_empty() {
-            return run.command.clone();
-        }
-        match self.own_command(run) {
-            Some(words) => words.iter().map(|word| word.0.clone().into()).collect(),
-            None => vec![host.caller.shell.clone().unwrap_or_else(|| SHELL.into()).into()],
-        }
-    }
-
-    /// What the recipe would run: behind half of its layers, a shell to look around instead.
-    fn own_command(&self, run: &Run) -> Option<&Vec<Word>> {
-        self.command.as_ref().filter(|_| !run.course.is_cut_short())
-    }
-
-    /// Inherited variables, those that the recipe sets over them.
-    fn environment(&self, run: &Run) -> Vec<(OsString, OsString)> {
-        let passes = |name: &OsString| {
-            !self.clear_env || self.pass_env.iter().any(|passed| name == passed.as_str())
-        };
-        let is_set =
-            |name: &OsString| name.to_str().is_some_and(|name| self.env.contains_key(name));
-        let inherited =
-            run.environment.iter().filter(|(name, _)| passes(name) && !is_set(name)).cloned();
-        let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
-        inherited.chain(set).collect()
     }
 }
 

@@ -13,6 +13,7 @@ mod compile;
 mod condition;
 mod policy;
 mod profile;
+mod tree;
 mod words;
 
 pub use calls::{Found, find, known, name, nearest};

@@ -1,8 +1,7 @@
 //! A policy as instructions: the architecture first, then a balanced tree over
 //! the numbers, with neighbours that get one answer as one leaf.
 //!
-//! A list would be walked by the kernel for each number when it is loaded; a
-//! tree of the same calls is loaded in a twelfth of the time.
+//! A list would be walked by the kernel for each number when it is loaded.
 
 use libc::sock_filter;
 
@@ -10,6 +9,7 @@ use super::{
     calls,
     condition::{Comparison, Condition, Width},
     policy::{Action, Case, Policy},
+    tree::{Leaf, tree},
 };
 
 /// The most instructions that the kernel takes in one filter (`BPF_MAXINSNS`).
@@ -59,13 +59,10 @@ const X32: u32 = 0x4000_0000;
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-const ALWAYS: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
-const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+pub(super) const ALWAYS: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+pub(super) const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const ABOVE: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
-const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-
-/// The farthest that a conditional jump goes.
-const FARTHEST: usize = u8::MAX as usize;
+pub(super) const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 
 /// The instructions that say what the policy says.
 ///
@@ -84,62 +81,42 @@ pub fn compile(policy: &Policy) -> Result<Vec<sock_filter>, TooLong> {
         jump(AT_LEAST, X32, 0, 1),
         give(Action::Errno(crate::sys::Errno::ENOSYS)),
     ];
-    program.extend(tree(&leaves(policy)));
+    program.extend(tree(&leaves(policy), give));
     match program.len() {
         0..=LONGEST => Ok(program),
         length => Err(TooLong::Filter(length)),
     }
 }
 
-/// What all numbers from here to the next leaf get.
-struct Leaf {
-    from: u32,
-    code: Vec<sock_filter>,
-}
-
 /// One leaf for as many neighbours as get one answer, from number 0 on.
-fn leaves(policy: &Policy) -> Vec<Leaf> {
+fn leaves(policy: &Policy) -> Vec<(u32, Leaf)> {
     let mut known: Vec<u32> = calls::known().map(|(_, number)| number).collect();
     known.sort_unstable();
-    let mut leaves: Vec<Leaf> = Vec::new();
-    let mut add = |from: u32, code: Vec<sock_filter>| {
-        if leaves.last().is_none_or(|last| !same(&last.code, &code)) {
-            leaves.push(Leaf { from, code });
+    let mut leaves: Vec<(u32, Leaf)> = Vec::new();
+    let mut add = |from: u32, leaf: Leaf| {
+        if leaves.last().is_none_or(|(_, last)| *last != leaf) {
+            leaves.push((from, leaf));
         }
     };
     let mut next = 0;
     for number in known {
         if number > next {
-            add(next, vec![give(policy.to_unknown())]);
+            add(next, Leaf::Answer(policy.to_unknown()));
         }
         let (cases, otherwise) = policy.on(number);
-        add(number, chain(cases, otherwise));
+        add(number, leaf(cases, otherwise));
         next = number + 1;
     }
-    add(next, vec![give(policy.to_unknown())]);
+    add(next, Leaf::Answer(policy.to_unknown()));
     leaves
 }
 
-fn same(one: &[sock_filter], other: &[sock_filter]) -> bool {
-    let parts = |it: &sock_filter| (it.code, it.jt, it.jf, it.k);
-    one.iter().map(parts).eq(other.iter().map(parts))
-}
-
-/// Halves the leaves until one is left; the number is in the accumulator.
-fn tree(leaves: &[Leaf]) -> Vec<sock_filter> {
-    let (below, from) = leaves.split_at(leaves.len() / 2);
-    let Some(first) = from.first() else { return vec![] };
-    if below.is_empty() {
-        return first.code.clone();
+fn leaf(cases: &[Case], otherwise: Action) -> Leaf {
+    match cases.first() {
+        None => Leaf::Answer(otherwise),
+        Some(first) if first.when.is_empty() => Leaf::Answer(first.then),
+        Some(_) => Leaf::Code(chain(cases, otherwise)),
     }
-    let (below, from) = (tree(below), tree(from));
-    let mut code = match below.len() {
-        near @ 0..=FARTHEST => vec![jump(AT_LEAST, first.from, near as u8, 0)],
-        far => vec![jump(AT_LEAST, first.from, 0, 1), plain(ALWAYS, far as u32)],
-    };
-    code.extend(below);
-    code.extend(from);
-    code
 }
 
 /// The cases of one call, one after the other.
@@ -252,10 +229,10 @@ fn give(action: Action) -> sock_filter {
     plain(RETURN, answer)
 }
 
-fn plain(code: u16, k: u32) -> sock_filter {
+pub(super) fn plain(code: u16, k: u32) -> sock_filter {
     sock_filter { code, jt: 0, jf: 0, k }
 }
 
-fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+pub(super) fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }
