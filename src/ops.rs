@@ -34,7 +34,10 @@ mod name;
 mod namespace;
 mod nested;
 mod network;
+<<<<<<< HEAD
 mod node;
+=======
+>>>>>>> landlock
 mod overlay;
 mod pivot;
 mod place;
@@ -67,7 +70,10 @@ pub use name::NewName;
 pub use namespace::{Fork, NewNamespace};
 pub use nested::ForbidNested;
 pub use network::BringLoopbackUp;
+<<<<<<< HEAD
 pub use node::PlaceDevice;
+=======
+>>>>>>> landlock
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};

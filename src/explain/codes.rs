@@ -42,8 +42,13 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/idmap.md"),
     include_str!("../ops/image.md"),
     include_str!("../ops/lie.md"),
+<<<<<<< HEAD
     include_str!("../ops/limit.md"),
     include_str!("../ops/landlock.md"),
+=======
+    include_str!("../ops/landlock.md"),
+    include_str!("../ops/limit.md"),
+>>>>>>> landlock
     include_str!("../ops/maps.md"),
     include_str!("../ops/mask.md"),
     include_str!("../ops/mount.md"),

@@ -26,7 +26,7 @@ impl fmt::Display for ForbidNested {
 
 impl Operation for ForbidNested {
     fn answer(&self, model: &Model) -> Answer {
-        if let Err(objection) = model.may_open_settings() {
+        if let Err(objection) = model.may_open_settings().and_then(|()| model.lets_write_proc()) {
             return objection.to(Call::WriteSysctl);
         }
         match model.capable(model.process.user, capability::SYS_RESOURCE) {
