@@ -36,12 +36,14 @@ mod host;
 mod inspection;
 mod man;
 mod mend;
+mod mishap;
 mod observe;
 mod pause;
 mod plan;
 mod progress;
 mod report;
 mod schema;
+mod speak;
 mod validate;
 mod watch;
 
@@ -179,8 +181,7 @@ impl Output {
         // A picture does not stick to what was printed above it.
         let space = if self.has_printed.replace(true) && !self.json { "\n" } else { "" };
         let text = format!("{space}{}", render(diagnostics, &self.style()));
-        // Nobody is left to be told that standard error is gone.
-        let _ = io::stderr().write_all(text.as_bytes());
+        speak::on_stderr(&text);
     }
 
     /// How to show what goes to standard error.

@@ -14,7 +14,7 @@ use crate::{
     ops::{Evidence, Op, Stage},
     plan::{Actor, Pause, Plan},
     sys::{
-        Call, Fault, Namespace,
+        Call, Errno, Fault, Namespace,
         descriptor::{self, Walk},
         mount,
         namespace::{self, Side},
@@ -112,11 +112,10 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     // Made before the child, so that no early end is missed; and before the signals are held,
     // so that a second attempt does not take what is held now for the caller's wish.
     let signals = signal::descriptor().map_err(|errno| Call::Signalfd.gave(errno))?;
-    let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
     let namespaces = namespaces(plan, proc)?;
+    let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();
-    let own = process::own_pid();
     let forked = match (plan.injected_at_birth(), plan.flags_at_birth()) {
         (Some(errno), _) => Err(errno),
         (None, 0) => namespace::fork(),
@@ -124,16 +123,14 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     };
     let side = forked.map_err(|errno| {
         let _ = signal::release(&before);
-        Call::Clone.gave(errno)
+        match errno {
+            Errno::ECHILD => Call::Clone.lied(),
+            errno => Call::Clone.gave(errno),
+        }
     })?;
     match side {
         Side::Child => {
             drop(ours);
-            // No call has made it a child: it is still the supervisor.
-            if process::own_pid() == own && socket::is_alone(theirs.as_fd()) {
-                let _ = signal::release(&before);
-                return Err(Call::Clone.lied());
-            }
             child::play(
                 plan,
                 &child::Birth {

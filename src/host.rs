@@ -381,13 +381,13 @@ impl Host {
         self.confinement.as_ref()?.denies(call)
     }
 
-    /// What is mounted over parts of the caller's `/proc`.
-    pub fn masks_of_proc(&self) -> Vec<&Path> {
+    /// What is mounted over parts of the caller's `/proc`, or of another place.
+    pub fn masks_of(&self, place: &Path) -> Vec<&Path> {
         let mounts = self.mounts.as_deref().unwrap_or_default();
-        let Some(proc) = mounts.iter().rfind(|mount| mount.at == Path::new("/proc")) else {
+        let Some(whole) = mounts.iter().rfind(|mount| mount.at == place) else {
             return Vec::new();
         };
-        let is_mask = |mount: &&HostMount| mount.parent == proc.id && mount.at != proc.at;
+        let is_mask = |mount: &&HostMount| mount.parent == whole.id && mount.at != whole.at;
         mounts.iter().filter(is_mask).map(|mount| mount.at.as_path()).collect()
     }
 

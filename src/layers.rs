@@ -16,8 +16,10 @@ use crate::plan::{Planner, Wanted};
 mod bind;
 mod capabilities;
 mod cgroup;
+mod dev;
 mod dir;
 mod domainname;
+mod file;
 mod forms;
 mod hostname;
 mod identity;
@@ -26,14 +28,20 @@ mod landlock;
 mod lower;
 mod mask;
 mod mount;
+mod mqueue;
 mod need;
 mod net;
+mod nodes;
 mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
 mod read_only;
 mod rlimits;
+mod root;
+mod seccomp;
+mod symlink;
+mod sysfs;
 mod tmpfs;
 mod user;
 mod uts;
@@ -42,8 +50,10 @@ mod words;
 pub use bind::Bind;
 pub use capabilities::{Capabilities, CapabilityName};
 pub use cgroup::Cgroup;
+pub use dev::Dev;
 pub use dir::Dir;
 pub use domainname::Domainname;
+pub use file::File;
 pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
 pub use identity::{Groups, Id, Identity};
@@ -52,6 +62,7 @@ pub use landlock::{Allowed, Landlock, Scope};
 pub use lower::{Image, Lower, Way};
 pub use mask::Mask;
 pub use mount::{Mount, Propagation};
+pub use mqueue::Mqueue;
 pub use need::Need;
 pub use net::{Net, Network};
 pub use overlay::Overlay;
@@ -60,6 +71,10 @@ pub use pivot_root::PivotRoot;
 pub use proc::Proc;
 pub use read_only::ReadOnly;
 pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
+pub use root::Root;
+pub use seccomp::{Base, CallName, Rule, Seccomp, Then};
+pub use symlink::Symlink;
+pub use sysfs::Sysfs;
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -73,6 +88,12 @@ pub trait Plan {
     /// What it needs of the old tree even after a pivot.
     fn sources(&self) -> Vec<Wanted> {
         Vec::new()
+    }
+
+    /// Whether nothing but the command may come after it, and others like it:
+    /// who stays as init, and where the command starts, is settled before.
+    fn ends_setup(&self) -> bool {
+        false
     }
 
     /// Whether it is about the command alone, and not about an init before it.
@@ -222,12 +243,24 @@ layers! {
     tmpfs: Tmpfs as WordOrMap<Tmpfs>,
     /// A fresh /proc.
     proc: Proc as WordOrMap<Proc>,
+    /// A fresh /sys.
+    sysfs: Sysfs as WordOrMap<Sysfs>,
+    /// A fresh /dev/mqueue.
+    mqueue: Mqueue as WordOrMap<Mqueue>,
     /// A directory.
     dir: Dir as WordOrMap<Dir>,
+    /// A file with a content of its own.
+    file: File as File,
+    /// A symbolic link.
+    symlink: Symlink as Symlink,
+    /// A minimal /dev.
+    dev: Dev as WordOrMap<Dev>,
     /// A mount that nothing can be written through any more.
     read_only: ReadOnly as PlacesOrMap<ReadOnly>,
     /// A file or directory with nothing to see in it.
     mask: Mask as PlacesOrMap<Mask>,
+    /// A root directory made of a few trees of the host.
+    root: Root as PlacesOrMap<Root>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
     /// User and groups that the command runs as.
@@ -238,6 +271,8 @@ layers! {
     rlimits: Rlimits as Rlimits,
     /// What the command may do with files, TCP ports and its neighbours.
     landlock: Landlock as Landlock,
+    /// A filter of system calls.
+    seccomp: Seccomp as WordOrMap<Seccomp>,
 }
 
 macro_rules! itself {
@@ -246,4 +281,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind Identity Rlimits Landlock }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind File Symlink Identity Rlimits Landlock }

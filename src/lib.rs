@@ -31,7 +31,7 @@
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |
 //! | [`ops`] | what the kernel can be told, and the words for its refusals |
 //! | [`model`] | a model of the kernel: namespaces and who owns them, ids, capabilities, mounts |
-//! | [`cache`], [`diff`], [`host`], [`diagnostic`], [`registry`] | what was unpacked before; what a run changed; facts about a machine, as data; what is said to people; which sandboxes run |
+//! | [`cache`], [`diff`], [`host`], [`diagnostic`], [`registry`], [`seccomp`] | what was unpacked before; what a run changed; facts about a machine, as data; what is said to people; which sandboxes run; filters of system calls, compiled |
 //! | [`sys`], [`yaml`] | system calls, the only unsafe code; the reader of YAML, with the place of every word |
 //!
 //! Follow one thing through the house to know it: `hostname` goes from
@@ -86,6 +86,7 @@ pub mod ops;
 pub mod plan;
 pub mod recipe;
 pub mod registry;
+pub mod seccomp;
 pub mod sys;
 pub mod verify;
 pub mod yaml;

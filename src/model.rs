@@ -16,12 +16,15 @@ use std::{
 
 use crate::{
     host::Host,
+    seccomp::Policy,
     sys::{Call, Errno, Fault, Namespace},
 };
 
 pub mod capability;
 mod copies;
+mod covers;
 mod filesystems;
+mod filters;
 mod landlock;
 mod limits;
 mod mounts;
@@ -33,9 +36,11 @@ mod programs;
 mod propagation;
 pub mod resources;
 mod user;
+mod visible;
 
 pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
+pub use filters::denies_needed;
 pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
@@ -43,6 +48,7 @@ pub use paths::{Found, Thing};
 pub use propagation::Travel;
 pub use resources::Limits;
 pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
+pub use visible::Revealing;
 
 /// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
@@ -122,6 +128,8 @@ pub struct Process {
     pub no_new_privs: bool,
     /// What Landlock keeps it from, since the recipe began
     pub rulesets: Vec<Ruleset>,
+    /// The filters that the recipe has put over its calls
+    pub filters: Vec<Rc<Policy>>,
 }
 
 impl Process {
@@ -210,6 +218,7 @@ impl Model {
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
             rulesets: Vec::new(),
+            filters: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },
@@ -391,24 +400,5 @@ impl Model {
         self.pid = namespace;
         self.pid_level += 1;
         self.is_init = true;
-    }
-
-    /// Whether a procfs is among the mounts.
-    pub fn has_proc(&self) -> bool {
-        self.mounts.has_proc()
-    }
-
-    /// Whether the kernel would show a fresh procfs beside those there are
-    /// (`mount_too_revealing()`).
-    pub fn may_reveal_proc(&self) -> Result<(), Objection> {
-        let is_initial = self.host.initial_user_namespace != Some(false);
-        if self.mounts.owner == UserId::HOST && is_initial {
-            return Ok(());
-        }
-        match self.mounts.has_full_proc() {
-            Some(true) => Ok(()),
-            Some(false) => Err(Objection::No(Errno::EPERM)),
-            None => Err(Objection::Unknown),
-        }
     }
 }

@@ -18,6 +18,7 @@ mod bind;
 mod capabilities;
 mod command;
 mod directory;
+mod file;
 mod fuse;
 mod helper_map;
 mod identity;
@@ -29,14 +30,20 @@ mod limit;
 mod maps;
 mod mask;
 mod mount;
+mod name;
 mod namespace;
 mod nested;
 mod network;
+<<<<<<< HEAD
+mod node;
+=======
+>>>>>>> landlock
 mod overlay;
 mod pivot;
 mod place;
 mod program;
 mod restrict;
+mod seccomp;
 mod source;
 mod stage;
 mod unpack;
@@ -46,6 +53,7 @@ pub use bind::{Bind, HoldSource};
 pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
+pub use file::{MakeFile, MakeLink};
 pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
 pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
@@ -58,13 +66,19 @@ pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mask::Mask;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
+pub use name::NewName;
 pub use namespace::{Fork, NewNamespace};
 pub use nested::ForbidNested;
 pub use network::BringLoopbackUp;
+<<<<<<< HEAD
+pub use node::PlaceDevice;
+=======
+>>>>>>> landlock
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
 pub use restrict::Restrict;
+pub use seccomp::{InstallFilter, not_built_in as no_filters};
 pub use source::{Extent, Source};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
@@ -193,9 +207,12 @@ operations! {
     Fork,
     HelperMap,
     HoldSource,
+    InstallFilter,
     KeepCapabilities,
     LimitCapabilities,
     MakeDirectory,
+    MakeFile,
+    MakeLink,
     MakeRuleset,
     Mask,
     MountImage,
@@ -204,6 +221,7 @@ operations! {
     NewNamespace,
     NoNewPrivileges,
     PivotRoot,
+    PlaceDevice,
     RemoveDirectory,
     Restrict,
     RestrictSelf,
@@ -229,7 +247,11 @@ impl Op {
     pub fn call(&self) -> Call {
         match self {
             Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
-            Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Bind(_)
+            | Op::AttachImage(_)
+            | Op::Mask(_)
+            | Op::MountNew(_)
+            | Op::PlaceDevice(_) => Call::MoveMount,
             Op::Become(_) => Call::Setresuid,
             Op::BringLoopbackUp(_) => Call::Interface,
             Op::ChangeDirectory(_) => Call::Chdir,
@@ -240,10 +262,13 @@ impl Op {
             Op::ForbidNested(_) => Call::WriteSysctl,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
+            Op::InstallFilter(_) => Call::Seccomp,
             Op::KeepCapabilities(_) => Call::KeepCapabilities,
             Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
             Op::MakeDirectory(_) => Call::Mkdir,
             Op::MakeRuleset(_) => Call::LandlockCreate,
+            Op::MakeFile(_) => Call::MakeFile,
+            Op::MakeLink(_) => Call::Symlink,
             Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
             Op::NewNamespace(_) => Call::Unshare,
             Op::NoNewPrivileges(_) => Call::Prctl,
@@ -257,6 +282,20 @@ impl Op {
             Op::SetLimit(_) => Call::Prlimit,
             Op::SetPropagation(_) => Call::Mount,
             Op::WriteMap(map) => map.call(),
+        }
+    }
+
+    /// Whether it mounts a filesystem of the recipe's own, in which things can be made.
+    pub fn makes_ground(&self) -> bool {
+        matches!(self, Op::MountNew(_) | Op::MountOverlay(_))
+    }
+
+    /// Has it keep that filesystem in this slot, or says in which it is kept.
+    pub fn keep_ground(&mut self, slot: Slot) -> Option<Slot> {
+        match self {
+            Op::MountNew(new) => Some(*new.slot.get_or_insert(slot)),
+            Op::MountOverlay(overlay) => Some(*overlay.slot.get_or_insert(slot)),
+            _ => None,
         }
     }
 

@@ -161,7 +161,7 @@ impl Plan {
     /// Which step has put each mount where it can be reached at the end.
     pub fn mounted_by(&self) -> BTreeMap<MountId, usize> {
         let ids = |model: &Model| -> BTreeSet<MountId> {
-            model.mounts.reachable().into_iter().map(|(_, id)| id).collect()
+            model.mounts.attached_below_root().into_iter().map(|(_, id)| id).collect()
         };
         let mut model = self.start.clone();
         let (mut before, mut found) = (ids(&model), BTreeMap::new());

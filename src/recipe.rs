@@ -188,17 +188,24 @@ impl Recipe {
         }
         let mounts = |(_, layer): &(usize, &Layer)| layer.layer().mounts();
         let last_mount = self.taken(&run.course).rfind(mounts).map(|(index, _)| index);
+        let setup = self.taken(&run.course).rfind(|(_, layer)| !layer.layer().ends_setup());
+        let setup = setup.map(|(index, _)| index);
+        let mut is_settled = false;
         let mut init = self.init(&run.course);
         let mut done = None;
         for (index, layer) in self.taken(&run.course) {
             let here = place(index, layer);
             self.pause(&mut planner, run, done, Some(index));
-            if let Layer::PivotRoot(_) = layer {
+            if is_new_root(layer) {
                 planner.enter(here.clone());
                 planner.hold_sources(self.later_sources(index, &run.course));
             }
             if layer.layer().is_for_command() && init.is_some_and(|pid| pid < index) {
                 self.stay_as_init(&mut planner, &mut init);
+            }
+            if !is_settled && setup.is_none_or(|last| index > last) {
+                self.settle(&mut planner, run, &mut init);
+                is_settled = true;
             }
             planner.enter(here);
             layer.layer().plan(&mut planner);
@@ -208,7 +215,10 @@ impl Recipe {
             done = Some(index);
         }
         self.pause(&mut planner, run, done, None);
-        self.finish(&mut planner, run, init);
+        if !is_settled {
+            self.settle(&mut planner, run, &mut init);
+        }
+        self.finish(&mut planner, run);
         planner.finish()
     }
 
@@ -265,7 +275,7 @@ impl Recipe {
     fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, Wanted)> {
         self.taken(course)
             .filter(|(index, _)| *index > pivot)
-            .take_while(|(_, layer)| !matches!(layer, Layer::PivotRoot(_)))
+            .take_while(|(_, layer)| !is_new_root(layer))
             .flat_map(|(index, layer)| {
                 let at = place(index, layer);
                 layer.layer().sources().into_iter().map(move |wanted| (at.clone(), wanted))
@@ -273,7 +283,8 @@ impl Recipe {
             .collect()
     }
 
-    fn finish(&self, planner: &mut Planner, run: &Run, mut init: Option<usize>) {
+    /// What is left to do before the command, but for giving up rights.
+    fn settle(&self, planner: &mut Planner, run: &Run, init: &mut Option<usize>) {
         let root = yaml::Path::root();
         // Where it starts may lie behind the layers that are left out.
         if let Some(cwd) = self.cwd.as_ref().filter(|_| !run.course.is_cut_short()) {
@@ -281,7 +292,11 @@ impl Recipe {
             let cwd = planner.path(cwd.as_path());
             planner.step(ChangeDirectory(KernelPath::new(cwd)));
         }
-        self.stay_as_init(planner, &mut init);
+        self.stay_as_init(planner, init);
+    }
+
+    fn finish(&self, planner: &mut Planner, run: &Run) {
+        let root = yaml::Path::root();
         planner.enter(root.key("no_new_privs"));
         planner.no_new_privs();
         // What was typed, or taken for granted, stands nowhere in the file.
@@ -324,6 +339,11 @@ impl Recipe {
         let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
         inherited.chain(set).collect()
     }
+}
+
+/// Whether it leaves the old tree behind.
+fn is_new_root(layer: &Layer) -> bool {
+    matches!(layer, Layer::PivotRoot(_) | Layer::Root(_))
 }
 
 /// Where a layer stands.

@@ -111,6 +111,7 @@ fn main() {
         a_command_that_does_not_exist_is_told
         a_supervisor_that_takes_its_turn_lets_the_child_go_on_or_stop
         a_root_of_its_own_is_entered
+        a_command_with_few_rights_runs
         a_program_that_unpacks_is_started
         a_program_that_serves_is_started_and_its_mount_fetched
         everything_is_tried_by_doctor
@@ -169,6 +170,12 @@ fn a_command_in_namespaces_made_one_by_one_runs() {
     let mut plan = plan(NAMESPACES, "exit 7");
     plan.unmerge();
     assert_ends(run(plan), 7);
+}
+
+fn a_command_with_few_rights_runs() {
+    let layers = "[user: {map: root, nested: false}, pid, identity: {uid: 0, gid: 0, groups: keep}, \
+                   capabilities: {keep: [chown], ambient: [chown]}, rlimits: {nofile: 64, core: 0}]";
+    assert_ends(run(plan(layers, "test $(ulimit -n) = 64 && exit 7")), 7);
 }
 
 fn a_command_that_is_pid_1_runs() {

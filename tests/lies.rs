@@ -19,7 +19,7 @@ layers:
   - tmpfs: /mnt
   - bind: {from: /usr, to: /mnt, read_only: true}
   - proc: /proc
-  - capabilities: {keep: [chown], ambient: [chown]}
+  - capabilities: {keep: [chown]}
   - rlimits: {core: 0}
 cwd: /mnt
 ";

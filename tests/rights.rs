@@ -107,11 +107,9 @@ fn too_few_processes_for_a_fork_are_told() {
 #[test]
 fn too_little_memory_for_a_program_is_told() {
     let desk = Desk::of(Who::ordinary());
-    let long = "x".repeat(120_000);
-    let recipe =
-        format!("isorecipe: 1\nlayers: [rlimits: {{stack: 64K}}]\nenv: {{LONG: {long}}}\n");
-    desk.write("box.yaml", &recipe);
-    let ran = desk.run(&["--plain", "apply", "box.yaml", "--", "true"]);
+    desk.write("box.yaml", "isorecipe: 1\nlayers: [rlimits: {stack: 64K}]\n");
+    let mut command = desk.command(&["--plain", "apply", "box.yaml", "--", "true"]);
+    let ran = Ran(command.env("LONG", "x".repeat(120_000)).output().expect("isorecipe"));
     assert_eq!(ran.code(), 126);
     assert!(ran.err().contains("error[rlimits::little_memory]"), "{}", ran.err());
 }

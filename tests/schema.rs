@@ -89,6 +89,12 @@ fn every_form_of_a_setting_is_right_for_both() {
         "overlay: {lower: [a, {image: b, trusted: true}], at: c, upper: d, work: e, create: true}",
         "pivot_root: a",
         "pivot_root: {new: a, old: b}",
+        "seccomp",
+        "seccomp: ",
+        "seccomp: strict",
+        "seccomp: {base: none, allow: [read], deny: [write], otherwise: kill, need: prefer}",
+        "seccomp: {rules: [{call: ioctl, when: cmd == TIOCSTI, then: EPERM}]}",
+        "seccomp: {rules: [{call: [kill, tkill], when: [arg0 == 1, arg1 != 0x9], then: log}]}",
     ] {
         let recipe = format!("isorecipe: 1\nlayers:\n  - {layer}\n");
         assert_eq!(both(&recipe), (Ok(()), true), "{layer}");
@@ -150,6 +156,12 @@ fn a_layer_that_is_wrong_is_wrong_for_both() {
         "overlay: {lower: [], at: b}",
         "overlay: {lower: {image: a, trusted: 1}, at: b}",
         "pivot_root: {old: b}",
+        "seccomp: docker",
+        "seccomp: {allow: read}",
+        "seccomp: {allow: [Read]}",
+        "seccomp: {rules: [{call: read}]}",
+        "seccomp: {rules: [{call: read, then: maybe}]}",
+        "seccomp: {otherwise: deny}",
         "{uts: {}, pid: {}}",
         "[]",
         "{}",

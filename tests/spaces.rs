@@ -2,13 +2,16 @@
 
 #[path = "support/machine.rs"]
 mod machine;
+#[path = "support/strike.rs"]
+mod strike;
 
 use std::rc::Rc;
 
 use isorecipe::{
     host::Host,
-    model::Model,
-    ops::{BringLoopbackUp, Operation},
+    model::{Model, Owned, UserId, capability::Capabilities},
+    ops::{BringLoopbackUp, Evidence, MountNew, Operation},
+    sys::{Call, Errno},
 };
 use machine::{Desk, Who, namespace, proc_file};
 
@@ -74,6 +77,15 @@ fn a_server_of_the_host_is_out_of_reach_unless_the_network_is_the_hosts() {
 }
 
 #[test]
+fn a_loopback_that_did_not_come_up_is_noticed() {
+    let desk = desk_with(Who::ordinary(), "net");
+    // The first of them asks for the flags that the second sets.
+    let ran = strike::strike(&desk, &["box.yaml"], Some("ioctl:retval=0:when=2"));
+    assert_eq!((ran.code(), ran.out().as_str()), (125, ""), "{}", ran.err());
+    assert!(ran.err().contains("`SIOCSIFFLAGS` said yes, and it is not done"), "{}", ran.err());
+}
+
+#[test]
 fn what_is_made_in_an_ipc_namespace_is_not_seen_outside() {
     let desk = desk_with(Who::ordinary(), "ipc");
     let before = proc_file(own_pid(), "../sysvipc/shm");
@@ -114,4 +126,46 @@ fn an_interface_of_the_host_is_left_alone() {
     host.caller.capabilities = u64::MAX;
     let leak = BringLoopbackUp.leak(&Model::of(Rc::new(host)));
     assert_eq!(leak.expect("a leak").code(), "net::host");
+}
+
+#[test]
+fn a_fresh_sys_shows_the_sandboxs_own_network_and_cannot_be_written() {
+    for who in Who::all() {
+        let desk = desk_with(who, "net, mount, sysfs");
+        let sandbox = desk.start("box.yaml", "echo $(ls /sys/class/net)");
+        assert_eq!(sandbox.said, "lo\n");
+        let mounts = proc_file(sandbox.command(), "mountinfo");
+        assert!(mounts.contains("/sys ro,nosuid,nodev,noexec"), "{mounts}");
+        assert!(!proc_file(own_pid(), "mountinfo").contains("/sys ro,nosuid,nodev,noexec"));
+        assert_eq!(sandbox.finish(), 7);
+    }
+}
+
+#[test]
+fn message_queues_are_files_of_their_namespace() {
+    for who in Who::all() {
+        let desk = desk_with(who, "ipc, mount, mqueue: /mnt");
+        let sandbox = desk.start("box.yaml", "echo > /mnt/hogehage; ls /mnt");
+        assert_eq!(sandbox.said, "hogehage\n");
+        assert!(proc_file(sandbox.command(), "mountinfo").contains(" - mqueue mqueue "));
+        assert_eq!(sandbox.finish(), 7);
+    }
+}
+
+#[test]
+fn a_kernel_without_a_filesystem_is_told_from_a_missing_right() {
+    let host = Rc::new(Host::default());
+    let fault = |errno| Call::Fsopen.gave(errno);
+    let mut model = Model::of(host);
+    model.process.capabilities = Capabilities::FULL;
+    let say = |errno, model: &Model| {
+        let refusal =
+            MountNew::sysfs("/sys", true).explain(fault(errno), model, &Evidence::default());
+        refusal.code().to_owned()
+    };
+    assert_eq!(say(Errno::ENODEV, &model), "host::not_built_in");
+    model.network = Owned { owner: UserId::OUTER, own: false };
+    assert_eq!(say(Errno::EPERM, &model), "sysfs::needs_net");
+    model.network.own = true;
+    assert_eq!(say(Errno::EPERM, &model), "sysfs::foreign_net");
 }

@@ -10,7 +10,7 @@ use std::{fs, process::Command};
 
 use machine::{Desk, Ran, Who};
 use serde_json::Value;
-use strike::strike;
+use strike::{has_struck, strike};
 
 /// Every call that isolates, in the recipes that come with isorecipe and in [`BOX`].
 const CALLS: &[&str] = &[
@@ -55,7 +55,7 @@ layers:
 cwd: /srv
 ";
 
-/// Lets each call lie, as often as it is made; gives how many lies were told.
+/// Lets each call lie each time that it is made, up to a dozen; gives how many lies were told.
 fn lie(desk: &Desk, recipe: &str) -> usize {
     let words = ["--verify", recipe];
     let whole = strike(desk, &words, None).succeeds().out();
@@ -73,6 +73,9 @@ fn lie(desk: &Desk, recipe: &str) -> usize {
                 125..=127 => assert!(!ran.out().contains("ran "), "ran all the same: {what}"),
                 _ => panic!("{what}"),
             }
+            if !has_struck(desk) {
+                break;
+            }
             told += 1;
         }
     }
@@ -82,21 +85,24 @@ fn lie(desk: &Desk, recipe: &str) -> usize {
 #[test]
 fn no_lie_is_believed_in_step_3() {
     let desk = Desk::of(Who::ordinary());
-    assert_eq!(lie(&desk, "step3.yaml"), 12 * (CALLS.len() - 1) + 3);
+    let told = lie(&desk, "step3.yaml");
+    assert!(told >= 20, "{told} lies");
 }
 
 #[test]
 fn no_lie_is_believed_in_step_4() {
     let desk = Desk::of(Who::ordinary());
     desk.make_rootfs("rootfs", &["bash"]);
-    lie(&desk, "step4-rootless.yaml");
+    let told = lie(&desk, "step4-rootless.yaml");
+    assert!(told >= 60, "{told} lies");
 }
 
 #[test]
 fn no_lie_is_believed_with_init() {
     let desk = Desk::of(*Who::all().first().expect("somebody"));
     desk.write("box.yaml", BOX);
-    lie(&desk, "box.yaml");
+    let told = lie(&desk, "box.yaml");
+    assert!(told >= 40, "{told} lies");
 }
 
 /// A yes that no step reads back.
@@ -235,4 +241,14 @@ fn the_attestation_is_the_same_every_time() {
         fs::write(golden, &found).expect("a file");
     }
     assert_eq!(found, fs::read_to_string(golden).expect("UPDATE_GOLDEN=1 writes it"));
+}
+
+#[test]
+fn a_plan_says_that_the_run_is_verified() {
+    let desk = Desk::of(Who::ordinary());
+    desk.write("box.yaml", &format!("{BOX}verify: true\n"));
+    let said = "All of it is compared with this plan before the command runs";
+    assert!(desk.run(&["plan", "box.yaml"]).succeeds().out().contains(said));
+    assert!(desk.run(&["plan", "--plain", "box.yaml"]).succeeds().out().contains(said));
+    assert!(!desk.run(&["plan", "step3.yaml"]).succeeds().out().contains(said));
 }

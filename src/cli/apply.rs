@@ -18,7 +18,7 @@ use super::{
     ending::{Account, Ending, Ledger},
     environment,
     inspection::Inspection,
-    located,
+    located, mishap,
     watch::Watch,
 };
 
@@ -72,6 +72,7 @@ struct Permissions {
 
 impl Apply {
     pub(super) fn run(self, output: &Output) -> u8 {
+        mishap::prepare(output);
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
             return COULD_NOT_START;
         };

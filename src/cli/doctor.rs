@@ -135,6 +135,8 @@ fn price(thing: Thing) -> &'static str {
         Thing::Image => "only an image as `lower` needs it",
         Thing::IpcNamespace => "only `ipc` needs it",
         Thing::NetworkNamespace => "only `net` needs it",
+        Thing::Sysfs => "only `sysfs` needs it",
+        Thing::Mqueue => "only `mqueue` needs it",
         Thing::CgroupNamespace => "only `cgroup` needs it",
         Thing::TimeNamespace => "no layer needs it yet",
         _ => "",

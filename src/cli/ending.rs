@@ -16,8 +16,8 @@ use crate::{
     diagnostic::{Diagnostic, Record, Refusal},
     exec::Outcome,
     host::{Host, Invoker},
-    ops::Evidence,
-    plan::Plan,
+    ops::{Evidence, Op},
+    plan::{Plan, Step},
     recipe::{Document, Recipe, Run},
     sys::{
         Call, Errno, Fault, error_words,
@@ -30,7 +30,7 @@ use crate::{
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause};
+use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause, speak};
 
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -246,15 +246,28 @@ impl Ending<'_> {
                 let killed = serde_json::json!({ "killed": signal, "name": name, "limit": limit });
                 format!("{killed}\n")
             }
-            (false, None) => format!("isorecipe: {name} (signal {signal}) killed the command\n"),
+            (false, None) => {
+                let why = self.filter_that_kills(signal).unwrap_or_default();
+                format!("isorecipe: {name} (signal {signal}) killed the command{why}\n")
+            }
             (false, Some((resource, most))) => format!(
                 "isorecipe: {name} (signal {signal}) killed the command at its limit: {} {}\n",
                 resource.name(),
                 resource.written(most)
             ),
         };
-        // Nobody is left to be told that standard error is gone.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        speak::on_stderr(&text);
+    }
+
+    /// Which call it was, only the kernel's log tells, and only root may read that.
+    fn filter_that_kills(&self, signal: i32) -> Option<String> {
+        let filter = |step: &&Step| matches!(step.op, Op::InstallFilter(_));
+        let step = self.plan.steps.iter().find(filter).filter(|_| signal == libc::SIGSYS)?;
+        let line = self.document.line(&step.origin).map(|line| format!(" of line {line}"));
+        let line = line.unwrap_or_default();
+        Some(format!(
+            ": a call that the filter{line} ends a process for; its number: `sudo dmesg | grep type=1326`"
+        ))
     }
 
     fn complain(&self, account: &mut Account, diagnostic: Option<Diagnostic>) {

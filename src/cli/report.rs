@@ -14,6 +14,10 @@ use crate::{
 
 use super::plan::problems;
 
+/// What `verify: true` adds to a plan.
+const VERIFIED: &str =
+    "All of it is compared with this plan before the command runs, and has to be as it says";
+
 /// What `isorecipe plan` prints.
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -23,6 +27,9 @@ pub(super) struct Report {
     works: bool,
     steps: Vec<Row>,
     sandbox: Authority,
+    /// Whether a run compares the sandbox with this plan
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    verify: bool,
     problems: Vec<Record>,
 }
 
@@ -72,6 +79,7 @@ impl Report {
                 .map(|(index, step)| Row::of(index, step, document, folder))
                 .collect(),
             sandbox: Authority::of(plan, folder),
+            verify: recipe.verify,
             problems: problems.iter().map(Record::from).collect(),
         }
     }
@@ -84,6 +92,9 @@ impl Report {
         let mut text = self.head();
         text.push_str(&self.table(width));
         text.push_str(&format!("\nThe sandbox then\n{}", listed("  ", &self.sandbox.lines())));
+        if self.verify {
+            text.push_str(&format!("\n{VERIFIED}.\n"));
+        }
         text
     }
 
@@ -93,7 +104,8 @@ impl Report {
         let head = format!("{}\nThis plan {works}.\n", self.head().trim_end());
         let steps = self.steps.iter().map(Row::sentence);
         let sandbox = self.sandbox.lines().iter().map(sentence).collect::<Vec<_>>();
-        let lines = steps.chain(sandbox).map(|line| format!("{line}\n"));
+        let verified = self.verify.then(|| format!("{VERIFIED}."));
+        let lines = steps.chain(sandbox).chain(verified).map(|line| format!("{line}\n"));
         std::iter::once(head).chain(lines).collect()
     }
 
@@ -210,6 +222,7 @@ pub(super) fn sentence((what, how): &Line) -> String {
         "root" => "The root is",
         "/proc" => "/proc is",
         "mount" => "There is a mount at",
+        "calls" => "Its system calls are filtered:",
         "can read" => "It can read",
         "can write" => "It can write",
         "Landlock" => return format!("Landlock: {}.", spelled_out(how)),

@@ -2,7 +2,7 @@
 
 use crate::{
     host::Host,
-    ops::Op,
+    ops::{MountKind, Op},
     plan::{Actor, Plan},
     sys::Namespace,
 };
@@ -48,6 +48,10 @@ pub enum Thing {
     IpcNamespace,
     /// `network_namespaces(7)`, with its loopback interface
     NetworkNamespace,
+    /// A fresh `sysfs(5)`
+    Sysfs,
+    /// Message queues as files (`mq_overview(7)`)
+    Mqueue,
     /// `cgroup_namespaces(7)`
     CgroupNamespace,
     /// `time_namespaces(7)`
@@ -56,7 +60,7 @@ pub enum Thing {
 
 impl Thing {
     /// Everything, in the order in which it is tried.
-    pub const ALL: [Thing; 21] = [
+    pub const ALL: [Thing; 23] = [
         Self::UserNamespace,
         Self::OwnIds,
         Self::SubordinateIds,
@@ -76,6 +80,8 @@ impl Thing {
         Self::Image,
         Self::IpcNamespace,
         Self::NetworkNamespace,
+        Self::Sysfs,
+        Self::Mqueue,
         Self::CgroupNamespace,
         Self::TimeNamespace,
     ];
@@ -102,6 +108,8 @@ impl Thing {
             Self::Image => "image, as root",
             Self::IpcNamespace => "IPC namespace",
             Self::NetworkNamespace => "network namespace",
+            Self::Sysfs => "fresh /sys",
+            Self::Mqueue => "fresh /dev/mqueue",
             Self::CgroupNamespace => "cgroup namespace",
             Self::TimeNamespace => "time namespace",
         }
@@ -116,6 +124,8 @@ impl Thing {
                 | Self::Image
                 | Self::IpcNamespace
                 | Self::NetworkNamespace
+                | Self::Sysfs
+                | Self::Mqueue
                 | Self::CgroupNamespace
                 | Self::TimeNamespace
         )
@@ -133,6 +143,8 @@ impl Thing {
             | Self::CgroupNamespace
             | Self::TimeNamespace => &[Self::OwnIds],
             Self::Hostname => &[Self::UtsNamespace],
+            Self::Sysfs => &[Self::NetworkNamespace, Self::PrivateMounts],
+            Self::Mqueue => &[Self::IpcNamespace, Self::PrivateMounts],
             Self::PrivateMounts => &[Self::MountNamespace],
             Self::Proc => &[Self::PidNamespace, Self::PrivateMounts],
             Self::Tmpfs | Self::Bind => &[Self::PrivateMounts],
@@ -170,6 +182,8 @@ impl Thing {
             }
             Self::IpcNamespace => format!("{ids}, ipc: {{}}"),
             Self::NetworkNamespace => format!("{ids}, net: none"),
+            Self::Sysfs => format!("{ids}, net: none, mount: {{}}, sysfs: {place}"),
+            Self::Mqueue => format!("{ids}, ipc: {{}}, mount: {{}}, mqueue: {place}"),
             Self::CgroupNamespace => format!("{ids}, cgroup: {{}}"),
             Self::TimeNamespace => ids,
             Self::NoNewPrivs | Self::Openat2 | Self::Clone3 | Self::Image => String::new(),
@@ -211,9 +225,12 @@ fn part(op: &Op, by: Actor) -> Option<Thing> {
         Op::HelperMap(_) => Thing::SubordinateIds,
         Op::SetHostname(_) | Op::SetDomainname(_) => Thing::Hostname,
         Op::SetPropagation(_) => Thing::PrivateMounts,
-        Op::MountNew(new) => match new.is_proc() {
-            true => Thing::Proc,
-            false => Thing::Tmpfs,
+        Op::MountNew(new) => match new.kind {
+            MountKind::Proc => Thing::Proc,
+            MountKind::Sysfs => Thing::Sysfs,
+            MountKind::Mqueue => Thing::Mqueue,
+            MountKind::Pts => return None,
+            MountKind::Tmpfs { .. } => Thing::Tmpfs,
         },
         Op::Bind(_) | Op::HoldSource(_) => Thing::Bind,
         Op::MountOverlay(_) => Thing::Overlay,

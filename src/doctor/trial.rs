@@ -88,7 +88,8 @@ pub(super) fn run(plan: &Plan, bare: Option<Bare>) -> End {
 }
 
 fn is_tried(step: &Step) -> bool {
-    !matches!(step.op, Op::Execute(_) | Op::StayAsInit(_))
+    // What a filter does not let through would not be heard of.
+    !matches!(step.op, Op::Execute(_) | Op::InstallFilter(_) | Op::StayAsInit(_))
 }
 
 /// The child's side.

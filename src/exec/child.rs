@@ -62,6 +62,7 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
     if let Err(fault) = tied.and_then(|()| stand_apart(birth.has_terminal)) {
         child.give_up(plan.steps.len().saturating_sub(1), fault, false, &stage);
     }
+    let last = last_free(plan);
     for (index, step) in plan.steps.iter().enumerate() {
         match step.by {
             _ if step.at_birth => {
@@ -74,14 +75,32 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
                 if plan.pause_before(index).is_some() {
                     child.pass_turn(index, &stage);
                 }
-                if let Err(fault) = child.take(plan, index, step, &stage) {
-                    child.give_up(index, fault, is_filtered(step, fault.call), &stage);
+                let taken = match index == last {
+                    true => child.get_ready(&stage),
+                    false => Ok(()),
+                };
+                if let Err(fault) = taken.and_then(|()| plan.take(index, step, &stage)) {
+                    child.give_up(index, fault, is_filtered(plan, index, fault.call), &stage);
                 }
             }
         }
     }
     // Whoever becomes the command does not come here.
     child.give_up(plan.steps.len().saturating_sub(1), Call::Execve.lied(), false, &stage)
+}
+
+/// The step before which the process gets ready for the command: the command
+/// itself, or the first of the filters right before it, which may deny what
+/// getting ready takes.
+fn last_free(plan: &Plan) -> usize {
+    let filter = |step: &Step| matches!(step.op, Op::InstallFilter(_));
+    let mut last = plan.steps.len().saturating_sub(1);
+    while plan.pause_before(last).is_none()
+        && last.checked_sub(1).and_then(|before| plan.steps.get(before)).is_some_and(filter)
+    {
+        last -= 1;
+    }
+    last
 }
 
 /// Leaves the caller's job: signals to it are the supervisor's to pass on, and
@@ -123,13 +142,6 @@ impl Child<'_> {
         }
         let found = step.op.operation().read_back(stage);
         found.map_err(|fault| if fault.is_lie() { Call::Clone.lied() } else { fault })
-    }
-
-    fn take(&self, plan: &Plan, index: usize, step: &Step, stage: &Stage) -> Result<(), Fault> {
-        if let Op::Execute(_) = step.op {
-            self.get_ready(stage)?;
-        }
-        plan.take(index, step, stage)
     }
 
     /// Lets the supervisor take its steps. The first of them speaks for all
@@ -244,8 +256,13 @@ impl Turnings for Child<'_> {
 }
 
 /// Whether something answers this call in the kernel's place.
-fn is_filtered(step: &Step, call: Call) -> bool {
-    match (call, step.op.namespace()) {
+fn is_filtered(plan: &Plan, step: usize, call: Call) -> bool {
+    let mut before = plan.steps.iter().take(step);
+    // Under a filter of its own, to ask might be the end.
+    if before.any(|step| matches!(step.op, Op::InstallFilter(_))) {
+        return false;
+    }
+    match (call, plan.steps.get(step).and_then(|step| step.op.namespace())) {
         (Call::Unshare, Some(kind)) => filter::denies_namespace(kind.flag()).is_some(),
         _ => filter::denies(call).is_some(),
     }

@@ -100,7 +100,8 @@ pub(super) fn fail(to: BorrowedFd, step: usize, fault: Fault, filtered: bool, st
     }
     back.copy_from_slice(&log);
     // If nobody listens, nobody is left to be told.
-    let _ = socket::send(to, message.get(..head.len() + length).unwrap_or(&head), None);
+    let message = message.get(..head.len() + length).unwrap_or(&head);
+    let _ = socket::send_plainly(to, message);
 }
 
 /// Waits for the next message.

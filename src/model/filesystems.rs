@@ -8,7 +8,7 @@ use std::{
 
 use crate::host::{HostMount, Owner};
 
-use super::{FilesystemId, Mount, MountId, Mounts, Process, UserId};
+use super::{FilesystemId, Mounts, Position, Process, Thing, UserId};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,12 @@ pub enum Filesystem {
     Tmpfs(Owner),
     /// `proc(5)`
     Proc,
+    /// An instance of `devpts` (`pts(4)`)
+    Pts,
+    /// `sysfs(5)`
+    Sysfs,
+    /// POSIX message queues as files (`mq_overview(7)`)
+    Mqueue,
     /// overlayfs: its layers, the upper one first
     Overlay {
         /// Filesystem and path of each layer
@@ -56,6 +62,10 @@ pub struct Instance {
     pub made: BTreeMap<PathBuf, Owner>,
     /// Directories that are only taken to be there: nobody knows what is in them
     pub presumed: BTreeSet<PathBuf>,
+    /// What else was made since: files and links
+    pub entries: BTreeMap<PathBuf, Thing>,
+    /// Whether there is less room than memory: a file may not fit
+    pub is_small: bool,
     /// Directories removed since
     pub removed: BTreeSet<PathBuf>,
 }
@@ -82,6 +92,8 @@ impl Mounts {
             depth,
             made: BTreeMap::new(),
             presumed: BTreeSet::new(),
+            entries: BTreeMap::new(),
+            is_small: false,
             removed: BTreeSet::new(),
         };
         self.filesystems.insert(id, instance);
@@ -100,6 +112,23 @@ impl Mounts {
         id
     }
 
+    /// Whether a place is where an overlay puts its changes, or below.
+    pub fn is_upper(&self, at: &Position) -> bool {
+        let (device, path) = self.inode(at);
+        self.filesystems.values().any(|instance| match &instance.filesystem {
+            Filesystem::Overlay { layers } => layers.first().is_some_and(|(upper, within)| {
+                let (own, root) = self.inode_in(*upper, within);
+                own == device && path.starts_with(root)
+            }),
+            _ => false,
+        })
+    }
+
+    /// The filesystem that was remembered last.
+    pub fn newest_filesystem(&self) -> Option<FilesystemId> {
+        self.filesystems.keys().next_back().copied()
+    }
+
     /// The filesystem of this id.
     pub fn filesystem(&self, id: FilesystemId) -> &Instance {
         &self.filesystems[&id]
@@ -110,63 +139,10 @@ impl Mounts {
         self.filesystems.get_mut(&id)
     }
 
-    /// Whether a procfs is among the attached mounts.
-    pub fn has_proc(&self) -> bool {
-        self.attached().any(|(_, mount)| self.is_whole_proc(mount))
-    }
-
-    /// Whether one of the attached mounts is a whole procfs with nothing locked
-    /// over its parts (`mnt_already_visible()`); `None`: nobody told.
-    pub fn has_full_proc(&self) -> Option<bool> {
-        let mut is_sure = true;
-        for (id, mount) in self.attached() {
-            if mount.opaque {
-                return None;
-            }
-            if !self.is_whole_proc(mount) || !mount.root.as_os_str().is_empty() {
-                continue;
-            }
-            // A locked read-only flag would be missing on a fresh one.
-            let is_whole = match mount.locked_read_only {
-                Some(false) => self.is_uncovered(id),
-                has_flag => has_flag.map(|_| false),
-            };
-            match is_whole {
-                Some(true) => return Some(true),
-                Some(false) => {}
-                None => is_sure = false,
-            }
-        }
-        is_sure.then_some(false)
-    }
-
-    /// Whether nothing locked stands over a part of this procfs that could
-    /// hide something; over a directory that is always empty, it hides nothing.
-    fn is_uncovered(&self, proc: MountId) -> Option<bool> {
-        let mut is_sure = true;
-        for (_, over) in self.children(proc).filter(|(_, over)| over.locked != Some(false)) {
-            let Some(on) = &over.on else { continue };
-            match on.path.to_str() {
-                Some("sys/fs/binfmt_misc") => {}
-                // There are more such directories, and kernels differ.
-                Some(path) if path.starts_with("sys/fs/") || path.starts_with("fs/") => {
-                    is_sure = false;
-                }
-                _ if over.locked == Some(true) => return Some(false),
-                _ => is_sure = false,
-            }
-        }
-        is_sure.then_some(true)
-    }
-
     /// Whether this is a procfs, or a part of one.
     pub(super) fn is_proc(&self, id: FilesystemId) -> bool {
         let instance = self.filesystem(id);
         instance.filesystem == Filesystem::Proc || instance.kind.as_deref() == Some("proc")
-    }
-
-    fn is_whole_proc(&self, mount: &Mount) -> bool {
-        self.is_proc(mount.filesystem) && !self.filesystem(mount.filesystem).is_part
     }
 
     /// Whether an overlay may stand on a filesystem: it stacks no deeper than
@@ -175,6 +151,7 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Proc => Some(false),
+            Filesystem::Pts => None,
             Filesystem::Image(_) => Some(true),
             Filesystem::Host(_) => match instance.kind.as_deref()? {
                 "proc" => Some(false),
@@ -183,7 +160,8 @@ impl Mounts {
                 kind => STORAGE.contains(&kind).then_some(true),
             },
             Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(instance.depth < DEEPEST),
-            Filesystem::Unknown => None,
+            // Nobody told what overlayfs says to these.
+            Filesystem::Sysfs | Filesystem::Mqueue | Filesystem::Unknown => None,
         }
     }
 
@@ -193,8 +171,11 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Overlay { .. } | Filesystem::Proc => Some(false),
+            Filesystem::Pts => None,
             Filesystem::Tmpfs(_) => Some(true),
-            Filesystem::Image(_) | Filesystem::Unknown => None,
+            Filesystem::Sysfs | Filesystem::Mqueue | Filesystem::Image(_) | Filesystem::Unknown => {
+                None
+            }
             Filesystem::Host(_) => match instance.kind.as_deref()? {
                 "overlay" | "proc" => Some(false),
                 kind => STORAGE.contains(&kind).then_some(true),
@@ -204,8 +185,9 @@ impl Mounts {
 
     /// Whether nothing of a filesystem can be executed.
     pub(super) fn forbids_programs(&self, id: FilesystemId) -> bool {
-        let kind = self.filesystem(id).kind.as_deref();
-        self.is_proc(id) || kind.is_some_and(|kind| WITHOUT_PROGRAMS.contains(&kind))
+        let Instance { filesystem, kind, .. } = self.filesystem(id);
+        matches!(filesystem, Filesystem::Proc | Filesystem::Sysfs | Filesystem::Mqueue)
+            || kind.as_deref().is_some_and(|kind| WITHOUT_PROGRAMS.contains(&kind))
     }
 
     /// Whether a filesystem keeps what is put into it, as far as known: `proc`
@@ -214,15 +196,15 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(true),
-            Filesystem::Proc => Some(false),
-            Filesystem::Image(_) | Filesystem::Unknown => None,
+            Filesystem::Proc | Filesystem::Sysfs | Filesystem::Mqueue => Some(false),
+            Filesystem::Image(_) | Filesystem::Pts | Filesystem::Unknown => None,
             Filesystem::Host(_) => Some(STORAGE.contains(&instance.kind.as_deref()?)),
         }
     }
 }
 
 /// Filesystems with nothing to execute (`SB_I_NOEXEC`).
-const WITHOUT_PROGRAMS: &[&str] = &["proc", "sysfs"];
+const WITHOUT_PROGRAMS: &[&str] = &["proc", "sysfs", "mqueue"];
 /// Filesystems on filesystems (`FILESYSTEM_MAX_STACK_DEPTH`).
 const DEEPEST: u32 = 2;
 /// Filesystems in which anything can be made.

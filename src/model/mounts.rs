@@ -317,6 +317,13 @@ impl Mounts {
         }
     }
 
+    /// Whether that a mount is read-only may be changed.
+    pub fn lock_read_only(&mut self, id: MountId, lock: Option<bool>) {
+        if let Some(mount) = self.table.get_mut(&id) {
+            mount.locked_read_only = lock;
+        }
+    }
+
     /// Nothing on this mount can be executed.
     pub fn forbid_programs(&mut self, id: MountId) {
         if let Some(mount) = self.table.get_mut(&id) {
@@ -331,49 +338,6 @@ impl Mounts {
             self.place(id, None);
             self.table.remove(&id);
             self.standing.remove(&id);
-        }
-    }
-
-    /// Every mount reachable from the root, with the path that leads there;
-    /// what another covers is not.
-    pub fn visible(&self) -> Vec<(PathBuf, &Mount)> {
-        let mut seen = self.reachable();
-        seen.retain(|(_, id)| !self.is_covered(*id));
-        seen.into_iter().map(|(at, id)| (at, self.mount(id))).collect()
-    }
-
-    /// Every mount that hangs below the root, covered or not.
-    pub fn reachable(&self) -> Vec<(PathBuf, MountId)> {
-        let mut found = Vec::new();
-        self.collect(self.root, Path::new("/"), &mut found);
-        found
-    }
-
-    /// Whether something stands over a mount, or over a directory that leads to it.
-    pub fn is_covered(&self, id: MountId) -> bool {
-        id != self.root
-            && (self.child_at(&Position::root_of(id)).is_some() || self.is_out_of_reach(id))
-    }
-
-    fn is_out_of_reach(&self, id: MountId) -> bool {
-        let Some(on) = self.mount(id).on.as_ref().filter(|_| id != self.root) else {
-            return false;
-        };
-        // Who starts below what stands over the root stays there.
-        let is_over = |path: &Path| {
-            let at = Position { mount: on.mount, path: path.to_owned() };
-            (on.mount != self.root || !path.as_os_str().is_empty()) && self.child_at(&at).is_some()
-        };
-        self.child_at(on) != Some(id)
-            || on.path.ancestors().skip(1).any(is_over)
-            || self.is_out_of_reach(on.mount)
-    }
-
-    fn collect(&self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, MountId)>) {
-        into.push((at.to_owned(), id));
-        for (child, mount) in self.children(id) {
-            let Some(on) = &mount.on else { continue };
-            self.collect(child, &join(at, &on.path), into);
         }
     }
 }

@@ -113,6 +113,9 @@ impl Model {
         else {
             return Ok(());
         };
+        if instance.entries.contains_key(&path.join(name)) {
+            return Ok(());
+        }
         if instance.made.contains_key(&path.join(name)) || instance.made.contains_key(&path) {
             return Ok(());
         }
@@ -300,6 +303,9 @@ impl Model {
         if let Some(&owner) = instance.made.get(path) {
             return Some(Thing::Directory(Some(owner)));
         }
+        if let Some(thing) = instance.entries.get(path) {
+            return Some(thing.clone());
+        }
         if instance.removed.contains(path) {
             return None;
         }
@@ -310,9 +316,15 @@ impl Model {
         match &instance.filesystem {
             Filesystem::Host(base) => self.thing_on_host(&join(base, path)),
             Filesystem::Tmpfs(owner) => is_root.then_some(Thing::Directory(Some(*owner))),
-            Filesystem::Proc if is_root => Some(Thing::Directory(None)),
-            Filesystem::Image(_) | Filesystem::Unknown if is_root => Some(Thing::Directory(None)),
-            Filesystem::Proc | Filesystem::Image(_) | Filesystem::Unknown => Some(Thing::Unknown),
+            Filesystem::Proc
+            | Filesystem::Sysfs
+            | Filesystem::Mqueue
+            | Filesystem::Pts
+            | Filesystem::Image(_)
+            | Filesystem::Unknown => Some(match is_root {
+                true => Thing::Directory(None),
+                false => Thing::Unknown,
+            }),
             Filesystem::Overlay { layers } => {
                 layers.iter().find_map(|(layer, root)| self.thing_in(*layer, &join(root, path)))
             }

@@ -133,7 +133,9 @@ impl Operation for LimitCapabilities {
             )
             .why("an earlier layer has taken CAP_SETPCAP away")
             .help("say it in one `capabilities` layer"),
-            (Call::Capset | Call::RaiseAmbient, Errno::EPERM) => {
+            (Call::Capset | Call::RaiseAmbient, Errno::EPERM)
+                if self.ambient & !own.permitted != 0 =>
+            {
                 let lacks = capability::names(self.ambient & !own.permitted);
                 Refusal::new("capabilities::not_held", format!("{lacks} cannot be ambient"))
                     .why("the process itself does not have it by then")

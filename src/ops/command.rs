@@ -12,6 +12,7 @@ use crate::{
     diagnostic::{Refusal, typed},
     host::Host,
     model::{Answer, Found, Model, Objection, Thing},
+    seccomp::Action,
     sys::{Call, Errno, Fault, KernelPath, descriptor, directory, look, process},
 };
 
@@ -225,11 +226,18 @@ impl fmt::Display for Execute {
 
 impl Operation for Execute {
     fn answer(&self, model: &Model) -> Answer {
+        let passes = |call| model.process.filtered(call).is_some_and(Action::lets_through);
+        if !passes("execve") {
+            return Answer::KernelDecides;
+        }
         // As `run` does: what may not be executed is remembered, and the search goes on.
         let mut last = Errno::ENOENT;
         for path in &self.candidates {
             match model.may_execute(path.as_path()) {
                 Ok(()) => return Answer::Yes,
+                Err(Objection::No(Errno::EACCES)) if !passes("faccessat") => {
+                    return Answer::KernelDecides;
+                }
                 Err(Objection::No(Errno::EACCES)) if model.walk(path.as_path()).is_ok() => {
                     last = Errno::EACCES;
                 }

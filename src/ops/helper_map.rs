@@ -1,17 +1,18 @@
 //! Maps with subordinate ids, written by the set-user-ID helpers `newuidmap(1)`
 //! and `newgidmap(1)` (`subuid(5)`, `subgid(5)`).
 
-use std::{
-    fmt,
-    io::{self, Read},
-    process::{Command, ExitStatus, Stdio},
-};
+use std::{ffi::CString, fmt, os::fd::AsFd};
 
 use crate::{
     diagnostic::{Refusal, typed},
     host::{Helper, Powerless},
     model::{Answer, Model, UserId},
-    sys::{Call, Errno, Fault},
+    sys::{
+        Call, Errno, Fault, KernelPath, descriptor, memory_file,
+        namespace::{self, Side},
+        process::{self, Change, Vector},
+        signal,
+    },
 };
 
 use super::{
@@ -117,16 +118,42 @@ impl HelperMap {
     }
 }
 
-/// Runs it to its end, and gives what it says. Not `Command::output`, which
-/// panics when a pipe cannot be read.
-fn run(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let mut words = Vec::new();
-    let said = child.stderr.take().map(|mut pipe| pipe.read_to_end(&mut words));
-    let ended = child.wait()?;
-    said.transpose()?;
-    Ok((ended, words))
+/// How much of what a helper says is kept.
+const WORDS: u16 = 1024;
+
+/// Runs a program to its end; gives how it ended, and keeps what it said.
+///
+/// Not with `std::process::Command`: that panics when a pipe cannot be read, and
+/// waits for ever for one that was not closed.
+fn run(path: &KernelPath, words: Vector, stage: &Stage) -> Result<Change, Errno> {
+    let environment = Vector::new(vec![c"LC_ALL=C".to_owned()]);
+    let said = memory_file::of_size(WORDS)?;
+    let nothing = descriptor::open_to_read(c"/dev/null")?;
+    match namespace::fork()? {
+        Side::Child => {
+            let streams = [(nothing.as_fd(), 0), (said.as_fd(), 1), (said.as_fd(), 2)];
+            // In a session of its own no keyboard stops it, for which we would wait.
+            let is_ready = process::new_session()
+                .and_then(|()| process::die_with_parent())
+                .and_then(|()| {
+                    streams.into_iter().try_for_each(|(fd, to)| descriptor::put_at(fd, to))
+                })
+                .and_then(|()| descriptor::close_on_exec_from(3))
+                .and_then(|()| signal::let_all_through());
+            match is_ready {
+                Ok(()) => {
+                    process::exit(process::execute(path.as_c_str(), &words, &environment) as i32)
+                }
+                Err(errno) => process::exit(errno as i32),
+            }
+        }
+        Side::Parent(pid) => {
+            let ended = process::open(pid).and_then(|child| process::wait_for(child.as_fd()))?;
+            let mut buffer = [0; WORDS as usize];
+            stage.keep_words(memory_file::read(said.as_fd(), &mut buffer)?);
+            Ok(ended)
+        }
+    }
 }
 
 /// Whether the helper finds the ids of a line in the caller's range, or the
@@ -172,19 +199,17 @@ impl Operation for HelperMap {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        let mut command = Command::new(self.ids.helper());
-        command.arg(stage.child.to_string());
-        for line in &self.lines {
-            command.args([line.inside, line.outside, line.count].map(|number| number.to_string()));
+        let refused = |errno| Call::Helper.gave(errno);
+        let path = which::which(self.ids.helper()).map_err(|_| refused(Errno::ENOENT))?;
+        let numbers = self.lines.iter().flat_map(|line| [line.inside, line.outside, line.count]);
+        let child = stage.child.unsigned_abs();
+        let numbers = std::iter::once(child).chain(numbers).map(|number| number.to_string());
+        let words = std::iter::once(self.ids.helper().to_owned()).chain(numbers);
+        let words = words.map(|word| CString::new(word).unwrap_or_default()).collect();
+        match run(&KernelPath::new(path), Vector::new(words), stage).map_err(refused)? {
+            Change::Exited(0) => Ok(()),
+            _ => Err(refused(Errno::EPERM)),
         }
-        let (status, words) = run(&mut command).map_err(|error| {
-            Call::Helper.gave(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
-        })?;
-        if status.success() {
-            return Ok(());
-        }
-        stage.keep_words(&words);
-        Err(Call::Helper.gave(Errno::EPERM))
     }
 
     /// A helper may know better than it was told.

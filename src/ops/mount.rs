@@ -5,12 +5,16 @@ use std::{fmt, path::Path};
 use crate::{
     diagnostic::Refusal,
     host::Owner,
-    model::{Answer, Filesystem, Model, Objection, Thing},
+    model::{Answer, Filesystem, Model, Objection, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath, Propagation, look,
-        mount::{self, Configuration, attribute},
+        mount::{self, Configuration, Flags, attribute},
     },
 };
+
+mod fresh;
+
+use fresh::Fresh;
 
 use super::{
     Evidence, Need, Operation, Stage,
@@ -23,11 +27,28 @@ use super::{
 pub enum MountKind {
     /// `proc(5)`
     Proc,
+    /// `pts(4)`: terminals of its own
+    Pts,
+    /// `sysfs(5)`
+    Sysfs,
+    /// `mq_overview(7)`, "Mounting the message queue filesystem"
+    Mqueue,
     /// `tmpfs(5)`, with the permission bits of its root
     Tmpfs {
         /// Permission bits
         mode: u32,
     },
+}
+
+impl MountKind {
+    fn fresh(self) -> Option<Fresh> {
+        match self {
+            Self::Proc => Some(Fresh::Proc),
+            Self::Sysfs => Some(Fresh::Sysfs),
+            Self::Mqueue => Some(Fresh::Mqueue),
+            Self::Pts | Self::Tmpfs { .. } => None,
+        }
+    }
 }
 
 /// A new filesystem on a place.
@@ -36,13 +57,44 @@ pub struct MountNew {
     pub kind: MountKind,
     /// Where
     pub at: KernelPath,
+    /// Where to keep it, for a later step that makes something in it
+    pub slot: Option<Slot>,
+    /// Nothing can be written through it
+    pub read_only: bool,
     options: Vec<(std::ffi::CString, std::ffi::CString)>,
 }
 
 impl MountNew {
     /// A fresh procfs.
     pub fn proc(at: impl AsRef<Path>) -> Self {
-        Self { kind: MountKind::Proc, at: KernelPath::new(at), options: Vec::new() }
+        Self::plain(MountKind::Proc, at)
+    }
+
+    /// A fresh sysfs.
+    pub fn sysfs(at: impl AsRef<Path>, read_only: bool) -> Self {
+        Self { read_only, ..Self::plain(MountKind::Sysfs, at) }
+    }
+
+    /// The message queues of the IPC namespace.
+    pub fn mqueue(at: impl AsRef<Path>) -> Self {
+        Self::plain(MountKind::Mqueue, at)
+    }
+
+    fn plain(kind: MountKind, at: impl AsRef<Path>) -> Self {
+        Self { kind, at: KernelPath::new(at), slot: None, read_only: false, options: Vec::new() }
+    }
+
+    /// Terminals of its own; they belong to the group `tty`, which is 5, if it
+    /// has a number there.
+    pub fn pts(at: impl AsRef<Path>, has_tty_group: bool) -> Self {
+        let mut options = vec![
+            (c"mode".to_owned(), c"620".to_owned()),
+            (c"ptmxmode".to_owned(), c"666".to_owned()),
+        ];
+        if has_tty_group {
+            options.push((c"gid".to_owned(), c"5".to_owned()));
+        }
+        Self { options, ..Self::plain(MountKind::Pts, at) }
     }
 
     /// An empty tmpfs with a root of this mode, no larger than `size` bytes if given.
@@ -52,10 +104,10 @@ impl MountNew {
         if let Some(size) = size {
             options.push((c"size".to_owned(), text(size.to_string())));
         }
-        Self { kind: MountKind::Tmpfs { mode }, at: KernelPath::new(at), options }
+        Self { options, ..Self::plain(MountKind::Tmpfs { mode }, at) }
     }
 
-    /// Whether it is a fresh procfs, and no tmpfs.
+    /// Whether it is a fresh procfs.
     pub fn is_proc(&self) -> bool {
         matches!(self.kind, MountKind::Proc)
     }
@@ -65,29 +117,33 @@ impl MountNew {
         &self.options
     }
 
-    fn name(&self) -> &'static std::ffi::CStr {
+    /// The filesystem's name.
+    pub fn name(&self) -> &'static std::ffi::CStr {
         match self.kind {
             MountKind::Proc => c"proc",
+            MountKind::Pts => c"devpts",
+            MountKind::Sysfs => c"sysfs",
+            MountKind::Mqueue => c"mqueue",
             MountKind::Tmpfs { .. } => c"tmpfs",
         }
     }
 
-    fn attributes(&self) -> u64 {
-        match self.kind {
-            MountKind::Proc => attribute::NO_SUID | attribute::NO_DEV | attribute::NO_EXEC,
+    /// What its mount does not let through, as [`attribute`] counts.
+    pub fn attributes(&self) -> u64 {
+        let kind = match self.kind {
+            MountKind::Pts => attribute::NO_SUID | attribute::NO_EXEC,
             MountKind::Tmpfs { .. } => attribute::NO_SUID | attribute::NO_DEV,
-        }
+            _ => attribute::NO_SUID | attribute::NO_DEV | attribute::NO_EXEC,
+        };
+        if self.read_only { kind | attribute::READ_ONLY } else { kind }
     }
 
     fn check(&self, model: &Model) -> Result<(), Answer> {
         if !model.may_mount() {
             return Err(Answer::No(Call::Fsopen.gave(Errno::EPERM)));
         }
-        if self.kind == MountKind::Proc {
-            if !model.administers(model.pid.owner) {
-                return Err(Answer::No(Call::Fsconfig.gave(Errno::EPERM)));
-            }
-            model.may_reveal_proc().map_err(|no| no.to(Call::Fsmount))?;
+        if let Some(fresh) = self.kind.fresh() {
+            fresh::check(fresh, self.read_only, model)?;
         }
         model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
@@ -97,7 +153,8 @@ impl MountNew {
 
 impl fmt::Display for MountNew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mount {} on {}", self.name().to_string_lossy(), self.at.as_path().display())
+        write!(f, "mount {} on {}", self.name().to_string_lossy(), self.at.as_path().display())?;
+        f.write_str(if self.read_only { ", read-only" } else { "" })
     }
 }
 
@@ -109,6 +166,9 @@ impl Operation for MountNew {
     fn effect(&self, model: &mut Model) {
         let filesystem = match self.kind {
             MountKind::Proc => Filesystem::Proc,
+            MountKind::Pts => Filesystem::Pts,
+            MountKind::Sysfs => Filesystem::Sysfs,
+            MountKind::Mqueue => Filesystem::Mqueue,
             MountKind::Tmpfs { mode } => {
                 let Model { process, .. } = &*model;
                 Filesystem::Tmpfs(Owner { uid: process.uid, gid: process.gid, mode })
@@ -119,9 +179,19 @@ impl Operation for MountNew {
         };
         let user = model.process.user;
         let instance = model.mounts.instance(filesystem, user);
+        let is_small = self.options.iter().any(|(key, _)| key.as_c_str() == c"size");
+        if let Some(instance) = model.mounts.filesystem_mut(instance) {
+            instance.is_small = is_small;
+        }
         let mount = model.mounts.attach(target.at, instance);
-        if self.kind == MountKind::Proc {
+        if !matches!(self.kind, MountKind::Tmpfs { .. }) {
             model.mounts.forbid_programs(mount);
+        }
+        if self.read_only {
+            model.mounts.restrict(mount, Flags::READ_ONLY);
+        }
+        if let Some(fresh) = self.kind.fresh().filter(|_| self.read_only) {
+            fresh::pass_lock_on(fresh, mount, model);
         }
     }
 
@@ -145,7 +215,8 @@ impl Operation for MountNew {
         configuration.create().map_err(keep)?;
         let mount =
             configuration.mount(self.attributes()).map_err(|errno| Call::Fsmount.gave(errno))?;
-        place::attach(stage, &mount, &self.at)
+        place::attach(stage, &mount, &self.at)?;
+        place::keep_ground(stage, self.slot, mount)
     }
 
     fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
@@ -161,38 +232,12 @@ impl Operation for MountNew {
         if let Some(refusal) = target_refused(self.at.as_path(), fault, before) {
             return refusal.field("at");
         }
-        match (self.kind, fault.call, fault.errno) {
-            (MountKind::Proc, Call::Fsconfig, Errno::EPERM) if !before.pid.own => {
-                Refusal::new("proc::needs_pid", "a fresh /proc shows a PID namespace of its own")
-                    .why("no PID namespace yet")
-                    .help("put a `pid` layer before it")
-                    .wants("pid")
-            }
-            (MountKind::Proc, Call::Fsconfig, Errno::EPERM) => Refusal::new(
-                "proc::foreign_pid",
-                "the PID namespace belongs to another user namespace",
-            )
-            .why("the `pid` layer stands before the `user` layer")
-            .help("put the `pid` layer after `user`")
-            .wants("user"),
-            (MountKind::Proc, Call::Fsmount, Errno::EPERM) if before.has_proc() => {
-                Refusal::new("proc::masked", "the kernel gives no fresh /proc beside a masked one")
-                    .why(covered(&before.host.masks_of_proc()))
-                    .help(
-                        "start the outer container with an unmasked /proc (docker: `--security-opt \
-                 systempaths=unconfined`, podman: `--security-opt unmask=ALL`), or bind the one \
-                 there is: `bind: {from: /proc, to: /proc, read_only: true}`",
-                    )
-            }
-            (MountKind::Proc, Call::Fsmount, Errno::EPERM) => Refusal::new(
-                "proc::none_left",
-                "the kernel gives a fresh /proc only beside another",
-            )
-            .why("the old root went away, and its /proc with it")
-            .help(
-                "put `proc` before `pivot_root`, or keep the old root: `pivot_root: {old: .old}`",
-            ),
-            (_, Call::MoveMount, Errno::EINVAL) if is_file(self.at.as_path(), before) => {
+        let fresh = self.kind.fresh();
+        if let Some(refusal) = fresh.and_then(|fresh| fresh::refused(fresh, fault, before)) {
+            return refusal;
+        }
+        match (fault.call, fault.errno) {
+            (Call::MoveMount, Errno::EINVAL) if is_file(self.at.as_path(), before) => {
                 onto_file(self.at.as_path())
             }
             _ => unexplained(self, fault),
@@ -205,17 +250,6 @@ impl Operation for MountNew {
 
     fn needs(&self, before: &Model) -> Option<Need> {
         Some(Need::admin(before.mounts.owner, "the mount namespace"))
-    }
-}
-
-/// Which parts are covered, where that is known.
-fn covered(masks: &[&Path]) -> String {
-    let what = "parts of the /proc outside are covered";
-    let names: Vec<_> = masks.iter().take(3).map(|mask| mask.display().to_string()).collect();
-    match masks.len() {
-        0 => what.to_owned(),
-        1..=3 => format!("{what}: {}", names.join(", ")),
-        count => format!("{what}: {} and {} more", names.join(", "), count - names.len()),
     }
 }
 

@@ -35,6 +35,14 @@ impl Operation for BringLoopbackUp {
         network::bring_loopback_up()
     }
 
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match network::is_loopback_up() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(stage.lie(Call::Interface, b"the interface is down")),
+            Err(errno) => Err(Call::Interface.gave(errno)),
+        }
+    }
+
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         let is_capable = before.capable(before.network.owner, capability::NET_ADMIN);
         match (fault.call, fault.errno) {

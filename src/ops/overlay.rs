@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     diagnostic::{Refusal, typed},
-    model::{Answer, Filesystem, Layers, Model, OverlayTrouble, Thing},
+    model::{Answer, Filesystem, Layers, Model, OverlayTrouble, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
@@ -56,6 +56,8 @@ pub struct MountOverlay {
     pub at: KernelPath,
     /// Whether its marks are user xattrs
     pub user_xattr: bool,
+    /// Where to keep it, for a later step that makes something in it
+    pub slot: Option<Slot>,
     lower_in_one: CString,
 }
 
@@ -69,6 +71,7 @@ impl MountOverlay {
             work: KernelPath::new(overlay.work),
             at: KernelPath::new(overlay.at),
             user_xattr: overlay.user_xattr,
+            slot: None,
         }
     }
 
@@ -229,7 +232,8 @@ impl Operation for MountOverlay {
         if mount::is_read_only(&mount).map_err(|errno| Call::ReadOnly.gave(errno))? {
             return Err(Call::ReadOnly.gave(Errno::EROFS));
         }
-        place::attach(stage, &mount, &self.at)
+        place::attach(stage, &mount, &self.at)?;
+        place::keep_ground(stage, self.slot, mount)
     }
 
     fn read_back(&self, stage: &Stage) -> Result<(), Fault> {

@@ -10,8 +10,9 @@ use crate::{
     diagnostic::Diagnostic,
     host::Host,
     model::{Answer, Filesystem, Model},
-    ops::Op,
+    ops::{MountKind, Op},
     plan::{Plan, Step},
+    seccomp::Policy,
     sys::{Namespace, landlock::Handled},
     yaml::Segment,
 };
@@ -193,6 +194,7 @@ struct Meaning {
     ids: (Option<u32>, Option<u32>),
     is_init: bool,
     landlock: Vec<Handled>,
+    filters: Vec<Rc<Policy>>,
 }
 
 impl Meaning {
@@ -205,6 +207,7 @@ impl Meaning {
             ids: (user.uids.from_host(model.process.uid), user.gids.from_host(model.process.gid)),
             is_init: model.is_init,
             landlock: model.process.rulesets.iter().map(|ruleset| ruleset.handled).collect(),
+            filters: model.process.filters.clone(),
         }
     }
 }
@@ -233,7 +236,12 @@ fn asked_for(plan: &Plan) -> Vec<(&'static str, bool)> {
         .filter_map(|step| match &step.op {
             Op::Bind(bind) => Some(("bind", bind.flags.read_only)),
             Op::MountOverlay(_) => Some(("overlay", false)),
-            Op::MountNew(new) if new.is_proc() => Some(("proc", false)),
+            Op::MountNew(new) => match new.kind {
+                MountKind::Proc => Some(("proc", false)),
+                MountKind::Sysfs => Some(("sysfs", new.read_only)),
+                MountKind::Mqueue => Some(("mqueue", false)),
+                MountKind::Pts | MountKind::Tmpfs { .. } => None,
+            },
             _ => None,
         })
         .collect()
@@ -249,6 +257,9 @@ fn mounts(model: &Model) -> Vec<(&'static str, bool)> {
                 Filesystem::Host(_) => "bind",
                 Filesystem::Tmpfs(_) => "tmpfs",
                 Filesystem::Proc => "proc",
+                Filesystem::Pts => "devpts",
+                Filesystem::Sysfs => "sysfs",
+                Filesystem::Mqueue => "mqueue",
                 Filesystem::Overlay { .. } => "overlay",
                 Filesystem::Image(_) => "image",
                 Filesystem::Unknown => "unknown",

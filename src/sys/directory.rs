@@ -22,6 +22,17 @@ pub fn make(at: BorrowedFd, name: &CStr, mode: u32) -> Result<(), Errno> {
     }
 }
 
+/// The same; whatever has the name already stays as it is.
+///
+/// # Errors
+/// As `mkdirat(2)`.
+pub fn make_or_find(at: BorrowedFd, name: &CStr, mode: u32) -> Result<(), Errno> {
+    match make(at, name, mode) {
+        Err(Errno::EEXIST) => Ok(()),
+        made => made,
+    }
+}
+
 /// Removes an empty directory.
 ///
 /// # Errors

@@ -2,6 +2,8 @@
 
 use nix::errno::Errno;
 
+use super::last_words::{self, End};
+
 /// Sets all three user ids, past the C library's thread broadcast.
 ///
 /// # Errors
@@ -83,7 +85,7 @@ impl Effective {
             .and_then(|()| set_effective(libc::SYS_setresgid, self.gid))
             .and_then(|()| set_groups(&self.groups));
         if back.is_err() {
-            super::process::exit(125);
+            last_words::say(End::NotOneself);
         }
     }
 }
@@ -133,7 +135,7 @@ impl Lowered {
         let done = act();
         // Nothing that follows may be done as root.
         if set_effective(libc::SYS_setresuid, self.uid).is_err() {
-            super::process::exit(125);
+            last_words::say(End::NotOneself);
         }
         Ok(done)
     }

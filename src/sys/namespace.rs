@@ -72,10 +72,11 @@ impl Namespace {
     }
 
     /// The same, of the one that `unshare(2)` makes: a process stays in its PID
-    /// namespace, and its next child goes into the new one.
+    /// and time namespaces, and its next child goes into the new one.
     pub fn link_of_next(self) -> &'static str {
         match self {
             Self::Pid => "pid_for_children",
+            Self::Time => "time_for_children",
             kind => kind.link(),
         }
     }

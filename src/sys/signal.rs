@@ -40,10 +40,16 @@ pub fn hold() -> Result<Before, Errno> {
     unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &action) }?;
     let mut mask = SigSet::empty();
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
+    let before = Before { mask };
     let mut now = SigSet::empty();
-    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut now))?;
+    let asked = nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut now));
     // Who is told of no end waits for ever.
-    if now.contains(Signal::SIGCHLD) { Ok(Before { mask }) } else { Err(NOT_DONE) }
+    let is_held = now.contains(Signal::SIGCHLD);
+    match asked.and(if is_held { Ok(()) } else { Err(NOT_DONE) }) {
+        Ok(()) => Ok(before),
+        // What is held now must not pass for what the caller held.
+        Err(errno) => release(&before).and(Err(errno)),
+    }
 }
 
 /// Holds the signals that ask a program to end, and news of its children;

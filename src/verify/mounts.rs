@@ -12,7 +12,7 @@ use crate::{
     model::{Filesystem, MountId},
     ops::Op,
     plan::{Plan, Step},
-    sys::Propagation,
+    sys::{Propagation, mount::attribute},
 };
 
 use super::{Claim, Kind, Process, SELF, listed};
@@ -49,7 +49,7 @@ fn points(plan: &Plan) -> Vec<Point<'_>> {
     let by = plan.mounted_by();
     let mounts = &plan.end.mounts;
     let mut points = Vec::new();
-    for (at, mount) in mounts.reachable() {
+    for (at, mount) in mounts.attached_below_root() {
         let below = mounts.mount(mount).on.as_ref().and_then(|on| by.get(&on.mount));
         // What came along below a bind is not asked for by name.
         let maker = by.get(&mount).filter(|maker| below != Some(maker));
@@ -57,13 +57,8 @@ fn points(plan: &Plan) -> Vec<Point<'_>> {
             points.push(Point { at, mount, step });
         }
     }
-    points.retain(|point| mounts_something(&point.step.op));
     points.sort_by(|one, other| (&one.at, one.mount).cmp(&(&other.at, other.mount)));
     points
-}
-
-fn mounts_something(op: &Op) -> bool {
-    matches!(op, Op::MountNew(_) | Op::MountOverlay(_) | Op::Bind(_) | Op::AttachImage(_))
 }
 
 /// What a step asks of its mount.
@@ -79,13 +74,11 @@ impl Wanted {
     fn of(plan: &Plan, point: &Point) -> Self {
         let mut wanted = match &point.step.op {
             Op::MountNew(new) => Self {
-                filesystem: Some(if new.is_proc() { "proc" } else { "tmpfs" }),
-                options: match new.is_proc() {
-                    true => vec!["nosuid", "nodev", "noexec"],
-                    false => vec!["nosuid", "nodev"],
-                },
+                filesystem: new.name().to_str().ok(),
+                options: options(new.attributes()),
                 superblock: shown(new.options()),
             },
+            Op::Bind(bind) => Self { options: options(bind.flags.attributes()), ..Self::default() },
             Op::MountOverlay(overlay) => Self {
                 filesystem: Some("overlay"),
                 options: vec!["nosuid"],
@@ -104,6 +97,7 @@ impl Wanted {
         let is_read_only = plan.end.mounts.mount(point.mount).read_only;
         let is_writable = matches!(point.step.op, Op::MountNew(_) | Op::MountOverlay(_));
         match (is_read_only, is_writable) {
+            (true, _) if wanted.options.contains(&"ro") => {}
             (true, _) => wanted.options.insert(0, "ro"),
             (false, true) => wanted.options.insert(0, "rw"),
             // Of a bind, the tree that it shows decides.
@@ -143,6 +137,17 @@ impl Wanted {
         }
         is
     }
+}
+
+/// The options of a mount, as the list of mounts names them.
+fn options(attributes: u64) -> Vec<&'static str> {
+    let all = [
+        (attribute::READ_ONLY, "ro"),
+        (attribute::NO_SUID, "nosuid"),
+        (attribute::NO_DEV, "nodev"),
+        (attribute::NO_EXEC, "noexec"),
+    ];
+    all.into_iter().filter(|(bit, _)| attributes & bit != 0).map(|(_, name)| name).collect()
 }
 
 /// The settings of a tmpfs as the list of mounts shows them: none that is as it

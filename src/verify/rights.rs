@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    model::{Capabilities, IdMap, Model, UserId},
+    model::{IdMap, Model, UserId},
     ops::{Ids, Op},
     plan::Plan,
     sys::{Namespace, signal},
@@ -33,7 +33,9 @@ pub(super) fn of(plan: &Plan, child: Process) -> io::Result<Vec<Claim>> {
     for (name, asked) in capabilities(model)? {
         let found = child.status(name)?;
         let number = u64::from_str_radix(&found, 16).map_err(|_| io::ErrorKind::InvalidData)?;
-        claims.push(Claim::new(called(name), set(asked), set(number)).asked_by(plan, makes_user));
+        claims.push(Claim::new(called(name), set(asked), set(number)).asked_by(plan, |op| {
+            makes_user(op) || matches!(op, Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_))
+        }));
     }
     let asked = u8::from(model.process.no_new_privs).to_string();
     claims.push(
@@ -120,21 +122,12 @@ fn capabilities(model: &Model) -> io::Result<[(&'static str, u64); 5]> {
     let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")?;
     let last: u32 = last.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
     let every = u64::MAX >> 63_u32.saturating_sub(last);
-    let own = |name: &str| -> io::Result<u64> {
-        u64::from_str_radix(&SELF.status(name)?, 16).map_err(|_| io::ErrorKind::InvalidData.into())
-    };
     let sets = model.process.capabilities;
-    // The caller's, which no layer changed, are as they were: some may not be known.
-    if model.process.user == UserId::HOST && sets == Capabilities::of(&model.host) {
-        return Ok([
-            ("CapInh", own("CapInh")?),
-            ("CapPrm", own("CapPrm")?),
-            ("CapEff", own("CapEff")?),
-            ("CapBnd", own("CapBnd")?),
-            ("CapAmb", own("CapAmb")?),
-        ]);
-    }
-    let bounding = sets.bounding.map_or_else(|| own("CapBnd"), Ok)?;
+    let bounding = match sets.bounding {
+        Some(bounding) => bounding,
+        None => u64::from_str_radix(&SELF.status("CapBnd")?, 16)
+            .map_err(|_| io::ErrorKind::InvalidData)?,
+    };
     Ok([
         ("CapInh", sets.inheritable & every),
         ("CapPrm", sets.permitted & every),

@@ -16,6 +16,7 @@ use crate::{
     sys::{
         Namespace,
         descriptor::{self, Walk},
+        limit::{Resource, UNLIMITED},
         look, uts,
     },
 };
@@ -68,7 +69,7 @@ pub(super) fn of(plan: &Plan, child: Process) -> io::Result<Vec<Claim>> {
     let mut claims = Vec::new();
     claims.extend(directory(plan, child)?);
     claims.push(descriptors(child)?);
-    claims.push(limits(child)?);
+    claims.push(limits(plan, child)?);
     Ok(claims)
 }
 
@@ -122,14 +123,55 @@ fn descriptors(child: Process) -> io::Result<Claim> {
     Ok(Claim::new("open descriptors", "0, 1, 2", found))
 }
 
-/// The caller's limits, each as it is.
-fn limits(child: Process) -> io::Result<Claim> {
+/// The caller's limits, but for those that the recipe sets.
+fn limits(plan: &Plan, child: Process) -> io::Result<Claim> {
     let read = |process: Process| -> io::Result<Vec<String>> {
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         Ok(process.read("limits")?.lines().skip(1).map(words).collect())
     };
-    let (own, found) = (read(SELF)?, read(child)?);
-    let other: Vec<String> = found.iter().filter(|line| !own.contains(line)).cloned().collect();
-    let is = if other.is_empty() { "the caller's".to_owned() } else { listed(&other) };
-    Ok(Claim::new("limits", "the caller's", is))
+    let (callers, found) = (read(SELF)?, read(child)?);
+    let asked = |line: &String| {
+        let set = plan.end.limits.all_own().find(|(what, _)| line.starts_with(title(*what)));
+        match set {
+            Some((what, limit)) => {
+                let word = |amount| match amount {
+                    UNLIMITED => "unlimited".to_owned(),
+                    amount => amount.to_string(),
+                };
+                let start = format!("{} {} {}", title(what), word(limit.soft), word(limit.hard));
+                // Behind it stands the unit, where there is one.
+                line.strip_prefix(&start)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            }
+            None => callers.contains(line),
+        }
+    };
+    let other: Vec<String> = found.iter().filter(|line| !asked(line)).cloned().collect();
+    let set: Vec<&str> = plan.end.limits.all_own().map(|(what, _)| what.name()).collect();
+    let as_asked = match set.is_empty() {
+        true => "the caller's".to_owned(),
+        false => format!("the caller's, and the recipe's {}", set.join(", ")),
+    };
+    let is = if other.is_empty() { as_asked.clone() } else { listed(&other) };
+    let claim = Claim::new("limits", as_asked, is);
+    Ok(claim.asked_by(plan, |op| matches!(op, Op::SetLimit(_))))
+}
+
+/// What `proc_pid_limits(5)` calls it.
+fn title(resource: Resource) -> &'static str {
+    match resource {
+        Resource::AddressSpace => "Max address space",
+        Resource::Core => "Max core file size",
+        Resource::Cpu => "Max cpu time",
+        Resource::Data => "Max data size",
+        Resource::FileSize => "Max file size",
+        Resource::LockedMemory => "Max locked memory",
+        Resource::MessageQueues => "Max msgqueue size",
+        Resource::Nice => "Max nice priority",
+        Resource::OpenFiles => "Max open files",
+        Resource::Processes => "Max processes",
+        Resource::RealTimePriority => "Max realtime priority",
+        Resource::PendingSignals => "Max pending signals",
+        Resource::Stack => "Max stack size",
+    }
 }

@@ -31,12 +31,6 @@ pub enum Verdict {
     Hang,
 }
 
-impl Verdict {
-    pub fn is_fault(self) -> bool {
-        matches!(self, Self::Weaker | Self::Mute | Self::Leak | Self::Hang)
-    }
-}
-
 /// What a run without a fault does.
 pub struct Whole {
     pub view: Option<View>,
@@ -51,8 +45,33 @@ impl Whole {
         Self { view: trace.ended.seen.clone(), status: trace.ended.status, errors }
     }
 
+    /// The same, where these lines of the view are not to be compared.
+    pub fn judge_but_for(
+        &self,
+        trace: &Trace,
+        deed: Option<Deed>,
+        blind: &[&str],
+    ) -> (Verdict, String) {
+        let seen = |view: &Option<View>| {
+            let mut view = view.clone()?;
+            view.retain(|key, _| !blind.contains(&key.as_str()));
+            Some(view)
+        };
+        let whole = Self { view: seen(&self.view), ..*self };
+        whole.judge_view(trace, &seen(&trace.ended.seen), deed)
+    }
+
     /// The verdict, and what there is to say about it.
     pub fn judge(&self, trace: &Trace, deed: Option<Deed>) -> (Verdict, String) {
+        self.judge_view(trace, &trace.ended.seen, deed)
+    }
+
+    fn judge_view(
+        &self,
+        trace: &Trace,
+        seen: &Option<View>,
+        deed: Option<Deed>,
+    ) -> (Verdict, String) {
         let ended = &trace.ended;
         let words = trace.words.trim();
         let status = ended.status;
@@ -65,7 +84,7 @@ impl Whole {
         if deed.is_some() && !ended.struck {
             return (Verdict::Missed, String::new());
         }
-        let verdict = match (&ended.seen, &self.view) {
+        let verdict = match (seen, &self.view) {
             (Some(seen), Some(whole)) if seen == whole => Verdict::Ran,
             (Some(seen), whole) => {
                 let difference = whole.as_ref().map(|whole| view::difference(whole, seen));
@@ -75,6 +94,10 @@ impl Whole {
             }
             (None, _) => Verdict::Refused,
         };
+        // It speaks before the program does, and knows no JSON.
+        if words.starts_with("isorecipe: error while loading shared libraries") {
+            return (Verdict::Refused, "the loader".to_owned());
+        }
         let Some(errors) = errors(words) else {
             return (Verdict::Mute, format!("status {status:x}: not JSON: {words}"));
         };

@@ -13,6 +13,7 @@ mod machine;
 mod calls;
 mod judge;
 mod scene;
+mod straits;
 mod table;
 mod tracer;
 mod view;

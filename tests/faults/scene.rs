@@ -160,10 +160,6 @@ impl Scene {
         scene
     }
 
-    pub fn recipe(&self) -> &str {
-        self.recipe
-    }
-
     /// The recipe as it was written, and nothing of what a run has made.
     pub fn reset(&self) {
         let made: Vec<PathBuf> = self.made().collect();
@@ -184,6 +180,18 @@ impl Scene {
         };
         let folders = ["", "run", "run/isorecipe", "tmp", "cache/isorecipe/unpacked"];
         folders.iter().flat_map(|folder| list(&self.desk.path(folder))).collect()
+    }
+
+    /// Whether `apply` has this option.
+    pub fn knows(&self, option: &str) -> bool {
+        self.desk.run(&["apply", "--help"]).out().contains(option)
+    }
+
+    /// Takes out of the register what nobody keeps there any more, as everybody does who looks.
+    fn sweep(&self) {
+        let mut observe = self.desk.command(&["observe"]);
+        observe.env("XDG_RUNTIME_DIR", self.desk.path("run"));
+        assert!(observe.output().is_ok());
     }
 
     pub fn run(&self, strike: Option<(Place, Deed)>) -> Trace {
@@ -236,8 +244,15 @@ impl Scene {
             left.push("a mount".to_owned());
         }
         left.extend(self.loops());
+        if self.is_registered() {
+            self.sweep();
+        }
         left.extend(self.litter().map(|path| path.display().to_string()));
         Trace { ended, words: read(&words), left }
+    }
+
+    fn is_registered(&self) -> bool {
+        fs::read_dir(self.desk.path("run/isorecipe")).is_ok_and(|mut files| files.next().is_some())
     }
 
     /// Loop devices with a file of this desk.
@@ -258,10 +273,8 @@ impl Scene {
         let is_kept = move |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let is_named = ["upper", "work", "merged"].iter().any(|own| name.starts_with(own));
-            is_named
-                || path.parent() == Some(&run)
-                || path.ends_with("isorecipe")
-                || path.to_string_lossy().contains("cache/isorecipe/unpacked")
+            let is_cache = path.to_string_lossy().contains("cache/isorecipe/unpacked");
+            is_named || is_cache || path.parent() == Some(&run)
         };
         self.made().filter(move |path| !is_kept(path))
     }

@@ -305,6 +305,12 @@ impl Hunt<'_> {
         }
         match strike {
             None => {}
+            // The kernel closes whatever it says (`close(2)`).
+            Some((_, Deed::Error(errno))) if number == libc::SYS_close => {
+                if let Some(tracee) = self.tracees.get_mut(&pid) {
+                    tracee.answer = Some(-libc::c_long::from(errno));
+                }
+            }
             Some((_, Deed::Error(_) | Deed::Lie)) => {
                 let written =
                     if number == libc::SYS_write { entry.args[2] as libc::c_long } else { 0 };

@@ -92,11 +92,12 @@ fn mounts(text: &str) -> String {
         let parent = place(row.get(1).copied().unwrap_or_default());
         let device = row.get(2).and_then(|device| device.split(':').next()).unwrap_or_default();
         let rest = row.iter().skip(3).map(|word| match word.split_once(':') {
-            Some((kind @ ("shared" | "master" | "propagate_from"), _)) => kind,
-            _ if word.starts_with("/dev/loop") => "/dev/loop",
-            _ => word,
+            Some((kind @ ("shared" | "master" | "propagate_from"), _)) => kind.to_owned(),
+            _ if word.starts_with("/dev/loop") => "/dev/loop".to_owned(),
+            // The same, said to a kernel that does not know the newer word.
+            _ => word.replace("lowerdir+=", "lowerdir="),
         });
-        let rest: Vec<&str> = rest.collect();
+        let rest: Vec<String> = rest.collect();
         format!("{parent} {device} {}", rest.join(" "))
     };
     rows.iter().map(row).collect::<Vec<_>>().join("\n")

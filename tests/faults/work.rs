@@ -5,6 +5,7 @@ use super::{
     judge::{Verdict, Whole},
     machine::own_uid,
     scene::Scene,
+    straits,
     tracer::{Deed, Place},
 };
 
@@ -28,8 +29,8 @@ pub fn work() {
         own: number(3).expect("which worker"),
         wish: std::env::var("FAULTS").unwrap_or_default(),
     };
-    for scene in Scene::all(&share.wish) {
-        strike_all(&scene, &share);
+    for mut scene in Scene::all(&share.wish) {
+        strike_all(&mut scene, &share);
     }
 }
 
@@ -53,7 +54,7 @@ fn alone() {
 
 extern "C" fn wake(_: i32) {}
 
-fn strike_all(scene: &Scene, share: &Share) {
+fn strike_all(scene: &mut Scene, share: &Share) {
     let first = scene.run(None);
     let whole = Whole::of(&first);
     let again = scene.run(None);
@@ -67,23 +68,52 @@ fn strike_all(scene: &Scene, share: &Share) {
             continue;
         }
         let (verdict, why) = whole.judge(&scene.run(Some((place, deed))), Some(deed));
-        let Place { process, number, nth } = place;
-        let place = format!("{} {nth} of process {process}", calls::name(number));
-        println!(
-            "{}\t{mode}\t{verdict:?}\t{place} {}\t{}",
-            scene.name,
-            shown(deed),
-            why.replace(['\n', '\t'], " ")
-        );
+        tell(scene, mode, verdict, &shown(place, deed), &why);
+    }
+    strike_verified(scene, share);
+    if share.own == 0 {
+        straits::all(scene, &whole, |strait, verdict, why| {
+            tell(scene, "strait", verdict, strait, &why);
+        });
     }
 }
 
-fn shown(deed: Deed) -> String {
-    match deed {
+/// The lies once more, where everything is read back: then none may be believed.
+fn strike_verified(scene: &mut Scene, share: &Share) {
+    if !scene.knows("--verify") {
+        return;
+    }
+    scene.options.push("--verify".to_owned());
+    let first = scene.run(None);
+    let whole = Whole::of(&first);
+    let lies = strikes(&first.ended.made).into_iter().filter(|(mode, ..)| *mode == "lie");
+    for (index, (_, place, deed)) in lies.enumerate() {
+        if index % share.of != share.own {
+            continue;
+        }
+        let (verdict, why) = match whole.judge(&scene.run(Some((place, deed))), Some(deed)) {
+            (Verdict::Believed, why) => (Verdict::Weaker, why),
+            other => other,
+        };
+        tell(scene, "lie, verified", verdict, &shown(place, deed), &why);
+    }
+    scene.options.pop();
+}
+
+/// A line for who counts.
+fn tell(scene: &Scene, mode: &str, verdict: Verdict, place: &str, why: &str) {
+    let why = why.replace(['\n', '\t'], " ");
+    println!("{}\t{mode}\t{verdict:?}\t{place}\t{why}", scene.name);
+}
+
+fn shown(place: Place, deed: Deed) -> String {
+    let Place { process, number, nth } = place;
+    let deed = match deed {
         Deed::Error(errno) => format!("{:?}", nix::errno::Errno::from_raw(errno)),
         Deed::Lie => "lie".to_owned(),
         Deed::Signal(signal) => format!("signal {signal}"),
-    }
+    };
+    format!("{} {nth} of process {process}: {deed}", calls::name(number))
 }
 
 /// Everything that can happen to the calls of one run.

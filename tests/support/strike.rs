@@ -17,6 +17,14 @@ pub const REPORT: &str = r#"
     for place in /*; do echo "$place"; done
 "#;
 
+/// Where `strace` writes.
+const TRACE: &str = "trace";
+
+/// Whether the call that was to be struck has been made at all.
+pub fn has_struck(desk: &Desk) -> bool {
+    desk.read(TRACE).contains("(INJECTED)")
+}
+
 /// `isorecipe apply WORDS` with a command that says what it is, with one call struck: `CALL:error=EPERM:when=2`.
 pub fn strike(desk: &Desk, words: &[&str], injection: Option<&str>) -> Ran {
     let plain = desk.command(&["--plain", "apply"]);
@@ -25,7 +33,7 @@ pub fn strike(desk: &Desk, words: &[&str], injection: Option<&str>) -> Ran {
     if let Some(injection) = injection {
         which::which("strace").expect("strace is not installed: `sudo apt install strace`");
         let call = injection.split(':').next().unwrap_or_default();
-        command.args(["strace", "-f", "-qq", "-o", "/dev/null"]);
+        command.args(["strace", "-f", "-qq", "-o"]).arg(desk.path(TRACE));
         command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={injection}")]);
     }
     command.arg(plain.get_program()).args(plain.get_args()).args(words);

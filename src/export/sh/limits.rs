@@ -36,6 +36,13 @@ pub(super) fn image_without_root() -> Refusal {
         .help("export it as root does it, through `sudo`, or take a directory as `lower`")
 }
 
+/// No tool of util-linux takes a filter in words.
+fn no_filter() -> Refusal {
+    Refusal::new("export::no_filter", "a shell cannot filter system calls")
+        .why("no command that comes with a system does it")
+        .help("`isorecipe apply` does; to export the rest, take the `seccomp` layer out")
+}
+
 pub(super) fn held_source() -> Refusal {
     Refusal::new("export::held_source", "a shell cannot hold this source over the pivot")
         .why("it needs a path, and the old root is gone by then")
@@ -62,6 +69,7 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         | Op::AttachImage(_)
         | Op::Bind(_)
         | Op::Mask(_)
+        | Op::PlaceDevice(_)
         | Op::Restrict(_)
         | Op::PivotRoot(_)
         | Op::SetPropagation(_)
@@ -71,9 +79,10 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
             Some(mount_needs_root())
         }
         Op::MakeRuleset(_) => Some(landlock()),
+        Op::InstallFilter(_) => Some(no_filter()),
         Op::ServeImage(_) | Op::UnpackImage(_) => Some(image_without_root()),
         Op::SetHostname(name) if !is_hostname(&name.0) => Some(odd_hostname(&name.0)),
-        Op::Mask(_) | Op::Restrict(_) => no_proc(before, Path::new("/proc")),
+        Op::Mask(_) | Op::PlaceDevice(_) | Op::Restrict(_) => no_proc(before, Path::new("/proc")),
         Op::Bind(bind) if !bind.flags.is_empty() => no_proc(before, Path::new("/proc")),
         Op::DetachMount(_) => no_proc(before, Path::new("/proc")),
         Op::PivotRoot(pivot) if pivot.old.is_none() => {

@@ -17,9 +17,15 @@ use super::words::Words;
 pub(super) fn new(new: &MountNew, owner: Option<(u32, u32)>) -> Words {
     let (name, options) = match new.kind {
         MountKind::Proc => ("proc", "nosuid,nodev,noexec"),
+        MountKind::Pts => ("devpts", "nosuid,noexec,newinstance"),
+        MountKind::Sysfs => ("sysfs", "nosuid,nodev,noexec"),
+        MountKind::Mqueue => ("mqueue", "nosuid,nodev,noexec"),
         MountKind::Tmpfs { .. } => ("tmpfs", "nosuid,nodev"),
     };
     let mut options = options.to_owned();
+    if new.read_only {
+        options += ",ro";
+    }
     for (key, value) in new.options() {
         options += &format!(",{}={}", key.to_string_lossy(), value.to_string_lossy());
     }

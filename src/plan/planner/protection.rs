@@ -1,7 +1,12 @@
 //! What protective layers ask of the planner: `no_new_privs` at the place where
 //! the kernel wants it first, and words for what a sandbox goes without.
 
-use crate::{diagnostic::Refusal, ops::NoNewPrivileges};
+use crate::{
+    diagnostic::Refusal,
+    model::Answer,
+    ops::{NoNewPrivileges, Op},
+    sys::seccomp,
+};
 
 use super::Planner;
 
@@ -22,6 +27,42 @@ impl Planner {
         }
         self.wants_no_new_privs = false;
         self.step(NoNewPrivileges);
+    }
+
+    /// Whether the machine is known to filter no system calls.
+    pub fn has_no_filters(&self) -> bool {
+        match &self.host().confinement {
+            Some(known) => known.bounding.is_some() && known.seccomp.is_none(),
+            None => self.is_live && seccomp::is_filtered() == Err(crate::sys::Errno::EINVAL),
+        }
+    }
+
+    /// Under a filter of the recipe's own that denies what steps may call, the
+    /// answer to one is open, and such a recipe is refused. Filters themselves
+    /// and the command know what is said to theirs.
+    pub(super) fn held_back(&mut self, op: &Op) -> Option<Answer> {
+        if let Op::InstallFilter(_) = op {
+            self.filter.get_or_insert_with(|| self.layer.clone());
+            return None;
+        }
+        if let Op::Execute(_) = op {
+            return None;
+        }
+        let call = self.model.process.held_back()?;
+        let late = self.layer.clone();
+        let refusal = Refusal::new("seccomp::not_last", "this filter is in the way of later steps")
+            .why(format!("it may deny `{call}`, and isorecipe still makes such calls"))
+            .help("put the `seccomp` layer last")
+            .also(late, "this comes after it");
+        let place = self.filter.clone();
+        let layer = place.map(|place| std::mem::replace(&mut self.layer, place));
+        let origin = self.place.take();
+        self.refuse(refusal);
+        self.place = origin;
+        if let Some(layer) = layer {
+            self.layer = layer;
+        }
+        Some(Answer::KernelDecides)
     }
 
     /// This is worth a line in the plan; a run does not say it.

@@ -37,6 +37,10 @@ const LAYERS: &Weighted = &[
     (4, "mount: {propagation: PROPAGATION}"),
     (2, "proc"),
     (3, "proc: AT"),
+    (1, "sysfs"),
+    (2, "sysfs: AT"),
+    (1, "sysfs: {at: AT, read_only: BOOL}"),
+    (2, "mqueue: AT"),
     (6, "tmpfs: AT"),
     (3, "tmpfs: {at: AT, mode: MODE}"),
     (1, "tmpfs: {at: AT, size: SIZE}"),
@@ -59,6 +63,16 @@ const LAYERS: &Weighted = &[
     (1, "mask: [AT, AT]"),
     (2, "mask: {at: AT, optional: BOOL}"),
     (1, "mask: {at: OUTER, optional: BOOL}"),
+    (4, "file: {at: MADE}"),
+    (2, "file: {at: MADE, content: hello, mode: MODE}"),
+    (1, "file: {at: PLACE, content: hello}"),
+    (4, "symlink: {at: MADE, to: LED}"),
+    (1, "symlink: {at: PLACE, to: LED}"),
+    (3, "dev: AT"),
+    (1, "dev"),
+    (2, "root: [PLACE]"),
+    (3, "root: {read_only: [/usr, PLACE], tmp: BOOL, dev: BOOL, proc: BOOL}"),
+    (1, "root: {read_only: /usr, write: [PLACE], dev: BOOL, proc: false}"),
     (5, "dir: MADE"),
     (2, "dir: {path: MADE, mode: MODE}"),
     (3, "overlay: {lower: lower, upper: upper, work: work, at: AT}"),
@@ -95,6 +109,18 @@ const LAYERS: &Weighted = &[
     (1, "landlock: {write: [{path: PLACE, optional: BOOL}, /], execute: [/]}"),
     (1, "landlock: {bind: [80], connect: [80, 0], scope: [signal]}"),
     (1, "landlock: {scope: [signal, abstract_unix_socket]}"),
+    (2, "seccomp"),
+    (1, "seccomp: strict"),
+    (3, "seccomp: {base: none, deny: [FILTERED], otherwise: allow}"),
+    (1, "seccomp: {base: none, deny: [FILTERED, FILTERED], otherwise: log}"),
+    (1, "seccomp: {base: none, rules: [{call: FILTERED, then: kill}], otherwise: allow}"),
+    (
+        1,
+        "seccomp: {base: none, rules: [{call: FILTERED, when: arg5 == 7, then: kill}], otherwise: allow}",
+    ),
+    (1, "seccomp: {base: strict, allow: [FILTERED], otherwise: ENOSYS}"),
+    (1, "seccomp: {base: none, allow: [execve, write, exit_group], otherwise: kill}"),
+    (1, "seccomp: {base: none, allow: [execve, write, exit_group, seccomp], otherwise: EPERM}"),
 ];
 
 /// What a recipe has beside its layers.
@@ -167,6 +193,7 @@ const WORDS: &[(&str, &Weighted)] = &[
             (1, "/tmp"),
         ],
     ),
+    ("FILTERED", CALLS),
     ("PROGRAM", PROGRAMS),
     ("SHELLED", &[(3, "/bin/sh, -c, ':'"), (1, "sh, -c, ':'"), (1, "missing"), (1, "true")]),
     (
@@ -231,6 +258,10 @@ const WORDS: &[(&str, &Weighted)] = &[
             (1, "/proc/here"),
             (5, "PLACE/made"),
         ],
+    ),
+    (
+        "LED",
+        &[(3, "nowhere"), (3, "in"), (2, "/proc"), (1, ".."), (2, "TARGET"), (1, "made"), (1, "/")],
     ),
     ("PLACE", PLACES),
     ("RANGE", &[(1, "{inside: INSIDE, outside: OUTSIDE, count: COUNT}")]),
@@ -355,7 +386,30 @@ const WORDS: &[(&str, &Weighted)] = &[
             (1, "."),
         ],
     ),
-    ("MASK", &[(1, "file"), (1, "directory"), (1, "readonly")]),
+    (
+        "MASK",
+        &[(2, "file"), (2, "directory"), (2, "readonly"), (1, "sys"), (1, "rosys"), (1, "cgroup")],
+    ),
+];
+
+/// Calls that a filter may deny: those of steps, those that come after one, and others.
+const CALLS: &Weighted = &[
+    (2, "seccomp"),
+    (2, "prctl"),
+    (2, "faccessat"),
+    (1, "sendmsg"),
+    (1, "clone3"),
+    (1, "clone"),
+    (1, "mount"),
+    (1, "unshare"),
+    (1, "close_range"),
+    (1, "rt_sigprocmask"),
+    (1, "ioctl"),
+    (1, "ptrace"),
+    (1, "keyctl"),
+    (1, "mremap"),
+    (1, "getdents64"),
+    (1, "sched_yield"),
 ];
 
 const PROGRAMS: &Weighted = &[

@@ -167,6 +167,11 @@ fn mask(what: &str) -> Done {
             bind("/proc", "/proc", MsFlags::empty())?;
             bind("/proc", "/proc", MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY)
         }
+        "sys" | "cgroup" => {
+            let at = if what == "sys" { "/sys/firmware" } else { "/sys/kernel/debug" };
+            mount(none, at, Some("tmpfs"), MsFlags::MS_RDONLY, none).map_err(said("mask"))
+        }
+        "rosys" => bind("", "/sys", MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY),
         _ => Err(format!("no such mask: {what}")),
     }
 }

@@ -1,0 +1,49 @@
+//! What stands over what: a mount that another covers is there, and nobody sees it.
+
+use std::path::{Path, PathBuf};
+
+use super::{Mount, MountId, Mounts, Position, mounts::join};
+
+impl Mounts {
+    /// Every mount reachable from the root, with the path that leads there;
+    /// what another covers is not.
+    pub fn visible(&self) -> Vec<(PathBuf, &Mount)> {
+        let mut all = self.attached_below_root();
+        all.retain(|(_, id)| !self.is_covered(*id));
+        all.into_iter().map(|(at, id)| (at, self.mount(id))).collect()
+    }
+
+    /// Every mount below the root, by its id, whether it can be reached or not.
+    pub fn attached_below_root(&self) -> Vec<(PathBuf, MountId)> {
+        let mut found = vec![(PathBuf::from("/"), self.root)];
+        let mut next = 0;
+        while let Some((at, id)) = found.get(next).cloned() {
+            next += 1;
+            let at_child = |(child, mount): (MountId, &Mount)| {
+                mount.on.as_ref().map(|on| (join(&at, &on.path), child))
+            };
+            found.extend(self.children(id).filter_map(at_child));
+        }
+        found
+    }
+
+    /// Whether something stands over a mount, or over a directory that leads to it.
+    pub fn is_covered(&self, id: MountId) -> bool {
+        id != self.root
+            && (self.child_at(&Position::root_of(id)).is_some() || self.is_out_of_reach(id))
+    }
+
+    fn is_out_of_reach(&self, id: MountId) -> bool {
+        let Some(on) = self.mount(id).on.as_ref().filter(|_| id != self.root) else {
+            return false;
+        };
+        // Who starts below what stands over the root stays there.
+        let is_over = |path: &Path| {
+            let at = Position { mount: on.mount, path: path.to_owned() };
+            (on.mount != self.root || !path.as_os_str().is_empty()) && self.child_at(&at).is_some()
+        };
+        self.child_at(on) != Some(id)
+            || on.path.ancestors().skip(1).any(is_over)
+            || self.is_out_of_reach(on.mount)
+    }
+}
