@@ -101,8 +101,9 @@ fn a_signal_stays_inside() {
 fn paths_are_those_of_the_new_root() {
     let desk = desk(Who::ordinary());
     desk.make_rootfs("rootfs", &["bash", "cat"]);
+    desk.make_dir("rootfs/work");
     let recipe = "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - mount\n  \
-                  - bind: {from: rootfs, to: rootfs}\n  - dir: rootfs/work\n  - pivot_root: rootfs\n  \
+                  - bind: {from: rootfs, to: rootfs}\n  - pivot_root: rootfs\n  \
                   - landlock: {read: [/dev], write: [/work], execute: [/usr, /bin, /lib, {path: /lib64, optional: true}]}\n";
     desk.write("box.yaml", recipe);
     let script = "echo hoge > /work/file && cat /work/file && ! echo hoge > /file";

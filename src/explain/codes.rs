@@ -44,6 +44,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/lie.md"),
     include_str!("../ops/limit.md"),
     include_str!("../ops/landlock.md"),
+    include_str!("../ops/landlock/missing.md"),
     include_str!("../ops/maps.md"),
     include_str!("../ops/mask.md"),
     include_str!("../ops/mount.md"),

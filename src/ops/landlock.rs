@@ -304,8 +304,12 @@ impl RestrictSelf {
 }
 
 impl RestrictSelf {
-    /// Whether the root directory is none of the places that are allowed.
+    /// Whether the root directory is none of the places that are allowed. That of a
+    /// chroot may lie in one of them, seen from further up.
     fn shuts_root(&self) -> bool {
+        if look::is_mount_root(c"/") != Ok(true) {
+            return false;
+        }
         let (Some(allowed), Ok(root)) = (&self.proof.allowed, look::at(c"/")) else { return false };
         let is_root = |place: &KernelPath| {
             look::at(place.as_c_str()).is_ok_and(|found| found.file == root.file)

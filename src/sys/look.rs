@@ -38,6 +38,15 @@ pub fn at(path: &CStr) -> Result<Whereabouts, Errno> {
         .map(|found| whereabouts(&found))
 }
 
+/// Whether a path leads to the root of a mount.
+///
+/// # Errors
+/// As `statx(2)`.
+pub fn is_mount_root(path: &CStr) -> Result<bool, Errno> {
+    let found = statx(libc::AT_FDCWD, path, 0)?;
+    Ok(found.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+}
+
 /// Where an open place is.
 ///
 /// # Errors

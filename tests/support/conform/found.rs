@@ -2,6 +2,8 @@
 
 /// Read by `Case::parse`.
 pub const FOUND: &[&str] = &[
+    "@chroot + landlock: {execute: [/tmp]}",
+    "@chroot + landlock: {write: [FOLDER]}",
     "landlock: {execute: [/bin]} + overlay: {lower: /proc, upper: upper, work: work, at: TARGET/in}",
     "landlock: {execute: [/bin]} + overlay: {lower: alien, upper: upper, work: work, at: target/in}",
     "user: {map: none} + mount: {} + overlay: {lower: lower, upper: upper, work: work, at: TARGET}",
