@@ -33,6 +33,7 @@ mod ending;
 mod explain;
 mod export;
 mod host;
+mod inspection;
 mod man;
 mod mend;
 mod observe;

@@ -50,6 +50,8 @@ pub enum Outcome {
     Lost(Change),
     /// Not even a child could be made
     Stillborn(Fault),
+    /// Whoever inspected it before its command ran did not find what was asked
+    Unlike,
     /// Whoever watched it stopped it at a pause, by this signal if it was one
     Abandoned(Option<i32>),
 }
@@ -64,6 +66,17 @@ pub trait Onlooker {
 
     /// What was typed is no answer, or the run is back in the foreground.
     fn asks_again(&self, _ends: EndsWith) {}
+
+    /// Whether the sandbox is to wait once more, to be inspected before its command runs.
+    fn wants_to_inspect(&self) -> bool {
+        false
+    }
+
+    /// The sandbox is as its command will find it, and waits; the child has
+    /// this PID, as the host counts. Says whether the command may run.
+    fn inspects(&self, _plan: &Plan, _child: i32) -> bool {
+        true
+    }
 
     /// Nothing runs any more.
     fn is_over(&self) {}
@@ -130,6 +143,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                     has_terminal: console.has_terminal(),
                     front,
                     namespaces,
+                    is_inspected: onlooker.wants_to_inspect(),
                 },
                 theirs,
             )
@@ -168,6 +182,7 @@ fn needs_proc(op: &Op) -> bool {
     matches!(
         op,
         Op::DenySetgroups(_)
+            | Op::ForbidNested(_)
             | Op::WriteMap(_)
             | Op::HelperMap(_)
             | Op::NewNamespace(_)

@@ -16,8 +16,10 @@ use crate::plan::{Planner, Wanted};
 mod bind;
 mod capabilities;
 mod cgroup;
+mod dev;
 mod dir;
 mod domainname;
+mod file;
 mod forms;
 mod hostname;
 mod identity;
@@ -29,12 +31,15 @@ mod mount;
 mod mqueue;
 mod need;
 mod net;
+mod nodes;
 mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
 mod read_only;
 mod rlimits;
+mod root;
+mod symlink;
 mod sysfs;
 mod tmpfs;
 mod user;
@@ -44,8 +49,10 @@ mod words;
 pub use bind::Bind;
 pub use capabilities::{Capabilities, CapabilityName};
 pub use cgroup::Cgroup;
+pub use dev::Dev;
 pub use dir::Dir;
 pub use domainname::Domainname;
+pub use file::File;
 pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
 pub use identity::{Groups, Id, Identity};
@@ -63,6 +70,8 @@ pub use pivot_root::PivotRoot;
 pub use proc::Proc;
 pub use read_only::ReadOnly;
 pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
+pub use root::Root;
+pub use symlink::Symlink;
 pub use sysfs::Sysfs;
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
@@ -232,10 +241,18 @@ layers! {
     mqueue: Mqueue as WordOrMap<Mqueue>,
     /// A directory.
     dir: Dir as WordOrMap<Dir>,
+    /// A file with a content of its own.
+    file: File as File,
+    /// A symbolic link.
+    symlink: Symlink as Symlink,
+    /// A minimal /dev.
+    dev: Dev as WordOrMap<Dev>,
     /// A mount that nothing can be written through any more.
     read_only: ReadOnly as PlacesOrMap<ReadOnly>,
     /// A file or directory with nothing to see in it.
     mask: Mask as PlacesOrMap<Mask>,
+    /// A root directory made of a few trees of the host.
+    root: Root as PlacesOrMap<Root>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
     /// User and groups that the command runs as.
@@ -254,4 +271,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind Identity Rlimits Landlock }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind File Symlink Identity Rlimits Landlock }

@@ -25,7 +25,7 @@
 //! |---|---|
 //! | `main`, `lib` | the program, and this page |
 //! | [`cli`] | the commands, one file each |
-//! | [`build`], [`doctor`], [`exec`], [`explain`], [`export`], [`observe`] | what the commands do: make an image; try a machine; have a supervisor and a child play the steps; print a page of the manual; say the steps in another tool's words; look at a sandbox from the host |
+//! | [`build`], [`doctor`], [`exec`], [`explain`], [`export`], [`observe`], [`verify`] | what the commands do: make an image; try a machine; have a supervisor and a child play the steps; print a page of the manual; say the steps in another tool's words; look at a sandbox from the host; compare it with its plan |
 //! | [`recipe`] | a recipe file: read, located, planned |
 //! | [`layers`] | what an author can ask for: `user`, `uts`, `overlay`, one file each |
 //! | [`plan`] | takes the steps of the layers and simulates each as it comes |
@@ -87,4 +87,5 @@ pub mod plan;
 pub mod recipe;
 pub mod registry;
 pub mod sys;
+pub mod verify;
 pub mod yaml;

@@ -17,7 +17,9 @@ use crate::{
 mod bind;
 mod capabilities;
 mod command;
+mod detach;
 mod directory;
+mod file;
 mod fuse;
 mod helper_map;
 mod identity;
@@ -29,8 +31,11 @@ mod limit;
 mod maps;
 mod mask;
 mod mount;
+mod name;
 mod namespace;
+mod nested;
 mod network;
+mod node;
 mod overlay;
 mod pivot;
 mod place;
@@ -44,21 +49,26 @@ mod uts;
 pub use bind::{Bind, HoldSource};
 pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
+pub use detach::DetachMount;
 pub use directory::{MakeDirectory, RemoveDirectory};
+pub use file::{MakeFile, MakeLink};
 pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
 pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
 pub use landlock::{
-    AllowFiles, AllowPort, MakeRuleset, RestrictSelf, Use, lacks as lacks_landlock,
+    AllowFiles, AllowPort, MakeRuleset, Proof, RestrictSelf, Use, lacks as lacks_landlock,
 };
 pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mask::Mask;
-pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
+pub use mount::{MountKind, MountNew, SetPropagation};
+pub use name::NewName;
 pub use namespace::{Fork, NewNamespace};
+pub use nested::ForbidNested;
 pub use network::BringLoopbackUp;
+pub use node::PlaceDevice;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
@@ -187,12 +197,15 @@ operations! {
     DenySetgroups,
     DetachMount,
     Execute,
+    ForbidNested,
     Fork,
     HelperMap,
     HoldSource,
     KeepCapabilities,
     LimitCapabilities,
     MakeDirectory,
+    MakeFile,
+    MakeLink,
     MakeRuleset,
     Mask,
     MountImage,
@@ -201,6 +214,7 @@ operations! {
     NewNamespace,
     NoNewPrivileges,
     PivotRoot,
+    PlaceDevice,
     RemoveDirectory,
     Restrict,
     RestrictSelf,
@@ -226,9 +240,11 @@ impl Op {
     pub fn call(&self) -> Call {
         match self {
             Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
-            Op::MakeRuleset(_) => Call::LandlockCreate,
-            Op::RestrictSelf(_) => Call::LandlockRestrict,
-            Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Bind(_)
+            | Op::AttachImage(_)
+            | Op::Mask(_)
+            | Op::MountNew(_)
+            | Op::PlaceDevice(_) => Call::MoveMount,
             Op::Become(_) => Call::Setresuid,
             Op::BringLoopbackUp(_) => Call::Interface,
             Op::ChangeDirectory(_) => Call::Chdir,
@@ -236,23 +252,42 @@ impl Op {
             Op::DetachMount(_) => Call::Umount,
             Op::Execute(_) => Call::Execve,
             Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::ForbidNested(_) => Call::WriteSysctl,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,
             Op::KeepCapabilities(_) => Call::KeepCapabilities,
             Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
             Op::MakeDirectory(_) => Call::Mkdir,
+            Op::MakeRuleset(_) => Call::LandlockCreate,
+            Op::MakeFile(_) => Call::MakeFile,
+            Op::MakeLink(_) => Call::Symlink,
             Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
             Op::NewNamespace(_) => Call::Unshare,
             Op::NoNewPrivileges(_) => Call::Prctl,
             Op::PivotRoot(_) => Call::PivotRoot,
             Op::RemoveDirectory(_) => Call::Rmdir,
             Op::Restrict(_) => Call::MountSetattr,
+            Op::RestrictSelf(_) => Call::LandlockRestrict,
             Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
             Op::SetDomainname(_) => Call::Setdomainname,
             Op::SetHostname(_) => Call::Sethostname,
             Op::SetLimit(_) => Call::Prlimit,
             Op::SetPropagation(_) => Call::Mount,
             Op::WriteMap(map) => map.call(),
+        }
+    }
+
+    /// Whether it mounts a filesystem of the recipe's own, in which things can be made.
+    pub fn makes_ground(&self) -> bool {
+        matches!(self, Op::MountNew(_) | Op::MountOverlay(_))
+    }
+
+    /// Has it keep that filesystem in this slot, or says in which it is kept.
+    pub fn keep_ground(&mut self, slot: Slot) -> Option<Slot> {
+        match self {
+            Op::MountNew(new) => Some(*new.slot.get_or_insert(slot)),
+            Op::MountOverlay(overlay) => Some(*overlay.slot.get_or_insert(slot)),
+            _ => None,
         }
     }
 
@@ -320,6 +355,8 @@ pub fn explain(
         }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
+            false if is_permission => capabilities::given_up(operation, fault, before)
+                .unwrap_or_else(|| operation.explain(fault, before, seen)),
             false => operation.explain(fault, before, seen),
         };
     }

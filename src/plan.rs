@@ -6,13 +6,13 @@
 //! on: every mistake is found, and no mistake is reported twice.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
-    model::{Answer, Filesystem, FilesystemId, Model},
+    model::{Answer, Filesystem, FilesystemId, Model, MountId},
     ops::{self, Evidence, Extent, Need, Op},
     registry::Overlay,
     sys::{Fault, Namespace},
@@ -156,6 +156,23 @@ impl Plan {
             step.take_effect(&mut model);
         }
         model
+    }
+
+    /// Which step has put each mount where it can be reached at the end.
+    pub fn mounted_by(&self) -> BTreeMap<MountId, usize> {
+        let ids = |model: &Model| -> BTreeSet<MountId> {
+            model.mounts.reachable().into_iter().map(|(_, id)| id).collect()
+        };
+        let mut model = self.start.clone();
+        let (mut before, mut found) = (ids(&model), BTreeMap::new());
+        for (index, step) in self.steps.iter().enumerate() {
+            step.take_effect(&mut model);
+            let after = ids(&model);
+            found.extend(after.difference(&before).map(|id| (*id, index)));
+            before = after;
+        }
+        found.retain(|id, _| before.contains(id));
+        found
     }
 
     /// A fault of a step, in words, with the place it comes from.

@@ -82,6 +82,9 @@ pub struct Recipe {
     /// No program inside can gain rights (set-user-ID and the like).
     #[serde(default = "on")]
     pub no_new_privs: bool,
+    /// Look at the whole sandbox before its command runs, and run it only if all is as asked.
+    #[serde(default)]
+    pub verify: bool,
     /// The folder of the file: where relative paths start.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -190,7 +193,7 @@ impl Recipe {
         for (index, layer) in self.taken(&run.course) {
             let here = place(index, layer);
             self.pause(&mut planner, run, done, Some(index));
-            if let Layer::PivotRoot(_) = layer {
+            if is_new_root(layer) {
                 planner.enter(here.clone());
                 planner.hold_sources(self.later_sources(index, &run.course));
             }
@@ -262,7 +265,7 @@ impl Recipe {
     fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, Wanted)> {
         self.taken(course)
             .filter(|(index, _)| *index > pivot)
-            .take_while(|(_, layer)| !matches!(layer, Layer::PivotRoot(_)))
+            .take_while(|(_, layer)| !is_new_root(layer))
             .flat_map(|(index, layer)| {
                 let at = place(index, layer);
                 layer.layer().sources().into_iter().map(move |wanted| (at.clone(), wanted))
@@ -321,6 +324,11 @@ impl Recipe {
         let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
         inherited.chain(set).collect()
     }
+}
+
+/// Whether it leaves the old tree behind.
+fn is_new_root(layer: &Layer) -> bool {
+    matches!(layer, Layer::PivotRoot(_) | Layer::Root(_))
 }
 
 /// Where a layer stands.

@@ -12,6 +12,7 @@ pub mod capability;
 pub mod descriptor;
 pub mod device;
 pub mod directory;
+pub mod entry;
 mod fault;
 pub mod file;
 pub mod filter;

@@ -12,7 +12,7 @@ use regex::Regex;
 const FLOORS: [&[&str]; 10] = [
     &["main", "lib"],
     &["cli"],
-    &["build", "doctor", "exec", "explain", "export", "observe"],
+    &["build", "doctor", "exec", "explain", "export", "observe", "verify"],
     &["recipe"],
     &["layers"],
     &["plan"],
@@ -24,8 +24,8 @@ const FLOORS: [&[&str]; 10] = [
 
 /// Rooms whose files stand side by side and do not know each other, and the files that all may use.
 const SIDE_BY_SIDE: [(&str, &[&str]); 2] = [
-    ("layers", &["forms", "lower", "words"]),
-    ("ops", &["idmap", "place", "program", "source", "stage"]),
+    ("layers", &["forms", "lower", "need", "nodes", "words"]),
+    ("ops", &["idmap", "name", "place", "program", "source", "stage"]),
 ];
 
 /// Files that have outgrown the house. None may join them; who has shrunk moves out.
@@ -189,16 +189,19 @@ fn a_code_is_an_area_and_a_condition() {
         "build",
         "command",
         "cwd",
+        "dev",
         "diff",
         "dir",
         "domainname",
         "env",
         "export",
         "explain",
+        "file",
         "fork",
         "host",
         "hostname",
         "image",
+        "landlock",
         "layer",
         "lsm",
         "map",

@@ -43,6 +43,12 @@ const CASES: &[Case] = &[
         mended: &[0, 2, 1],
     },
     Case {
+        law: "mounts come before Landlock",
+        layers: &[USER, "landlock: {read: [/], execute: [/]}", "mount"],
+        says: ("landlock::mounts", 5, "move the `landlock` layer below it"),
+        mended: &[0, 2, 1],
+    },
+    Case {
         law: "so does the other name",
         layers: &[USER, "domainname: HOGE", "uts"],
         says: ("domainname::shared", 4, "move the `uts` layer above it"),

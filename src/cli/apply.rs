@@ -16,7 +16,9 @@ use super::{
     Arguments, COULD_NOT_START, Choice, Output, RecipePath,
     choice::Pauses,
     ending::{Account, Ending, Ledger},
-    environment, located,
+    environment,
+    inspection::Inspection,
+    located,
     watch::Watch,
 };
 
@@ -39,6 +41,9 @@ pub(super) struct Apply {
     /// Write to a file, as JSON, how it ended: phase, step, exit, signal, duration, usage
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Compare the whole sandbox with the plan before its command runs, and say line by line what was found
+    #[arg(long)]
+    verify: bool,
     /// Answer a step in the kernel's place: STEP:ERRNO, or STEP:lie for a yes to nothing
     #[arg(long, hide = true, value_name = "STEP:ERRNO")]
     inject: Option<Injection>,
@@ -86,7 +91,12 @@ impl Apply {
             }
         };
         let run = Run { command: self.command, environment: environment(), is_live: true, course };
-        let mut plan = recipe.plan(Rc::new(Host::at_hand()), &run);
+        let verifies = self.verify || recipe.verify;
+        let mut plan = match verifies {
+            // What is to be compared has to be known.
+            true => recipe.plan_learning(Host::probe(), &run).0,
+            false => recipe.plan(Rc::new(Host::at_hand()), &run),
+        };
         // Before saying no, everything is worth looking at.
         if self.permissions.forbid(&plan) {
             let (known, host) = recipe.plan_learning(Host::probe(), &run);
@@ -106,12 +116,20 @@ impl Apply {
             return no_such_step(&plan);
         }
         plan.injection = self.inject;
+        let inspection = verifies.then(|| Inspection::new(&document, output, self.verify));
         let watch = Watch::of(&plan, (&recipe, &self.recipe, &document), output);
+        let watch = watch.inspecting(inspection);
         output.complain(&located(&document, watch.warnings()));
         let begin = Instant::now();
         let outcome = exec::run(&mut plan, &watch);
-        let ending =
-            Ending { recipe: &recipe, document: &document, run: &run, plan: &plan, output };
+        let ending = Ending {
+            recipe: &recipe,
+            document: &document,
+            run: &run,
+            plan: &plan,
+            output,
+            inspection: watch.inspection(),
+        };
         let account = ending.report(outcome, begin.elapsed());
         if let Some(ledger) = ledger {
             ledger.keep(&account, output);

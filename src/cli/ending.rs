@@ -26,10 +26,11 @@ use crate::{
         process::{self, Change, Usage},
         signal,
     },
+    verify::Attestation,
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, located, pause};
+use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause};
 
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -66,6 +67,9 @@ pub(super) struct Account {
     pub usage: Option<Usage>,
     /// What was said about it
     pub problems: Vec<Record>,
+    /// What `--verify` has compared, line by line
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Attestation>,
 }
 
 impl Account {
@@ -80,6 +84,7 @@ impl Account {
             duration: duration.as_secs_f64(),
             usage: process::usage_of_children(),
             problems: Vec::new(),
+            attestation: None,
         }
     }
 
@@ -182,12 +187,16 @@ pub(super) struct Ending<'a> {
     pub run: &'a Run,
     pub plan: &'a Plan,
     pub output: &'a Output,
+    pub inspection: Option<&'a Inspection<'a>>,
 }
 
 impl Ending<'_> {
     /// Says on standard error how it ended, and gives it as facts.
     pub(super) fn report(&self, outcome: Outcome, duration: Duration) -> Account {
         let mut account = Account::new(duration);
+        if let Some(inspection) = self.inspection {
+            (account.attestation, account.problems) = inspection.take();
+        }
         match outcome {
             Outcome::Ended(Change::Unknown(errno)) => {
                 account.phase = Phase::Command;
@@ -204,6 +213,8 @@ impl Ending<'_> {
                 account.status = refusal_status(fault);
                 self.complain(&mut account, self.explain(step, fault, &evidence));
             }
+            // It has been said already.
+            Outcome::Unlike => {}
             Outcome::Lost(change) => self.complain(&mut account, Some(lost(change))),
             Outcome::Stillborn(fault) => self.complain(&mut account, Some(stillborn(fault))),
         }

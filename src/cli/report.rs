@@ -212,6 +212,7 @@ pub(super) fn sentence((what, how): &Line) -> String {
         "mount" => "There is a mount at",
         "can read" => "It can read",
         "can write" => "It can write",
+        "Landlock" => return format!("Landlock: {}.", spelled_out(how)),
         "shares" => "It shares with the host:",
         "ends" => "It ends",
         what => return format!("Its {what}: {}.", spelled_out(how)),

@@ -12,7 +12,7 @@ use crate::{
     yaml,
 };
 
-use super::{Output, RecipePath, owner, pause::Prompt};
+use super::{Output, RecipePath, inspection::Inspection, owner, pause::Prompt};
 
 /// Everything there is to say of a run, made before it begins.
 pub(super) struct Watch<'a> {
@@ -20,6 +20,7 @@ pub(super) struct Watch<'a> {
     subject: Subject,
     overlays: Vec<Overlay>,
     registration: RefCell<Option<Registration>>,
+    inspection: Option<Inspection<'a>>,
 }
 
 impl<'a> Watch<'a> {
@@ -34,7 +35,18 @@ impl<'a> Watch<'a> {
             subject: subject(recipe, path, &plan.start.host),
             overlays: plan.overlays(),
             registration: RefCell::new(None),
+            inspection: None,
         }
+    }
+
+    /// The same, with an inspection before the command runs.
+    pub(super) fn inspecting(self, inspection: Option<Inspection<'a>>) -> Self {
+        Self { inspection, ..self }
+    }
+
+    /// What was inspected.
+    pub(super) fn inspection(&self) -> Option<&Inspection<'a>> {
+        self.inspection.as_ref()
     }
 
     /// What others' sandboxes have to do with this one: the kernel lets two
@@ -89,6 +101,14 @@ impl Onlooker for Watch<'_> {
 
     fn asks_again(&self, ends: EndsWith) {
         self.prompt.say_again(ends);
+    }
+
+    fn wants_to_inspect(&self) -> bool {
+        self.inspection.is_some()
+    }
+
+    fn inspects(&self, plan: &Plan, child: i32) -> bool {
+        self.inspection.as_ref().is_none_or(|inspection| inspection.of(plan, child))
     }
 
     fn is_over(&self) {

@@ -229,7 +229,7 @@ fn part(op: &Op, by: Actor) -> Option<Thing> {
             MountKind::Proc => Thing::Proc,
             MountKind::Sysfs => Thing::Sysfs,
             MountKind::Mqueue => Thing::Mqueue,
-            MountKind::Tmpfs { .. } => Thing::Tmpfs,
+            MountKind::Tmpfs { .. } | MountKind::Pts => Thing::Tmpfs,
         },
         Op::Bind(_) | Op::HoldSource(_) => Thing::Bind,
         Op::MountOverlay(_) => Thing::Overlay,

@@ -39,6 +39,8 @@ pub(super) struct Birth<'a> {
     /// The terminal that the command is to have
     pub front: Option<BorrowedFd<'a>>,
     pub namespaces: Namespaces,
+    /// Whether somebody looks at the sandbox before its command runs
+    pub is_inspected: bool,
 }
 
 /// The supervisor's namespaces, in the order of [`Namespace::ALL`]; 0: not known.
@@ -157,6 +159,14 @@ impl Child<'_> {
         }
     }
 
+    /// Waits until whoever inspects the sandbox lets its command run.
+    fn be_inspected(&self) {
+        let shown = turn::show(self.end);
+        if shown.is_err() || !matches!(turn::next(self.end), Message::Turn(..)) {
+            process::exit(GAVE_UP);
+        }
+    }
+
     /// Makes the process an ordinary one again: the terminal, the caller's
     /// signals, no descriptor but the first three.
     fn get_ready(&self, stage: &Stage) -> Result<(), Fault> {
@@ -171,10 +181,15 @@ impl Child<'_> {
             process::exit(GAVE_UP);
         }
         self.close_the_rest(stage)?;
+        signal::default_sigpipe().map_err(|errno| Call::Sigaction.gave(errno))?;
+        if self.birth.is_inspected {
+            // What init's child must not be, it is again with `execve`.
+            process::become_dumpable().map_err(prctl)?;
+            self.be_inspected();
+        }
         if turn::ready(self.end).is_err() {
             process::exit(GAVE_UP);
         }
-        signal::default_sigpipe().map_err(|errno| Call::Sigaction.gave(errno))?;
         signal::release(&self.birth.before).map_err(|errno| Call::Sigprocmask.gave(errno))
     }
 

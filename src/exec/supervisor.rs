@@ -69,6 +69,7 @@ struct Progress {
     /// The command that runs, and since when, until somebody is told
     unseen: Option<(i32, Instant)>,
     abandoned: Option<Option<i32>>,
+    is_unlike: bool,
     change: Option<Change>,
 }
 
@@ -105,6 +106,9 @@ impl Supervisor<'_> {
         }
         if let Some(signal) = progress.abandoned {
             return Outcome::Abandoned(signal);
+        }
+        if progress.is_unlike {
+            return Outcome::Unlike;
         }
         match progress.refused {
             Some((step, fault, evidence)) => Outcome::Refused { step, fault, evidence },
@@ -144,6 +148,7 @@ impl Supervisor<'_> {
                     progress.note(halt);
                 }
             }
+            Message::Shown(sender) => self.inspect(sender.unwrap_or(self.pid), progress),
             Message::Fault(step, fault, evidence) => {
                 progress.refused.get_or_insert((step, fault, evidence));
             }
@@ -165,6 +170,15 @@ impl Supervisor<'_> {
                     self.kill();
                 }
             }
+        }
+    }
+
+    /// Lets the onlooker inspect the sandbox, and its command run if that is well.
+    fn inspect(&self, child: i32, progress: &mut Progress) {
+        progress.is_unlike = !self.onlooker.inspects(self.plan, child);
+        // A child that is gone is noticed by its end.
+        if progress.is_unlike || turn::pass(self.ours.as_fd(), self.plan.steps.len()).is_err() {
+            self.kill();
         }
     }
 

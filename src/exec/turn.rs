@@ -29,6 +29,8 @@ pub(super) enum Message {
     Fault(usize, Fault, Evidence),
     /// The command is executed now, by the process that says so
     Ready(Option<i32>),
+    /// The sandbox is ready to be inspected, by the process that says so
+    Shown(Option<i32>),
     /// This signal stopped the command
     Stopped(i32),
     /// This signal killed the command
@@ -48,6 +50,7 @@ const READY: u8 = 4;
 const STOPPED: u8 = 5;
 const KILLED: u8 = 6;
 const UNHEARD: u8 = 7;
+const SHOWN: u8 = 8;
 
 /// Says that it is the other's turn from this step on.
 pub(super) fn pass(to: BorrowedFd, step: usize) -> Result<(), Errno> {
@@ -57,6 +60,11 @@ pub(super) fn pass(to: BorrowedFd, step: usize) -> Result<(), Errno> {
 /// Hands a descriptor over for a slot.
 pub(super) fn hand_over(to: BorrowedFd, slot: usize, fd: BorrowedFd) -> Result<(), Errno> {
     socket::send(to, &head(MOUNT, slot, 0, 0), Some(fd))
+}
+
+/// Says that the sandbox can be inspected.
+pub(super) fn show(to: BorrowedFd) -> Result<(), Errno> {
+    socket::send(to, &head(SHOWN, 0, 0, 0), None)
 }
 
 /// Says that the command is executed now.
@@ -113,6 +121,7 @@ pub(super) fn next(from: BorrowedFd) -> Message {
         (HEAD.., Some(&TURN)) => Message::Turn(step, sender),
         (HEAD.., Some(&MOUNT)) => Message::Mount(step, fd),
         (HEAD.., Some(&READY)) => Message::Ready(sender),
+        (HEAD.., Some(&SHOWN)) => Message::Shown(sender),
         (HEAD.., Some(&STOPPED)) => Message::Stopped(number(8) as i32),
         (HEAD.., Some(&KILLED)) => Message::Killed(number(8) as i32),
         (HEAD.., Some(&UNHEARD)) => Message::Unheard(Errno::from_raw(number(8) as i32)),

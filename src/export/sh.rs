@@ -24,6 +24,7 @@ mod comment;
 mod image;
 mod limits;
 mod mounts;
+mod names;
 mod order;
 mod rights;
 mod roots;
@@ -167,6 +168,7 @@ impl<'a> Writer<'a> {
             Op::HoldSource(held) => self.hold(held, step),
             Op::Bind(bind) => self.bind(bind, step),
             Op::Mask(mask) => self.mask(mask, step),
+            Op::PlaceDevice(device) => self.device(device, step),
             Op::Restrict(restrict) => self.restrict(restrict, step),
             Op::PivotRoot(pivot) => self.pivot(pivot),
             Op::Execute(_) => self.finish(step),
@@ -192,9 +194,14 @@ impl<'a> Writer<'a> {
             // A name may begin like an option.
             Op::SetDomainname(name) => vec![Words::of("domainname --").word(&name.0)],
             Op::SetPropagation(set) => vec![mounts::propagation(set.0)],
+            Op::ForbidNested(_) => {
+                vec![Words::of("echo 0 >/proc/sys/user/max_user_namespaces")]
+            }
             Op::MountNew(new) => vec![mounts::new(new, None)],
             Op::MountOverlay(overlay) => vec![mounts::overlay(overlay)],
             Op::MakeDirectory(made) => mounts::directory(made),
+            Op::MakeFile(made) => names::file(made),
+            Op::MakeLink(made) => vec![names::link(made)],
             Op::RemoveDirectory(removed) => {
                 vec![Words::of("rmdir").word(removed.path.as_path())]
             }
@@ -222,6 +229,7 @@ impl<'a> Writer<'a> {
             | Op::NewNamespace(_)
             | Op::NoNewPrivileges(_)
             | Op::PivotRoot(_)
+            | Op::PlaceDevice(_)
             | Op::Restrict(_)
             | Op::RestrictSelf(_)
             | Op::ServeImage(_)

@@ -30,6 +30,8 @@ impl Plan for Dir {
         let path = to.path(self.path.as_path());
         // Whether it would be made on the host has to be known beforehand.
         to.learn(&path);
-        to.step(MakeDirectory::new(path, self.mode.map_or(0o755, |mode| mode.0)));
+        let ground = to.ground(&path);
+        let mode = self.mode.map_or(0o755, |mode| mode.0);
+        to.step(MakeDirectory::new(path, mode).on(ground));
     }
 }

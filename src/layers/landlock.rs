@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de};
 use crate::{
     diagnostic::Refusal,
     host::Landlock as Known,
-    ops::{self, AllowFiles, AllowPort, MakeRuleset, RestrictSelf, Use},
+    ops::{self, AllowFiles, AllowPort, MakeRuleset, Proof, RestrictSelf, Use},
     plan::Planner,
     sys::{
         KernelPath,
@@ -90,7 +90,8 @@ impl Plan for Landlock {
         to.step(MakeRuleset { slot, handled });
         self.allow_files(to, slot, handled.files);
         self.allow_ports(to, slot, handled.tcp);
-        to.step(RestrictSelf { slot });
+        let proof = self.proof(to, handled);
+        to.step(RestrictSelf { slot, proof });
     }
 }
 
@@ -135,6 +136,17 @@ impl Landlock {
             to.note(missing.help("bind only the devices that the command needs"));
         }
         Some(enforced)
+    }
+
+    /// What must not work behind it.
+    fn proof(&self, to: &Planner, handled: Handled) -> Proof {
+        let lists = [&self.read, &self.write, &self.execute].into_iter().flatten().flatten();
+        let allowed = lists.map(|WordOrMap(one)| KernelPath::new(to.path(one.path.as_path())));
+        let bound = self.bind.as_deref().unwrap_or_default();
+        Proof {
+            allowed: (handled.files != 0).then(|| allowed.collect()),
+            port: (1024..=u16::MAX).rev().find(|port| handled.tcp != 0 && !bound.contains(port)),
+        }
     }
 
     fn allow_files(&self, to: &mut Planner, slot: usize, handled: u64) {

@@ -8,7 +8,7 @@ use std::{
 
 use crate::host::{HostMount, Owner};
 
-use super::{FilesystemId, Mounts, Process, UserId};
+use super::{FilesystemId, Mounts, Position, Process, Thing, UserId};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub enum Filesystem {
     Sysfs,
     /// POSIX message queues as files (`mq_overview(7)`)
     Mqueue,
+    /// An instance of `devpts` (`pts(4)`)
+    Pts,
     /// overlayfs: its layers, the upper one first
     Overlay {
         /// Filesystem and path of each layer
@@ -60,6 +62,10 @@ pub struct Instance {
     pub made: BTreeMap<PathBuf, Owner>,
     /// Directories that are only taken to be there: nobody knows what is in them
     pub presumed: BTreeSet<PathBuf>,
+    /// What else was made since: files and links
+    pub entries: BTreeMap<PathBuf, Thing>,
+    /// Whether there is less room than memory: a file may not fit
+    pub is_small: bool,
     /// Directories removed since
     pub removed: BTreeSet<PathBuf>,
 }
@@ -86,6 +92,8 @@ impl Mounts {
             depth,
             made: BTreeMap::new(),
             presumed: BTreeSet::new(),
+            entries: BTreeMap::new(),
+            is_small: false,
             removed: BTreeSet::new(),
         };
         self.filesystems.insert(id, instance);
@@ -102,6 +110,23 @@ impl Mounts {
             instance.device = mount.device.clone().map(|device| (device, root));
         }
         id
+    }
+
+    /// Whether a place is where an overlay puts its changes, or below.
+    pub fn is_upper(&self, at: &Position) -> bool {
+        let (device, path) = self.inode(at);
+        self.filesystems.values().any(|instance| match &instance.filesystem {
+            Filesystem::Overlay { layers } => layers.first().is_some_and(|(upper, within)| {
+                let (own, root) = self.inode_in(*upper, within);
+                own == device && path.starts_with(root)
+            }),
+            _ => false,
+        })
+    }
+
+    /// The filesystem that was remembered last.
+    pub fn newest_filesystem(&self) -> Option<FilesystemId> {
+        self.filesystems.keys().next_back().copied()
     }
 
     /// The filesystem of this id.
@@ -126,6 +151,7 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Proc => Some(false),
+            Filesystem::Pts => None,
             Filesystem::Image(_) => Some(true),
             Filesystem::Host(_) => match instance.kind.as_deref()? {
                 "proc" => Some(false),
@@ -145,6 +171,7 @@ impl Mounts {
         let instance = self.filesystem(id);
         match &instance.filesystem {
             Filesystem::Overlay { .. } | Filesystem::Proc => Some(false),
+            Filesystem::Pts => None,
             Filesystem::Tmpfs(_) => Some(true),
             Filesystem::Sysfs | Filesystem::Mqueue | Filesystem::Image(_) | Filesystem::Unknown => {
                 None
@@ -170,7 +197,7 @@ impl Mounts {
         match &instance.filesystem {
             Filesystem::Tmpfs(_) | Filesystem::Overlay { .. } => Some(true),
             Filesystem::Proc | Filesystem::Sysfs | Filesystem::Mqueue => Some(false),
-            Filesystem::Image(_) | Filesystem::Unknown => None,
+            Filesystem::Image(_) | Filesystem::Pts | Filesystem::Unknown => None,
             Filesystem::Host(_) => Some(STORAGE.contains(&instance.kind.as_deref()?)),
         }
     }

@@ -344,24 +344,40 @@ impl Mounts {
     /// Every mount reachable from the root, with the path that leads there;
     /// what another covers is not.
     pub fn visible(&self) -> Vec<(PathBuf, &Mount)> {
-        let mut found = vec![(PathBuf::from("/"), self.mount(self.root))];
-        self.collect_below(self.root, Path::new("/"), &mut found);
+        let mut seen = self.reachable();
+        seen.retain(|(_, id)| !self.is_covered(*id));
+        seen.into_iter().map(|(at, id)| (at, self.mount(id))).collect()
+    }
+
+    /// Every mount that hangs below the root, covered or not.
+    pub fn reachable(&self) -> Vec<(PathBuf, MountId)> {
+        let mut found = Vec::new();
+        self.collect(self.root, Path::new("/"), &mut found);
         found
     }
 
-    fn collect<'a>(&'a self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, &'a Mount)>) {
-        let covers =
-            |mount: &Mount| mount.on.as_ref().is_some_and(|on| on.path.as_os_str().is_empty());
-        match self.children(id).find(|(_, mount)| covers(mount)) {
-            Some((cover, _)) => self.collect(cover, at, into),
-            None => {
-                into.push((at.to_owned(), self.mount(id)));
-                self.collect_below(id, at, into);
-            }
-        }
+    /// Whether something stands over a mount, or over a directory that leads to it.
+    pub fn is_covered(&self, id: MountId) -> bool {
+        id != self.root
+            && (self.child_at(&Position::root_of(id)).is_some() || self.is_out_of_reach(id))
     }
 
-    fn collect_below<'a>(&'a self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, &'a Mount)>) {
+    fn is_out_of_reach(&self, id: MountId) -> bool {
+        let Some(on) = self.mount(id).on.as_ref().filter(|_| id != self.root) else {
+            return false;
+        };
+        // Who starts below what stands over the root stays there.
+        let is_over = |path: &Path| {
+            let at = Position { mount: on.mount, path: path.to_owned() };
+            (on.mount != self.root || !path.as_os_str().is_empty()) && self.child_at(&at).is_some()
+        };
+        self.child_at(on) != Some(id)
+            || on.path.ancestors().skip(1).any(is_over)
+            || self.is_out_of_reach(on.mount)
+    }
+
+    fn collect(&self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, MountId)>) {
+        into.push((at.to_owned(), id));
         for (child, mount) in self.children(id) {
             let Some(on) = &mount.on else { continue };
             self.collect(child, &join(at, &on.path), into);

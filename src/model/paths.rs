@@ -113,6 +113,9 @@ impl Model {
         else {
             return Ok(());
         };
+        if instance.entries.contains_key(&path.join(name)) {
+            return Ok(());
+        }
         if instance.made.contains_key(&path.join(name)) || instance.made.contains_key(&path) {
             return Ok(());
         }
@@ -300,6 +303,9 @@ impl Model {
         if let Some(&owner) = instance.made.get(path) {
             return Some(Thing::Directory(Some(owner)));
         }
+        if let Some(thing) = instance.entries.get(path) {
+            return Some(thing.clone());
+        }
         if instance.removed.contains(path) {
             return None;
         }
@@ -313,6 +319,7 @@ impl Model {
             Filesystem::Proc
             | Filesystem::Sysfs
             | Filesystem::Mqueue
+            | Filesystem::Pts
             | Filesystem::Image(_)
             | Filesystem::Unknown => Some(match is_root {
                 true => Thing::Directory(None),

@@ -83,6 +83,8 @@ pub struct UserNamespace {
     pub setgroups: bool,
     /// Whether its maker could map the root of the parent
     pub parent_could_setfcap: bool,
+    /// Nobody makes a user namespace in it any more
+    pub is_last: bool,
     /// The kernel would not have made it: what follows is no mistake of its own
     pub is_presumed: bool,
 }
@@ -119,6 +121,7 @@ impl UserNamespace {
             gids: map(ids.map(|ids| &ids.gid)),
             setgroups: ids.is_none_or(|ids| ids.setgroups),
             parent_could_setfcap: true,
+            is_last: false,
             is_presumed: false,
         }
     }
@@ -188,6 +191,9 @@ impl Model {
         if current.level > DEEPEST {
             return no(Errno::ENOSPC);
         }
+        if self.forbids_nested() {
+            return no(Errno::ENOSPC);
+        }
         // How deep it was at the start is known of the first user namespace only.
         if current.level > SHALLOW && self.host.initial_user_namespace != Some(true) {
             return Err(Objection::Unknown);
@@ -205,6 +211,29 @@ impl Model {
         if is_mapped { has_room } else { has_room.and(no(Errno::EPERM)) }
     }
 
+    /// Whether the recipe has said that no further user namespace may be made.
+    pub fn forbids_nested(&self) -> bool {
+        let mut all = self.users.iter().skip(1);
+        all.any(|user| user.is_last)
+    }
+
+    /// Why the settings below `/proc/sys` cannot be opened to write.
+    pub fn may_open_settings(&self) -> Result<(), Objection> {
+        match self.proc {
+            MapFiles::ReadOnly => return Err(Objection::No(Errno::EROFS)),
+            MapFiles::Missing => return Err(Objection::No(Errno::ENOENT)),
+            MapFiles::Writable => {}
+        }
+        // What lies on a part of it may be anything.
+        let procs = self.mounts.all().filter(|(_, mount)| self.mounts.is_proc(mount.filesystem));
+        let covers =
+            |path: &std::path::Path| path.starts_with("sys") && !path.starts_with("sys/fs");
+        let is_covered = procs
+            .flat_map(|(id, _)| self.mounts.children(id))
+            .any(|(_, mount)| mount.on.as_ref().is_some_and(|on| covers(&on.path)));
+        if is_covered { Err(Objection::Unknown) } else { Ok(()) }
+    }
+
     pub(super) fn make_user(&mut self) {
         let could_setfcap = self.process.has(capability::SETFCAP);
         let current = self.own_user();
@@ -217,6 +246,7 @@ impl Model {
             gids: IdMap::default(),
             setgroups: current.setgroups,
             parent_could_setfcap: could_setfcap,
+            is_last: false,
             is_presumed: false,
         };
         self.users.push(made);

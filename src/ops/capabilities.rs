@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Model, UserId, capability},
+    model::{Answer, Capabilities, Model, UserId, capability},
     sys::{
         Call, Errno, Fault,
         capability::{self as sets, Sets},
@@ -151,4 +151,34 @@ impl Operation for LimitCapabilities {
             what: "its user namespace",
         })
     }
+}
+
+/// A step that lacks what an earlier layer of the recipe has given up.
+pub(super) fn given_up(operation: &dyn Operation, fault: Fault, before: &Model) -> Option<Refusal> {
+    let is_own_story = matches!(
+        fault.call,
+        Call::DropBounding
+            | Call::Capset
+            | Call::RaiseAmbient
+            | Call::Setgroups
+            | Call::Setresgid
+            | Call::Setresuid
+    );
+    let need = operation.needs(before)?;
+    if is_own_story || before.capable(need.over, need.capability) {
+        return None;
+    }
+    let mut with_rights = before.clone();
+    with_rights.process.capabilities = match before.process.user {
+        UserId::HOST => Capabilities::of(&before.host),
+        _ => Capabilities::FULL,
+    };
+    let is_cause = with_rights.capable(need.over, need.capability)
+        && !matches!(operation.answer(&with_rights), Answer::No(_));
+    let name = capability::name(need.capability);
+    is_cause.then(|| {
+        Refusal::new("capabilities::given_up", format!("this step takes {name}, which is gone"))
+            .why("a layer before it has given it up")
+            .help("move the layer that drops capabilities below it")
+    })
 }

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     diagnostic::Refusal,
     host::Owner,
-    model::{Answer, Filesystem, Found, Model, Objection, Position, Thing},
+    model::{Answer, Filesystem, Found, Model, Objection, Position, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
@@ -37,24 +37,33 @@ pub struct MakeDirectory {
     /// Permission bits of the directory itself
     pub mode: u32,
     named: bool,
+    /// The filesystem that new ones have to be in; without it, it is anybody's
+    ground: Option<Slot>,
 }
 
 impl MakeDirectory {
     /// A directory in the tree that the process sees.
     pub fn new(path: impl AsRef<Path>, mode: u32) -> Self {
         let path = path.as_ref().to_owned();
-        Self { base: None, names: names(&path), path, mode, named: false }
+        Self { base: None, names: names(&path), path, mode, named: false, ground: None }
     }
 
     /// A directory inside a tree that the process may not be led out of.
     pub fn within(base: impl AsRef<Path>, path: impl AsRef<Path>, mode: u32) -> Self {
         let path = path.as_ref().to_owned();
-        Self { base: Some(KernelPath::new(base)), names: names(&path), path, mode, named: true }
+        let base = Some(KernelPath::new(base));
+        Self { base, names: names(&path), path, mode, named: true, ground: None }
     }
 
     /// The same, where a layer names the place, so that changing it is no surprise.
     pub fn named(path: impl AsRef<Path>, mode: u32) -> Self {
         Self { named: true, ..Self::new(path, mode) }
+    }
+
+    /// The same, in a filesystem that the recipe has made, kept in a slot:
+    /// whoever changes a link on the way gets nothing made elsewhere.
+    pub fn on(self, ground: Option<Slot>) -> Self {
+        Self { ground, ..self }
     }
 
     fn shown(&self) -> PathBuf {
@@ -216,7 +225,7 @@ impl Operation for MakeDirectory {
         }
     }
 
-    fn run(&self, _: &Stage) -> Result<(), Fault> {
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let open = |errno| Call::OpenTarget.gave(errno);
         let start = self.base.as_ref().map_or(c"/", KernelPath::as_c_str);
         let root = descriptor::open_directory(None, start, Walk::Free).map_err(open)?;
@@ -225,13 +234,20 @@ impl Operation for MakeDirectory {
             let at = here.as_ref().map_or(root.as_fd(), OwnedFd::as_fd);
             let is_last = index + 1 == self.names.len();
             let mode = if is_last { self.mode } else { PARENT_MODE };
-            match directory::make(at, name, mode) {
+            let is_ground = place::is_ground(stage, at, self.ground)?;
+            // Elsewhere it is there already, or somebody has moved the place.
+            let made = if is_ground { directory::make(at, name, mode) } else { Ok(()) };
+            match made {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(Call::Mkdir.gave(errno)),
             }
             let walk = if self.base.is_some() { Walk::Beneath } else { Walk::Free };
-            let next = descriptor::open_directory(Some(at), name, walk).map_err(open)?;
-            here = Some(next);
+            let next = descriptor::open_directory(Some(at), name, walk);
+            here = Some(next.map_err(|errno| match errno {
+                // What `mkdirat` would have said.
+                Errno::EACCES if !is_ground => Call::Mkdir.gave(errno),
+                errno => open(errno),
+            })?);
         }
         Ok(())
     }
@@ -331,7 +347,8 @@ impl RemoveDirectory {
             .may_change_by(&parent, files::REMOVE_DIRECTORY)
             .map_err(|objection| objection.to(Call::Rmdir))?;
         let (filesystem, path) = model.mounts.within(&found.at);
-        let mut made = model.mounts.filesystem(filesystem).made.keys();
+        let instance = model.mounts.filesystem(filesystem);
+        let mut made = instance.made.keys().chain(instance.entries.keys());
         if made.any(|made| *made != path && made.starts_with(&path)) {
             return Err(no(Errno::ENOTEMPTY));
         }

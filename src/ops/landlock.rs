@@ -4,16 +4,22 @@ use std::fmt;
 
 use crate::{
     diagnostic::{Refusal, typed},
-    host::{self, Host},
+    host,
     model::{Answer, MOST_RULESETS, Model, Ruleset, Slot, capability},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
         landlock::{self, Handled, files, scope, tcp},
+        look,
     },
 };
 
 use super::{Evidence, Operation, Stage, place, unexplained, yes};
+
+mod missing;
+
+pub use missing::lacks;
+use missing::{known, switched_off, too_old, without_landlock};
 
 /// Rulesets that surely fit beside those that were there before the recipe.
 const FEW_RULESETS: usize = 8;
@@ -89,6 +95,18 @@ pub struct AllowPort {
 pub struct RestrictSelf {
     /// The ruleset
     pub slot: Slot,
+    /// What must not work any more
+    pub proof: Proof,
+}
+
+/// What shows that a ruleset holds, and costs nothing: the kernel tells nobody
+/// which rulesets a process is under.
+pub struct Proof {
+    /// Where files are handled: the places that are allowed. Nobody changes mounts
+    /// any more, and nobody lists the root directory that is none of them.
+    pub allowed: Option<Vec<KernelPath>>,
+    /// Nobody gets this port any more
+    pub port: Option<u16>,
 }
 
 impl fmt::Display for MakeRuleset {
@@ -285,6 +303,17 @@ impl RestrictSelf {
     }
 }
 
+impl RestrictSelf {
+    /// Whether the root directory is none of the places that are allowed.
+    fn shuts_root(&self) -> bool {
+        let (Some(allowed), Ok(root)) = (&self.proof.allowed, look::at(c"/")) else { return false };
+        let is_root = |place: &KernelPath| {
+            look::at(place.as_c_str()).is_ok_and(|found| found.file == root.file)
+        };
+        !allowed.iter().any(is_root)
+    }
+}
+
 impl Operation for RestrictSelf {
     fn answer(&self, model: &Model) -> Answer {
         yes(self.check(model))
@@ -297,10 +326,23 @@ impl Operation for RestrictSelf {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        stage.remember([u64::from(self.shuts_root()), 0]);
         stage
             .slot(self.slot)
             .and_then(landlock::restrict_self)
             .map_err(|errno| Call::LandlockRestrict.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let [is_shut, _] = stage.remembered();
+        let has_files = self.proof.allowed.is_some();
+        let found: &[u8] = match self.proof.port {
+            _ if has_files && landlock::lets_mount() => b"mounts can be changed",
+            _ if is_shut == 1 && landlock::lets_list_root() => b"the root directory can be listed",
+            Some(port) if landlock::lets_bind(port) => b"another port can be bound",
+            _ => return Ok(()),
+        };
+        Err(stage.lie(Call::LandlockRestrict, found))
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
@@ -338,75 +380,15 @@ pub(super) fn forbidden(
     if operation.answer(before) != no || operation.answer(&without) == no {
         return None;
     }
-    Some(match fault.errno {
-        Errno::EPERM => Refusal::new("landlock::mounts", "Landlock forbids changing mounts")
-            .why("a `landlock` layer stands before it")
-            .help("move the `landlock` layer below every layer that mounts"),
+    Some(match (fault.call, fault.errno) {
+        (_, Errno::EPERM) | (Call::Fsconfig, _) => {
+            Refusal::new("landlock::mounts", "Landlock forbids changing mounts")
+                .why("a `landlock` layer stands before it")
+                .help("move the `landlock` layer below every layer that mounts")
+        }
         _ => Refusal::new("landlock::forbids", format!("Landlock does not let it {operation}"))
             .why("a `landlock` layer before it does not allow that")
-            .help("move the `landlock` layer below it"),
+            .help("move the `landlock` layer below it")
+            .once(),
     })
-}
-
-/// What this machine's Landlock lacks of what is wanted, in words; nothing where
-/// that is not known.
-pub fn lacks(host: &Host, wanted: Handled) -> Option<Refusal> {
-    match known(host)? {
-        host::Landlock::Missing => Some(without_landlock(host)),
-        host::Landlock::Off => Some(switched_off()),
-        host::Landlock::Interface(interface) => too_old(host, interface, wanted),
-    }
-}
-
-fn known(host: &Host) -> Option<host::Landlock> {
-    host.kernel_settings.as_ref()?.landlock
-}
-
-fn without_landlock(host: &Host) -> Refusal {
-    let why = match host.kernel_version() {
-        Some((major, minor)) if (major, minor) < (5, 13) => {
-            format!("it is Linux {major}.{minor}, and Landlock came with 5.13")
-        }
-        _ => "it was built without, or a seccomp filter hides it".to_owned(),
-    };
-    Refusal::new("landlock::missing", "this kernel has no Landlock")
-        .why(why)
-        .help("run it on a kernel that has it, or write `need: prefer`")
-}
-
-fn switched_off() -> Refusal {
-    Refusal::new("landlock::off", "Landlock is switched off on this machine")
-        .why("the kernel was started without it in its list of security modules")
-        .help("add `landlock` to `lsm=` on the kernel command line, or write `need: prefer`")
-}
-
-/// What interfaces have learned: which, with which Linux, and what it is called.
-const LEARNED: &[(u32, &str, &str, Handled)] = &[
-    (2, "5.19", "moving files", Handled { files: files::REFER, tcp: 0, scope: 0 }),
-    (3, "6.2", "the truncating of files", Handled { files: files::TRUNCATE, tcp: 0, scope: 0 }),
-    (4, "6.7", "TCP ports", Handled { files: 0, tcp: tcp::BIND | tcp::CONNECT, scope: 0 }),
-    (5, "6.10", "ioctl on devices", Handled { files: files::CONTROL_DEVICE, tcp: 0, scope: 0 }),
-    (
-        6,
-        "6.12",
-        "signals and abstract sockets",
-        Handled { files: 0, tcp: 0, scope: scope::SIGNAL | scope::ABSTRACT_UNIX_SOCKET },
-    ),
-];
-
-fn too_old(host: &Host, interface: u32, wanted: Handled) -> Option<Refusal> {
-    let is_lacking = |handled: Handled| wanted.and(handled) != Handled::default();
-    let (needed, linux, what, _) = LEARNED
-        .iter()
-        .rfind(|(learned, _, _, handled)| *learned > interface && is_lacking(*handled))?;
-    let here = host.kernel_version().map_or("this kernel".to_owned(), |(major, minor)| {
-        format!("this is Linux {major}.{minor}, which")
-    });
-    Some(
-        Refusal::new("landlock::too_old", format!("Landlock of this kernel does not know {what}"))
-            .why(format!(
-                "{here} has interface {interface}; that came with interface {needed}, Linux {linux}"
-            ))
-            .help("run it on a newer kernel, or write `need: prefer`"),
-    )
 }

@@ -62,15 +62,7 @@ impl Mask {
     }
 
     fn check_node(&self, model: &Model) -> Result<(), Answer> {
-        match self.null.find(model, Extent::WHOLE)? {
-            Some(Thing::Device(Device::NULL)) => {}
-            Some(Thing::Unknown | Thing::Symlink(_)) | None => return Err(Answer::KernelDecides),
-            // A recorded machine need not tell which device it is.
-            Some(Thing::Special) => return Err(Answer::KernelDecides),
-            Some(Thing::Device(_) | Thing::Directory(_) | Thing::File(..)) => {
-                return Err(Answer::No(Call::Device.gave(Errno::ENODEV)));
-            }
-        }
+        self.null.find_device(model, Device::NULL)?;
         match model.may_mount() {
             true => Ok(()),
             false => Err(Answer::No(Call::MountSetattr.gave(Errno::EPERM))),
@@ -134,11 +126,7 @@ impl Operation for Mask {
         if device::is_directory(&place).map_err(|errno| Call::Device.gave(errno))? {
             return Self::cover(stage, empty(stage)?, &place, Self::EMPTY);
         }
-        let gone = Call::Device.gave(Errno::ENODEV);
-        let node = self.null.take(stage, Extent::WHOLE)?.ok_or(gone)?;
-        if !Device::NULL.is(&node).map_err(|errno| Call::Device.gave(errno))? {
-            return Err(gone);
-        }
+        let node = self.null.take_device(stage, Device::NULL)?;
         mount::add_attributes(node.as_fd(), Self::NODE.attributes())
             .map_err(|errno| Call::MountSetattr.gave(errno))?;
         Self::cover(stage, node, &place, Self::NODE)

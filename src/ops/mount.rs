@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use crate::{
     diagnostic::Refusal,
     host::Owner,
-    model::{Answer, Filesystem, Model, Objection, Thing},
+    model::{Answer, Filesystem, Model, Slot},
     sys::{
         Call, Errno, Fault, KernelPath, Propagation, look,
         mount::{self, Configuration, Flags, attribute},
@@ -31,6 +31,8 @@ pub enum MountKind {
     Sysfs,
     /// `mq_overview(7)`, "Mounting the message queue filesystem"
     Mqueue,
+    /// `pts(4)`: terminals of its own
+    Pts,
     /// `tmpfs(5)`, with the permission bits of its root
     Tmpfs {
         /// Permission bits
@@ -44,7 +46,7 @@ impl MountKind {
             Self::Proc => Some(Fresh::Proc),
             Self::Sysfs => Some(Fresh::Sysfs),
             Self::Mqueue => Some(Fresh::Mqueue),
-            Self::Tmpfs { .. } => None,
+            Self::Tmpfs { .. } | Self::Pts => None,
         }
     }
 }
@@ -57,6 +59,8 @@ pub struct MountNew {
     pub at: KernelPath,
     /// Nothing can be written through it
     pub read_only: bool,
+    /// Where to keep it, for a later step that makes something in it
+    pub slot: Option<Slot>,
     options: Vec<(std::ffi::CString, std::ffi::CString)>,
 }
 
@@ -76,8 +80,21 @@ impl MountNew {
         Self::plain(MountKind::Mqueue, at)
     }
 
+    /// Terminals of its own; they belong to the group `tty`, which is 5, if it
+    /// has a number there.
+    pub fn pts(at: impl AsRef<Path>, has_tty_group: bool) -> Self {
+        let mut options = vec![
+            (c"mode".to_owned(), c"620".to_owned()),
+            (c"ptmxmode".to_owned(), c"666".to_owned()),
+        ];
+        if has_tty_group {
+            options.push((c"gid".to_owned(), c"5".to_owned()));
+        }
+        Self { options, ..Self::plain(MountKind::Pts, at) }
+    }
+
     fn plain(kind: MountKind, at: impl AsRef<Path>) -> Self {
-        Self { kind, at: KernelPath::new(at), read_only: false, options: Vec::new() }
+        Self { kind, at: KernelPath::new(at), read_only: false, slot: None, options: Vec::new() }
     }
 
     /// An empty tmpfs with a root of this mode, no larger than `size` bytes if given.
@@ -105,12 +122,14 @@ impl MountNew {
             MountKind::Proc => c"proc",
             MountKind::Sysfs => c"sysfs",
             MountKind::Mqueue => c"mqueue",
+            MountKind::Pts => c"devpts",
             MountKind::Tmpfs { .. } => c"tmpfs",
         }
     }
 
     fn attributes(&self) -> u64 {
         let kind = match self.kind {
+            MountKind::Pts => attribute::NO_SUID | attribute::NO_EXEC,
             MountKind::Tmpfs { .. } => attribute::NO_SUID | attribute::NO_DEV,
             _ => attribute::NO_SUID | attribute::NO_DEV | attribute::NO_EXEC,
         };
@@ -147,6 +166,7 @@ impl Operation for MountNew {
             MountKind::Proc => Filesystem::Proc,
             MountKind::Sysfs => Filesystem::Sysfs,
             MountKind::Mqueue => Filesystem::Mqueue,
+            MountKind::Pts => Filesystem::Pts,
             MountKind::Tmpfs { mode } => {
                 let Model { process, .. } = &*model;
                 Filesystem::Tmpfs(Owner { uid: process.uid, gid: process.gid, mode })
@@ -157,6 +177,10 @@ impl Operation for MountNew {
         };
         let user = model.process.user;
         let instance = model.mounts.instance(filesystem, user);
+        let is_small = self.options.iter().any(|(key, _)| key.as_c_str() == c"size");
+        if let Some(instance) = model.mounts.filesystem_mut(instance) {
+            instance.is_small = is_small;
+        }
         let mount = model.mounts.attach(target.at, instance);
         if !matches!(self.kind, MountKind::Tmpfs { .. }) {
             model.mounts.forbid_programs(mount);
@@ -189,7 +213,11 @@ impl Operation for MountNew {
         configuration.create().map_err(keep)?;
         let mount =
             configuration.mount(self.attributes()).map_err(|errno| Call::Fsmount.gave(errno))?;
-        place::attach(stage, &mount, &self.at)
+        place::attach(stage, &mount, &self.at)?;
+        match self.slot {
+            Some(slot) => stage.keep(slot, mount).map_err(|errno| Call::Fsmount.gave(errno)),
+            None => Ok(()),
+        }
     }
 
     fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
@@ -299,77 +327,6 @@ impl Operation for SetPropagation {
             }
             _ => unexplained(self, fault),
         }
-    }
-
-    fn leak(&self, before: &Model) -> Option<Refusal> {
-        place::reaches_host(before)
-    }
-
-    fn needs(&self, before: &Model) -> Option<Need> {
-        Some(Need::admin(before.mounts.owner, "the mount namespace"))
-    }
-}
-
-/// A mount that goes away, at the latest with its last user (`umount -l`).
-pub struct DetachMount {
-    /// Where it is
-    pub at: KernelPath,
-}
-
-impl DetachMount {
-    fn check(&self, model: &Model) -> Result<(), Answer> {
-        let no = |errno| Answer::No(Call::Umount.gave(errno));
-        let found = model.walk(self.at.as_path()).map_err(no)?;
-        if !model.may_mount() {
-            return Err(no(Errno::EPERM));
-        }
-        let mount = model.mounts.mount(found.at.mount);
-        if found.thing == Thing::Unknown {
-            return Err(Objection::Unknown.to(Call::Umount));
-        }
-        if !found.at.path.as_os_str().is_empty() {
-            return Err(no(Errno::EINVAL));
-        }
-        match mount.locked {
-            Some(true) => return Err(no(Errno::EINVAL)),
-            Some(false) => {}
-            None => return Err(Answer::KernelDecides),
-        }
-        match model.is_kept_from_mounting() {
-            true => Err(no(Errno::EPERM)),
-            false => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for DetachMount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "detach {}", self.at.as_path().display())
-    }
-}
-
-impl Operation for DetachMount {
-    fn answer(&self, model: &Model) -> Answer {
-        yes(self.check(model))
-    }
-
-    fn effect(&self, model: &mut Model) {
-        // What was mounted there before comes to light, and goes as well.
-        while let Ok(found) = model.walk(self.at.as_path())
-            && found.at.path.as_os_str().is_empty()
-            && found.at.mount != model.mounts.root
-            && model.mounts.mount(found.at.mount).locked != Some(true)
-        {
-            model.mounts.detach(found.at.mount);
-        }
-    }
-
-    fn run(&self, _: &Stage) -> Result<(), Fault> {
-        mount::detach_all(self.at.as_c_str()).map_err(|errno| Call::Umount.gave(errno))
-    }
-
-    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
-        place::not_allowed(before).unwrap_or_else(|| unexplained(self, fault))
     }
 
     fn leak(&self, before: &Model) -> Option<Refusal> {

@@ -65,6 +65,7 @@ impl Operation for NewNamespace {
         match (self.0, fault.errno) {
             (Namespace::User, Errno::EPERM | Errno::EACCES) => user_refused(self, fault, before),
             (Namespace::User, Errno::ENOSPC) if before.own_user().level > DEEPEST => too_deep(),
+            (Namespace::User, Errno::ENOSPC) if before.forbids_nested() => forbidden(),
             (kind, Errno::ENOSPC) => limit_reached(kind),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
             (kind, Errno::EINVAL) if before.may_make(kind) != Err(Objection::No(Errno::EINVAL)) => {
@@ -135,6 +136,12 @@ fn too_deep() -> Refusal {
     Refusal::new("user::too_deep", "user namespaces nest no deeper")
         .why(format!("it would be number {} below the host's", DEEPEST + 2))
         .help("take some `user` layers out")
+}
+
+fn forbidden() -> Refusal {
+    Refusal::new("user::forbidden", "no user namespace may be made in this one")
+        .why("a `user` layer before it says `nested: false`")
+        .help("say it in the last `user` layer only")
 }
 
 fn limit_reached(kind: Namespace) -> Refusal {

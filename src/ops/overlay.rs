@@ -12,10 +12,11 @@ use std::{
 
 use crate::{
     diagnostic::{Refusal, typed},
-    model::{Answer, Filesystem, Layers, Model, OverlayTrouble, Thing},
+    model::{Answer, Filesystem, Layers, Model, OverlayTrouble, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
+        landlock::files,
         mount::{self, Configuration, attribute},
     },
 };
@@ -55,6 +56,8 @@ pub struct MountOverlay {
     pub at: KernelPath,
     /// Whether its marks are user xattrs
     pub user_xattr: bool,
+    /// Where to keep it, for a later step that makes something in it
+    pub slot: Option<Slot>,
     lower_in_one: CString,
 }
 
@@ -68,6 +71,7 @@ impl MountOverlay {
             work: KernelPath::new(overlay.work),
             at: KernelPath::new(overlay.at),
             user_xattr: overlay.user_xattr,
+            slot: None,
         }
     }
 
@@ -102,6 +106,11 @@ impl MountOverlay {
             return Err(Answer::No(Call::Fsopen.gave(Errno::EPERM)));
         }
         let layers = self.find(model)?;
+        // The kernel lists `work` itself, to see what its filesystem can do (`ovl_make_workdir()`).
+        if let Err(objection) = model.lets(&layers.work.at, files::LIST) {
+            let fits = model.may_overlay(&layers).is_ok();
+            return Err(if fits { objection.to(Call::Fsconfig) } else { Answer::KernelDecides });
+        }
         model.may_overlay(&layers).map_err(answer)?;
         model.may_hold_mounts().map_err(|objection| objection.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
@@ -223,7 +232,11 @@ impl Operation for MountOverlay {
         if mount::is_read_only(&mount).map_err(|errno| Call::ReadOnly.gave(errno))? {
             return Err(Call::ReadOnly.gave(Errno::EROFS));
         }
-        place::attach(stage, &mount, &self.at)
+        place::attach(stage, &mount, &self.at)?;
+        match self.slot {
+            Some(slot) => stage.keep(slot, mount).map_err(|errno| Call::Fsmount.gave(errno)),
+            None => Ok(()),
+        }
     }
 
     fn read_back(&self, stage: &Stage) -> Result<(), Fault> {

@@ -140,8 +140,10 @@ impl Operation for PivotRoot {
         let old_root = descriptor::open_directory(None, c"/", Walk::Free).map_err(open)?;
         let mount = |place: BorrowedFd| look::at_open(place).map(|found| found.mount);
         let looked = |errno| Call::Look.gave(errno);
-        let mounts =
-            [mount(new.as_fd()).map_err(looked)?, mount(old_root.as_fd()).map_err(looked)?];
+        let mounts = [
+            mount(new.as_fd()).map_err(looked)?,
+            look::over(old_root.as_fd()).map_err(looked)?.mount,
+        ];
         stage.remember(mounts);
         directory::enter(new.as_fd()).map_err(|errno| Call::Fchdir.gave(errno))?;
         mount::pivot_to_current_directory().map_err(|errno| Call::PivotRoot.gave(errno))?;

@@ -1,11 +1,14 @@
 //! Where something is mounted: what every mounting operation asks of its
 //! target and of its right to mount, and the words for a no.
 
-use std::{os::fd::AsFd, path::Path};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+};
 
 use crate::{
     diagnostic::{Refusal, typed},
-    model::{Answer, Filesystem, Found, Model, Thing},
+    model::{Answer, Filesystem, Found, Model, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
@@ -122,9 +125,24 @@ pub(super) fn attach(stage: &Stage, mount: impl AsFd, at: &KernelPath) -> Result
 
 /// The same for a target that is open.
 pub(super) fn attach_to(stage: &Stage, mount: impl AsFd, target: impl AsFd) -> Result<(), Fault> {
-    let looked = look::at_open(mount.as_fd()).map_err(|errno| Call::Look.gave(errno))?;
+    let looked = look::over(mount.as_fd()).map_err(|errno| Call::Look.gave(errno))?;
     stage.remember([looked.mount, 0]);
     mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
+}
+
+/// Whether a directory is in the filesystem that is kept in a slot; without a
+/// slot, any will do.
+pub(super) fn is_ground(
+    stage: &Stage,
+    directory: BorrowedFd,
+    slot: Option<Slot>,
+) -> Result<bool, Fault> {
+    let Some(slot) = slot else { return Ok(true) };
+    let looked = |errno| Call::Look.gave(errno);
+    let ground = stage.slot(slot).map_err(looked)?;
+    let ground = look::at_open(ground).map_err(looked)?.file;
+    let found = look::at_open(directory).map_err(looked)?.file;
+    Ok((ground.0, ground.1) == (found.0, found.1))
 }
 
 /// Flags are what fails silently most often: look instead of believing.

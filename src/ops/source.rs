@@ -10,7 +10,7 @@ use std::{
 use crate::{
     diagnostic::{Refusal, typed},
     model::{Answer, Found, Held, Model, Slot, Thing},
-    sys::{Call, Errno, Fault, KernelPath, mount},
+    sys::{Call, Errno, Fault, KernelPath, device::Device, mount},
 };
 
 use super::{
@@ -38,6 +38,36 @@ impl Source {
                 None if extent.optional => Ok(None),
                 held => held.map(|held| Some(held.thing.clone())).ok_or(Answer::KernelDecides),
             },
+        }
+    }
+
+    /// Whether it is this device, and may be taken.
+    pub(super) fn find_device(&self, model: &Model, device: Device) -> Result<(), Answer> {
+        match self.find(model, Extent::WHOLE)? {
+            Some(Thing::Device(found)) if found == device => {}
+            // A recorded machine need not tell which device it is.
+            Some(Thing::Unknown | Thing::Symlink(_) | Thing::Special) | None => {
+                return Err(Answer::KernelDecides);
+            }
+            Some(Thing::Device(_) | Thing::Directory(_) | Thing::File(..)) => {
+                return Err(Answer::No(Call::Device.gave(Errno::ENODEV)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes it, if it is this device.
+    pub(super) fn take_device<'s>(
+        &self,
+        stage: &'s Stage,
+        device: Device,
+    ) -> Result<Taken<'s>, Fault> {
+        let other = Call::Device.gave(Errno::ENODEV);
+        let node = self.take(stage, Extent::WHOLE)?.ok_or(other)?;
+        match device.is(&node) {
+            Ok(true) => Ok(node),
+            Ok(false) => Err(other),
+            Err(errno) => Err(Call::Device.gave(errno)),
         }
     }
 

@@ -67,6 +67,25 @@ impl<'a> Stage<'a> {
         descriptor::write_once(&file, bytes)
     }
 
+    /// Writes a setting of the kernel, by its path below `/proc`.
+    ///
+    /// # Errors
+    /// As `open(2)` and `write(2)`; `ENOENT` without a procfs.
+    pub fn write_setting(&self, file: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+        let file = descriptor::open_file(self.proc.ok_or(Errno::ENOENT)?, file, true)?;
+        descriptor::write_once(&file, bytes)
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// As `open(2)` and `read(2)`; `ENOENT` without a procfs.
+    pub fn read_setting<'r>(&self, file: &CStr, room: &'r mut [u8]) -> Result<&'r [u8], Errno> {
+        let file = descriptor::open_file(self.proc.ok_or(Errno::ENOENT)?, file, false)?;
+        let length = nix::unistd::read(&file, room)?;
+        room.get(..length).ok_or(Errno::EOVERFLOW)
+    }
+
     /// Opens one of the child's own files in `/proc/PID/` to read.
     ///
     /// # Errors

@@ -8,9 +8,10 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::{
-    model::{Filesystem, FilesystemId, Model, UserId, capability},
+    model::{Filesystem, FilesystemId, Model, Ruleset, UserId, capability},
     sys::{
         Namespace,
+        landlock::{files, scope, tcp},
         limit::{Limit, Resource},
     },
 };
@@ -35,12 +36,16 @@ pub struct Authority {
     pid_1: &'static str,
     capabilities: String,
     no_new_privs: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    nested_forbidden: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     limits: Vec<String>,
     root: &'static str,
     mounts: Vec<Seen>,
     can_read: String,
     can_write: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    landlock: Vec<String>,
     shared_with_host: Vec<&'static str>,
     end: &'static str,
 }
@@ -86,6 +91,7 @@ impl Authority {
                 (true, false) => "isorecipe's init",
             },
             capabilities: capabilities(&plan.start, model),
+            nested_forbidden: model.forbids_nested(),
             limits: model.limits.all_own().map(limit).collect(),
             no_new_privs: model.process.no_new_privs,
             root: if is_other_root { "its own" } else { "the host's" },
@@ -94,6 +100,7 @@ impl Authority {
                 false => format!("on the host: whatever uid {} may read there", model.process.uid),
             },
             can_write: can_write(model, is_other_root, &mounts),
+            landlock: landlock(model, folder),
             mounts,
             shared_with_host: shared(model),
             end: match model.pid.own {
@@ -131,8 +138,12 @@ impl Authority {
         }
         lines.push(("can read", self.can_read.clone()));
         lines.extend(self.can_write.iter().map(|place| ("can write", place.clone())));
+        lines.extend(self.landlock.iter().map(|what| ("Landlock", what.clone())));
         lines.push((SHARES, self.shared_with_host.join(", ")));
         lines.push(("ends", self.end.to_owned()));
+        if self.nested_forbidden {
+            lines.push(("nested", "no user namespace can be made inside".to_owned()));
+        }
         lines.extend(self.limits.iter().map(|limit| ("limit", limit.clone())));
         if !self.no_new_privs {
             lines.push(("rights", "set-user-ID programs work: no_new_privs is off".to_owned()));
@@ -227,6 +238,7 @@ fn mounts(model: &Model, folder: &Path) -> Vec<Seen> {
             Filesystem::Proc => "proc".to_owned(),
             Filesystem::Sysfs => "sysfs".to_owned(),
             Filesystem::Mqueue => "message queues".to_owned(),
+            Filesystem::Pts => "devpts, terminals of its own".to_owned(),
             Filesystem::Image(file) => format!("the image {}", file.display()),
             Filesystem::Overlay { layers } => match layers.first() {
                 Some((upper, path)) => {
@@ -262,7 +274,43 @@ fn can_write(model: &Model, is_other_root: bool, mounts: &[Seen]) -> Vec<String>
         .collect()
 }
 
-/// Namespaces that no layer has made.
+/// What each ruleset allows of what it forbids otherwise.
+fn landlock(model: &Model, folder: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Ruleset { handled, paths, ports } in &model.process.rulesets {
+        let kinds = [("read", files::READ), ("write", files::WRITE), ("execute", files::EXECUTE)];
+        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.files & access != 0) {
+            let allowed = paths.iter().filter(|rule| rule.access & access != 0);
+            let mut allowed: Vec<String> =
+                allowed.map(|rule| within(folder, &rule.path.display().to_string())).collect();
+            allowed.sort();
+            allowed.dedup();
+            lines.push(format!("lets it {verb} {}", none_or(allowed)));
+        }
+        let kinds = [("bind TCP ports", tcp::BIND), ("connect to TCP ports", tcp::CONNECT)];
+        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.tcp & access != 0) {
+            let allowed = ports.iter().filter(|(_, allowed)| allowed & access != 0);
+            let allowed = allowed.map(|(port, _)| port.to_string()).collect();
+            lines.push(format!("lets it {verb}: {}", none_or(allowed)));
+        }
+        let kinds = [
+            ("no signal of it reaches processes outside", scope::SIGNAL),
+            ("no abstract socket outside is reached", scope::ABSTRACT_UNIX_SOCKET),
+        ];
+        let kinds = kinds.into_iter().filter(|(_, kind)| handled.scope & kind != 0);
+        lines.extend(kinds.map(|(what, _)| what.to_owned()));
+    }
+    lines
+}
+
+fn none_or(allowed: Vec<String>) -> String {
+    match allowed.is_empty() {
+        true => "nothing".to_owned(),
+        false => format!("{}, and nothing else", allowed.join(", ")),
+    }
+}
+
+/// Namespaces that no layer has made, the kinds that no layer makes included.
 fn shared(model: &Model) -> Vec<&'static str> {
     let mut shared = Vec::new();
     for (kind, what) in [

@@ -2,7 +2,7 @@
 //! the model as it comes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Component, Path, PathBuf},
     rc::Rc,
 };
@@ -10,9 +10,8 @@ use std::{
 use crate::{
     diagnostic::Refusal,
     host::Host,
-    model::{Answer, Filesystem, Model, Slot, Thing},
-    ops::{self, Evidence, HoldSource, Op, Source},
-    sys::KernelPath,
+    model::{Answer, Filesystem, FilesystemId, Model, Slot, Thing},
+    ops::{self, Evidence, Op},
     yaml,
 };
 
@@ -20,6 +19,7 @@ use super::{Actor, MadeByRecipe, Pause, Plan, Step, Wanted, merge, observed, tel
 
 mod facts;
 mod protection;
+mod sources;
 
 /// Takes the steps of one layer after the other.
 pub struct Planner {
@@ -35,6 +35,8 @@ pub struct Planner {
     has_pivoted: bool,
     old_root: Option<(PathBuf, yaml::Path)>,
     held: Vec<(yaml::Path, Slot)>,
+    /// The step that has made each filesystem of the recipe's own
+    grounds: BTreeMap<FilesystemId, usize>,
     /// The state in which the held sources were found
     old_tree: Option<Model>,
     said: BTreeSet<(String, String)>,
@@ -76,6 +78,7 @@ impl Planner {
             has_pivoted: false,
             old_root: None,
             held: Vec::new(),
+            grounds: BTreeMap::new(),
             old_tree: None,
             said: BTreeSet::new(),
             wants_no_new_privs: true,
@@ -159,7 +162,13 @@ impl Planner {
         }
         let is_idle = operation.is_idle(&self.model);
         let step = Step { by, op, origin, answer, needs, is_capable, is_idle, at_birth: false };
+        let newest = self.model.mounts.newest_filesystem();
         step.take_effect(&mut self.model);
+        // It need not be what is found there: over the root stands what nobody walks to.
+        let made = self.model.mounts.newest_filesystem().filter(|made| Some(*made) != newest);
+        if let Some(made) = made.filter(|_| step.op.makes_ground()) {
+            self.grounds.insert(made, number);
+        }
         self.plan.steps.push(step);
     }
 
@@ -284,6 +293,11 @@ impl Planner {
         })
     }
 
+    /// Whether something is at a path already.
+    pub fn is_made_already(&self, path: &Path) -> bool {
+        self.model.walk(path).is_ok()
+    }
+
     /// Whether a path leads to a directory that earlier layers have put there.
     pub fn is_made(&self, path: &Path) -> bool {
         self.model.walk(path).is_ok_and(|found| found.thing.is_directory() == Some(true))
@@ -293,31 +307,6 @@ impl Planner {
     pub fn presume_directory(&mut self, path: &Path) {
         let root = self.model.mounts.root_position();
         self.model.presume_directory(&root, path);
-    }
-
-    /// Holds sources that layers after the pivot name, before the old tree goes.
-    pub fn hold_sources(&mut self, sources: Vec<(yaml::Path, Wanted)>) {
-        self.old_tree = Some(self.model.clone());
-        for (layer, wanted) in sources {
-            let slot = self.slot();
-            let origin = layer.join(&wanted.within);
-            let layer = std::mem::replace(&mut self.layer, origin.clone());
-            let from = KernelPath::new(self.source_path(&wanted.path));
-            self.step(HoldSource { from, slot, extent: wanted.extent });
-            self.layer = layer;
-            self.held.push((origin, slot));
-        }
-    }
-
-    /// A source that this layer has named as [`Wanted`]: held, if the root has
-    /// changed since.
-    pub fn source(&self, wanted: &Wanted) -> Source {
-        let path = KernelPath::new(self.source_path(&wanted.path));
-        let origin = self.layer.join(&wanted.within);
-        match self.held.iter().find(|(at, _)| *at == origin) {
-            Some(&(_, slot)) => Source::Slot(slot, path),
-            None => Source::Path(path),
-        }
     }
 
     /// The root is another from now on; the old one may be kept for a while.

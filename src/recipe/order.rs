@@ -12,7 +12,7 @@ use crate::{
     model::{Answer, Filesystem, Model},
     ops::{MountKind, Op},
     plan::{Plan, Step},
-    sys::Namespace,
+    sys::{Namespace, landlock::Handled},
     yaml::Segment,
 };
 
@@ -192,6 +192,7 @@ struct Meaning {
     names: (Option<String>, Option<String>),
     ids: (Option<u32>, Option<u32>),
     is_init: bool,
+    landlock: Vec<Handled>,
 }
 
 impl Meaning {
@@ -203,6 +204,7 @@ impl Meaning {
             names: (model.hostname.clone(), model.domainname.clone()),
             ids: (user.uids.from_host(model.process.uid), user.gids.from_host(model.process.gid)),
             is_init: model.is_init,
+            landlock: model.process.rulesets.iter().map(|ruleset| ruleset.handled).collect(),
         }
     }
 }
@@ -235,7 +237,7 @@ fn asked_for(plan: &Plan) -> Vec<(&'static str, bool)> {
                 MountKind::Proc => Some(("proc", false)),
                 MountKind::Sysfs => Some(("sysfs", new.read_only)),
                 MountKind::Mqueue => Some(("mqueue", false)),
-                MountKind::Tmpfs { .. } => None,
+                MountKind::Tmpfs { .. } | MountKind::Pts => None,
             },
             _ => None,
         })
@@ -254,6 +256,7 @@ fn mounts(model: &Model) -> Vec<(&'static str, bool)> {
                 Filesystem::Proc => "proc",
                 Filesystem::Sysfs => "sysfs",
                 Filesystem::Mqueue => "mqueue",
+                Filesystem::Pts => "devpts",
                 Filesystem::Overlay { .. } => "overlay",
                 Filesystem::Image(_) => "image",
                 Filesystem::Unknown => "unknown",

@@ -6,10 +6,7 @@ use crate::yaml::{self, Kind, Mistake, Tree};
 /// The only format there is.
 pub(super) const FORMAT: u32 = 1;
 /// Layers that the format has a name for, and this version does nothing for.
-const LATER: &[&str] = &[
-    "ipc", "net", "cgroup", "time", "sysfs", "dev", "file", "symlink", "seccomp", "landlock",
-    "limits", "root", "mqueue", "network",
-];
+const LATER: &[&str] = &["time", "sysfs", "seccomp", "limits", "mqueue", "network"];
 
 /// Says in a recipe's own words what the reader of YAML can only say in general.
 pub(super) fn say_of_recipes(mistake: &mut Mistake, source: &str) {

@@ -17,6 +17,16 @@ pub struct Device {
 impl Device {
     /// `/dev/null`
     pub const NULL: Self = Self { major: 1, minor: 3 };
+    /// `/dev/zero`
+    pub const ZERO: Self = Self { major: 1, minor: 5 };
+    /// `/dev/full`
+    pub const FULL: Self = Self { major: 1, minor: 7 };
+    /// `/dev/random`
+    pub const RANDOM: Self = Self { major: 1, minor: 8 };
+    /// `/dev/urandom`
+    pub const URANDOM: Self = Self { major: 1, minor: 9 };
+    /// `/dev/tty`
+    pub const TTY: Self = Self { major: 5, minor: 0 };
 
     /// Whether an open file, or a place in the tree, is this device.
     ///

@@ -187,3 +187,36 @@ pub fn restrict_self(ruleset: BorrowedFd) -> Result<(), Errno> {
     // SAFETY: the call takes numbers.
     unsafe { super::call(libc::SYS_landlock_restrict_self, [ruleset, 0, 0, 0, 0]) }.map(drop)
 }
+
+/// Whether a call that changes mounts gets past Landlock: nonsense is looked at
+/// only behind it, and for who may mount at all.
+pub fn lets_mount() -> bool {
+    let nonsense = libc::MS_PRIVATE | libc::MS_SHARED;
+    let (none, root) = (std::ptr::null(), c"/".as_ptr());
+    // SAFETY: the path is a literal, and the call takes nothing else.
+    let asked = unsafe { libc::mount(none, root, none, nonsense, none.cast()) };
+    Errno::result(asked) == Err(Errno::EINVAL)
+}
+
+/// Whether the root directory can be opened to be listed.
+pub fn lets_list_root() -> bool {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: the path is a literal.
+    let opened = Errno::result(unsafe { libc::open(c"/".as_ptr(), flags) });
+    opened.map(libc::c_long::from).map(own).is_ok()
+}
+
+/// Whether a socket gets this TCP port, for a moment.
+pub fn lets_bind(port: u16) -> bool {
+    // SAFETY: `socket` takes numbers.
+    let made = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    let Ok(socket) = Errno::result(made).map(libc::c_long::from).map(own) else { return false };
+    // SAFETY: all zeros is a `sockaddr_in`: any address.
+    let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    address.sin_family = libc::AF_INET as libc::sa_family_t;
+    address.sin_port = port.to_be();
+    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: the address outlives the call.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    matches!(Errno::result(bound), Ok(_) | Err(Errno::EADDRINUSE))
+}

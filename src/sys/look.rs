@@ -47,6 +47,20 @@ pub fn at_open(place: BorrowedFd) -> Result<Whereabouts, Errno> {
         .map(|found| whereabouts(&found))
 }
 
+/// What stands topmost over the root of an open mount that is attached
+/// nowhere, or that is the root: up from there leads to it.
+///
+/// # Errors
+/// As `statx(2)`.
+pub fn over(mount: BorrowedFd) -> Result<Whereabouts, Errno> {
+    match statx(mount.as_raw_fd(), c"..", libc::STATX_MNT_ID | libc::STATX_INO) {
+        Ok(found) => Ok(whereabouts(&found)),
+        // Over a file nobody can look, and nobody mounts; nor where one may not search.
+        Err(Errno::ENOTDIR | Errno::EACCES) => at_open(mount),
+        Err(errno) => Err(errno),
+    }
+}
+
 fn whereabouts(found: &libc::statx) -> Whereabouts {
     Whereabouts {
         mount: found.stx_mnt_id,

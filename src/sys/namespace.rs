@@ -146,7 +146,7 @@ pub enum Side {
 /// Not `clone3`: container engines answer it with ENOSYS, and then this works.
 ///
 /// # Errors
-/// As `clone(2)`.
+/// As `clone(2)`; ECHILD where nobody was made.
 pub fn fork() -> Result<Side, Errno> {
     let mut own = 0;
     let flags = libc::c_long::from(libc::SIGCHLD | libc::CLONE_CHILD_SETTID);
@@ -162,7 +162,7 @@ pub fn fork() -> Result<Side, Errno> {
 /// Forks into the namespaces of `flags` in one call.
 ///
 /// # Errors
-/// As `clone3(2)`; nothing was made.
+/// As `clone3(2)`; nothing was made. ECHILD where it said otherwise.
 pub fn fork_into(flags: u64) -> Result<Side, Errno> {
     let mut own = 0;
     let arguments = CloneArguments {

@@ -62,6 +62,7 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         | Op::AttachImage(_)
         | Op::Bind(_)
         | Op::Mask(_)
+        | Op::PlaceDevice(_)
         | Op::Restrict(_)
         | Op::PivotRoot(_)
         | Op::SetPropagation(_)
@@ -73,7 +74,7 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         Op::MakeRuleset(_) => Some(landlock()),
         Op::ServeImage(_) | Op::UnpackImage(_) => Some(image_without_root()),
         Op::SetHostname(name) if !is_hostname(&name.0) => Some(odd_hostname(&name.0)),
-        Op::Mask(_) | Op::Restrict(_) => no_proc(before, Path::new("/proc")),
+        Op::Mask(_) | Op::PlaceDevice(_) | Op::Restrict(_) => no_proc(before, Path::new("/proc")),
         Op::Bind(bind) if !bind.flags.is_empty() => no_proc(before, Path::new("/proc")),
         Op::DetachMount(_) => no_proc(before, Path::new("/proc")),
         Op::PivotRoot(pivot) if pivot.old.is_none() => {

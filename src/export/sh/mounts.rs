@@ -19,6 +19,7 @@ pub(super) fn new(new: &MountNew, owner: Option<(u32, u32)>) -> Words {
         MountKind::Proc => ("proc", "nosuid,nodev,noexec"),
         MountKind::Sysfs => ("sysfs", "nosuid,nodev,noexec"),
         MountKind::Mqueue => ("mqueue", "nosuid,nodev,noexec"),
+        MountKind::Pts => ("devpts", "nosuid,noexec,newinstance"),
         MountKind::Tmpfs { .. } => ("tmpfs", "nosuid,nodev"),
     };
     let mut options = options.to_owned();

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use crate::{
     model::Slot,
-    ops::{Bind, HoldSource, Mask, Op, PivotRoot, Restrict, Source},
+    ops::{Bind, HoldSource, Mask, Op, PivotRoot, PlaceDevice, Restrict, Source},
     plan::Step,
 };
 
-use super::{Words, Writer, limits, mounts};
+use super::{Words, Writer, limits, mounts, names};
 
 /// A source that is wanted after the pivot, and how the script will name it.
 pub(super) enum Held {
@@ -76,6 +76,16 @@ impl Writer<'_> {
             mounts.mount(found.at.mount).opaque || mounts.children(found.at.mount).next().is_some()
         });
         let lines = mounts::restrict(at, restrict.flags, has_mounts_below);
+        lines.into_iter().for_each(|line| self.line(line));
+    }
+
+    pub(super) fn device(&mut self, device: &PlaceDevice, step: &Step) {
+        let words = Words::of("mount --bind");
+        let Some(words) = self.source_words(words, &device.from, step) else { return };
+        let at = &device.at.path;
+        self.line(names::empty(&device.at));
+        self.line(words.word(at));
+        let lines = mounts::restrict(at, PlaceDevice::FLAGS, false);
         lines.into_iter().for_each(|line| self.line(line));
     }
 

@@ -39,6 +39,8 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         Op::SetHostname(_) => &["hostname"],
         Op::SetDomainname(_) => &["domainname"],
         Op::MakeDirectory(_) => &["mkdir"],
+        Op::MakeFile(_) => &["chmod"],
+        Op::MakeLink(_) => &["ln"],
         Op::RemoveDirectory(_) => &["rmdir"],
         Op::DetachMount(_) => &["umount"],
         Op::Bind(bind) if !bind.flags.is_empty() => &["mount", "findmnt"],
@@ -46,6 +48,7 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         Op::AttachImage(_)
         | Op::Bind(_)
         | Op::Mask(_)
+        | Op::PlaceDevice(_)
         | Op::MountNew(_)
         | Op::MountOverlay(_)
         | Op::SetPropagation(_) => &["mount"],
@@ -60,6 +63,7 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         | Op::HelperMap(_)
         | Op::Become(_)
         | Op::ChangeDirectory(_)
+        | Op::ForbidNested(_)
         | Op::HoldSource(_)
         | Op::KeepCapabilities(_)
         | Op::LimitCapabilities(_)

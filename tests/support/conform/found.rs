@@ -2,6 +2,8 @@
 
 /// Read by `Case::parse`.
 pub const FOUND: &[&str] = &[
+    "landlock: {execute: [/bin]} + overlay: {lower: /proc, upper: upper, work: work, at: TARGET/in}",
+    "landlock: {execute: [/bin]} + overlay: {lower: alien, upper: upper, work: work, at: target/in}",
     "user: {map: none} + mount: {} + overlay: {lower: lower, upper: upper, work: work, at: TARGET}",
     "user: {map: root} + mount: {} + user: {map: none} + mount: {} + overlay: {lower: /, upper: upper, work: work, at: TARGET}",
     "dir: /proc/here + mount: {} + bind: {from: missing, to: TARGET}",
