@@ -41,6 +41,7 @@ mod rlimits;
 mod root;
 mod symlink;
 mod sysfs;
+mod time;
 mod tmpfs;
 mod user;
 mod uts;
@@ -73,6 +74,7 @@ pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use root::Root;
 pub use symlink::Symlink;
 pub use sysfs::Sysfs;
+pub use time::{Offset, Realtime, Time};
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -227,6 +229,8 @@ layers! {
     net: Net as WordOrMap<Net>,
     /// A cgroup namespace: control groups are seen from its own.
     cgroup: Cgroup as Cgroup,
+    /// A time namespace: clocks that count from another moment.
+    time: Time as Time,
     /// An overlay: one writable tree over read-only ones.
     overlay: Overlay as Overlay,
     /// A tree or file that is seen at a second place.
@@ -271,4 +275,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind File Symlink Identity Rlimits Landlock }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Time Overlay Bind File Symlink Identity Rlimits Landlock }

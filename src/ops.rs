@@ -43,6 +43,7 @@ mod program;
 mod restrict;
 mod source;
 mod stage;
+mod time;
 mod unpack;
 mod uts;
 
@@ -74,6 +75,7 @@ pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
 pub use restrict::Restrict;
 pub use source::{Extent, Source};
+pub use time::{EnterTime, SetClocks, no_way_into_time};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
@@ -196,6 +198,7 @@ operations! {
     ChangeDirectory,
     DenySetgroups,
     DetachMount,
+    EnterTime,
     Execute,
     ForbidNested,
     Fork,
@@ -219,6 +222,7 @@ operations! {
     Restrict,
     RestrictSelf,
     ServeImage,
+    SetClocks,
     SetDomainname,
     SetHostname,
     SetLimit,
@@ -251,7 +255,8 @@ impl Op {
             Op::DenySetgroups(_) => Call::WriteSetgroups,
             Op::DetachMount(_) => Call::Umount,
             Op::Execute(_) => Call::Execve,
-            Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::EnterTime(_) | Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::SetClocks(_) => Call::WriteClocks,
             Op::ForbidNested(_) => Call::WriteSysctl,
             Op::HelperMap(_) => Call::Helper,
             Op::HoldSource(_) => Call::Bind,

@@ -21,6 +21,7 @@ use crate::{
     yaml::{self, Mistake, Part, Tree},
 };
 
+mod command;
 mod course;
 mod document;
 mod image;
@@ -197,8 +198,11 @@ impl Recipe {
                 planner.enter(here.clone());
                 planner.hold_sources(self.later_sources(index, &run.course));
             }
-            if layer.layer().is_for_command() && init.is_some_and(|pid| pid < index) {
-                self.stay_as_init(&mut planner, &mut init);
+            if layer.layer().is_for_command() {
+                if init.is_some_and(|pid| pid < index) {
+                    self.stay_as_init(&mut planner, &mut init);
+                }
+                self.enter_time(&mut planner, run);
             }
             planner.enter(here);
             layer.layer().plan(&mut planner);
@@ -210,24 +214,6 @@ impl Recipe {
         self.pause(&mut planner, run, done, None);
         self.finish(&mut planner, run, init);
         planner.finish()
-    }
-
-    /// The last `pid` layer that a run takes, if it wants an init.
-    fn init(&self, course: &Course) -> Option<usize> {
-        let mut taken = self.taken(course).rev();
-        taken
-            .find_map(|(index, layer)| match layer {
-                Layer::Pid(pid) => Some((index, pid.init)),
-                _ => None,
-            })
-            .and_then(|(index, init)| init.then_some(index))
-    }
-
-    /// From here on steps are about the command, and init stays behind.
-    fn stay_as_init(&self, planner: &mut Planner, init: &mut Option<usize>) {
-        let Some(layer) = init.take() else { return };
-        planner.enter(yaml::Path::root().key("layers").index(layer).key("pid"));
-        planner.at("init").step(StayAsInit);
     }
 
     /// Between two layers, if the run pauses there.
@@ -272,59 +258,8 @@ impl Recipe {
             })
             .collect()
     }
-
-    fn finish(&self, planner: &mut Planner, run: &Run, mut init: Option<usize>) {
-        let root = yaml::Path::root();
-        // Where it starts may lie behind the layers that are left out.
-        if let Some(cwd) = self.cwd.as_ref().filter(|_| !run.course.is_cut_short()) {
-            planner.enter(root.key("cwd"));
-            let cwd = planner.path(cwd.as_path());
-            planner.step(ChangeDirectory(KernelPath::new(cwd)));
-        }
-        self.stay_as_init(planner, &mut init);
-        planner.enter(root.key("no_new_privs"));
-        planner.no_new_privs();
-        // What was typed, or taken for granted, stands nowhere in the file.
-        let own = self.own_command(run);
-        let is_written = run.command.is_empty() && own.is_some();
-        planner.enter(if is_written { root.key("command") } else { root });
-        let environment = self.environment(run);
-        let path =
-            environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
-        let command = self.command(run, planner.host());
-        let execute = Execute::new(&command, environment, path.as_deref());
-        let is_given = !run.command.is_empty() || own.is_some();
-        planner.step(if is_given { execute } else { execute.by_default() });
-    }
-
-    fn command(&self, run: &Run, host: &Host) -> Vec<OsString> {
-        if !run.command.is_empty() {
-            return run.command.clone();
-        }
-        match self.own_command(run) {
-            Some(words) => words.iter().map(|word| word.0.clone().into()).collect(),
-            None => vec![host.caller.shell.clone().unwrap_or_else(|| SHELL.into()).into()],
-        }
-    }
-
-    /// What the recipe would run: behind half of its layers, a shell to look around instead.
-    fn own_command(&self, run: &Run) -> Option<&Vec<Word>> {
-        self.command.as_ref().filter(|_| !run.course.is_cut_short())
-    }
-
-    /// Inherited variables, those that the recipe sets over them.
-    fn environment(&self, run: &Run) -> Vec<(OsString, OsString)> {
-        let passes = |name: &OsString| {
-            !self.clear_env || self.pass_env.iter().any(|passed| name == passed.as_str())
-        };
-        let is_set =
-            |name: &OsString| name.to_str().is_some_and(|name| self.env.contains_key(name));
-        let inherited =
-            run.environment.iter().filter(|(name, _)| passes(name) && !is_set(name)).cloned();
-        let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
-        inherited.chain(set).collect()
-    }
 }
+
 
 /// Whether it leaves the old tree behind.
 fn is_new_root(layer: &Layer) -> bool {

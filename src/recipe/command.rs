@@ -1,0 +1,104 @@
+//! The end of a plan: init, and the command with its surroundings.
+
+use std::ffi::OsString;
+
+use crate::{
+    host::Host,
+    layers::{Layer, Word},
+    ops::{ChangeDirectory, EnterTime, Execute, StayAsInit, no_way_into_time},
+    plan::Planner,
+    sys::KernelPath,
+    yaml,
+};
+
+use super::{Course, Recipe, Run, SHELL, place};
+
+impl Recipe {
+    /// The last `pid` layer that a run takes, if it wants an init.
+    pub(super) fn init(&self, course: &Course) -> Option<usize> {
+        let mut taken = self.taken(course).rev();
+        taken
+            .find_map(|(index, layer)| match layer {
+                Layer::Pid(pid) => Some((index, pid.init)),
+                _ => None,
+            })
+            .and_then(|(index, init)| init.then_some(index))
+    }
+
+    /// From here on steps are about the command, and init stays behind.
+    pub(super) fn stay_as_init(&self, planner: &mut Planner, init: &mut Option<usize>) {
+        if let Some(layer) = init.take() {
+            planner.enter(yaml::Path::root().key("layers").index(layer).key("pid"));
+            planner.at("init").step(StayAsInit);
+        }
+    }
+
+    /// Only a child enters a time namespace; where none is made for another
+    /// reason, one is made for that.
+    pub(super) fn enter_time(&self, planner: &mut Planner, run: &Run) {
+        if planner.model().time.for_children.is_none() {
+            return;
+        }
+        let mut taken = self.taken(&run.course).rev();
+        if let Some((index, layer)) = taken.find(|(_, layer)| matches!(layer, Layer::Time(_))) {
+            planner.enter(place(index, layer));
+        }
+        match planner.model().is_init {
+            true => planner.refuse(no_way_into_time()),
+            false => planner.step(EnterTime),
+        }
+    }
+
+    pub(super) fn finish(&self, planner: &mut Planner, run: &Run, mut init: Option<usize>) {
+        let root = yaml::Path::root();
+        // Where it starts may lie behind the layers that are left out.
+        if let Some(cwd) = self.cwd.as_ref().filter(|_| !run.course.is_cut_short()) {
+            planner.enter(root.key("cwd"));
+            let cwd = planner.path(cwd.as_path());
+            planner.step(ChangeDirectory(KernelPath::new(cwd)));
+        }
+        self.stay_as_init(planner, &mut init);
+        self.enter_time(planner, run);
+        planner.enter(root.key("no_new_privs"));
+        planner.no_new_privs();
+        // What was typed, or taken for granted, stands nowhere in the file.
+        let own = self.own_command(run);
+        let is_written = run.command.is_empty() && own.is_some();
+        planner.enter(if is_written { root.key("command") } else { root });
+        let environment = self.environment(run);
+        let path =
+            environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+        let command = self.command(run, planner.host());
+        let execute = Execute::new(&command, environment, path.as_deref());
+        let is_given = !run.command.is_empty() || own.is_some();
+        planner.step(if is_given { execute } else { execute.by_default() });
+    }
+
+    fn command(&self, run: &Run, host: &Host) -> Vec<OsString> {
+        if !run.command.is_empty() {
+            return run.command.clone();
+        }
+        match self.own_command(run) {
+            Some(words) => words.iter().map(|word| word.0.clone().into()).collect(),
+            None => vec![host.caller.shell.clone().unwrap_or_else(|| SHELL.into()).into()],
+        }
+    }
+
+    /// What the recipe would run: behind half of its layers, a shell to look around instead.
+    fn own_command(&self, run: &Run) -> Option<&Vec<Word>> {
+        self.command.as_ref().filter(|_| !run.course.is_cut_short())
+    }
+
+    /// Inherited variables, those that the recipe sets over them.
+    fn environment(&self, run: &Run) -> Vec<(OsString, OsString)> {
+        let passes = |name: &OsString| {
+            !self.clear_env || self.pass_env.iter().any(|passed| name == passed.as_str())
+        };
+        let is_set =
+            |name: &OsString| name.to_str().is_some_and(|name| self.env.contains_key(name));
+        let inherited =
+            run.environment.iter().filter(|(name, _)| passes(name) && !is_set(name)).cloned();
+        let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
+        inherited.chain(set).collect()
+    }
+}
