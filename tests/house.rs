@@ -225,6 +225,7 @@ fn a_code_is_an_area_and_a_condition() {
         "size",
         "step",
         "sysfs",
+        "time",
         "user",
         "verify",
         "word",

@@ -58,6 +58,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/program.md"),
     include_str!("../ops/restrict.md"),
     include_str!("../ops/source.md"),
+    include_str!("../ops/time.md"),
     include_str!("../ops/unpack.md"),
     include_str!("../ops/uts.md"),
     include_str!("../recipe.md"),
