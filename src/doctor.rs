@@ -13,7 +13,6 @@ use crate::{
     host::{Host, PathFact},
     plan::Plan,
     recipe::{Recipe, Run},
-    sys::Namespace,
     yaml,
 };
 
@@ -128,7 +127,6 @@ fn try_out(thing: Thing, ids: &str, host: &Host) -> Verdict {
         return Verdict::No(Box::new(prohibition.clone()));
     }
     let bare = match thing {
-        Thing::TimeNamespace => Some(Bare::Unshare(Namespace::Time)),
         Thing::Clone3 => Some(Bare::Clone3),
         Thing::Openat2 => Some(Bare::Openat2),
         Thing::Image => Some(Bare::Image),

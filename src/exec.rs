@@ -181,6 +181,7 @@ fn needs_proc(op: &Op) -> bool {
         Op::DenySetgroups(_)
             | Op::ForbidNested(_)
             | Op::WriteMap(_)
+            | Op::SetClocks(_)
             | Op::HelperMap(_)
             | Op::NewNamespace(_)
             | Op::MountImage(_)

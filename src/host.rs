@@ -18,21 +18,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::{Call, Errno};
 
+mod clocks;
 mod confinement;
 mod control_groups;
 mod helpers;
 mod images;
 mod kernel;
+mod limits;
 pub mod mountinfo;
 mod names;
 mod probe;
 mod program;
 
+pub use clocks::Clocks;
 pub use confinement::{Confinement, Seccomp};
 pub use control_groups::{ControlGroups, Layout};
 pub use helpers::{Helper, Helpers, Powerless};
 pub use images::{FuseDevice, ImageTools, Tool};
 pub use kernel::{Device, Kernel, Landlock};
+pub use limits::NamespaceLimits;
 pub use names::Names;
 
 /// A machine and the process that asks, as far as known.
@@ -58,6 +62,9 @@ pub struct Host {
     pub chrooted: Option<bool>,
     /// `/proc/sys/user/max_*_namespaces`
     pub namespace_limits: Option<NamespaceLimits>,
+    /// The kernel's own clocks, when it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clocks: Option<Clocks>,
     /// `/proc/sys/kernel/unprivileged_userns_clone` (Debian and Arch kernels).
     pub unprivileged_userns_clone: Option<bool>,
     /// `/proc/sys/kernel/apparmor_restrict_unprivileged_userns` (Ubuntu).
@@ -121,32 +128,6 @@ pub struct Invoker {
     pub groups: Vec<u32>,
     /// `SUDO_USER`
     pub name: Option<String>,
-}
-
-/// How many namespaces of each kind a user may have.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NamespaceLimits {
-    /// `max_user_namespaces`
-    pub user: u64,
-    /// `max_mnt_namespaces`
-    pub mount: u64,
-    /// `max_uts_namespaces`
-    pub uts: u64,
-    /// `max_pid_namespaces`
-    pub pid: u64,
-    /// `max_cgroup_namespaces`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<u64>,
-    /// `max_ipc_namespaces`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ipc: Option<u64>,
-    /// `max_net_namespaces`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<u64>,
-    /// `max_time_namespaces`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<u64>,
 }
 
 /// Ids that exist in a user namespace, as it counts them: first id and count

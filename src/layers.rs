@@ -42,6 +42,7 @@ mod root;
 mod seccomp;
 mod symlink;
 mod sysfs;
+mod time;
 mod tmpfs;
 mod user;
 mod uts;
@@ -75,6 +76,7 @@ pub use root::Root;
 pub use seccomp::{Base, CallName, Rule, Seccomp, Then};
 pub use symlink::Symlink;
 pub use sysfs::Sysfs;
+pub use time::{Offset, Realtime, Time};
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -235,6 +237,8 @@ layers! {
     net: Net as WordOrMap<Net>,
     /// A cgroup namespace: control groups are seen from its own.
     cgroup: Cgroup as Cgroup,
+    /// A time namespace: clocks that count from another moment.
+    time: Time as Time,
     /// An overlay: one writable tree over read-only ones.
     overlay: Overlay as Overlay,
     /// A tree or file that is seen at a second place.
@@ -281,4 +285,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind File Symlink Identity Rlimits Landlock }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Time Overlay Bind File Symlink Identity Rlimits Landlock }

@@ -14,14 +14,11 @@ use std::{
     rc::Rc,
 };
 
-use crate::{
-    host::Host,
-    seccomp::Policy,
-    sys::{Errno, Namespace},
-};
+use crate::{host::Host, seccomp::Policy, sys::Namespace};
 
 mod answer;
 pub mod capability;
+mod clocks;
 mod copies;
 mod covers;
 mod filesystems;
@@ -29,6 +26,7 @@ mod filters;
 mod landlock;
 mod limits;
 mod mounts;
+mod namespaces;
 mod overlay;
 mod paths;
 mod permission;
@@ -39,12 +37,14 @@ pub mod resources;
 mod user;
 mod visible;
 
-pub use capability::Capabilities;
 pub use answer::{Answer, Objection};
+pub use capability::Capabilities;
+pub use clocks::{Offset, Offsets};
 pub use filesystems::{Filesystem, Instance};
 pub use filters::denies_needed;
 pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
+pub use namespaces::TimeNamespace;
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
 pub use propagation::Travel;
@@ -136,6 +136,10 @@ pub struct Model {
     pub pid_level: u32,
     /// The PID namespace of its next child, when that is another
     pub pid_for_children: Option<Owned>,
+    /// Its time namespace
+    pub time: TimeNamespace,
+    /// What is added to its clocks
+    pub clocks: Offsets,
     /// Whether it is the first process of its PID namespace
     pub is_init: bool,
     /// Its mounts
@@ -163,7 +167,8 @@ impl PartialEq for Model {
             && (self.pid_for_children, self.is_init) == (other.pid_for_children, other.is_init)
             && (self.ipc, self.network, self.has_loopback)
                 == (other.ipc, other.network, other.has_loopback)
-            && self.cgroup_is_own == other.cgroup_is_own
+            && (self.cgroup_is_own, self.time) == (other.cgroup_is_own, other.time)
+            && self.clocks == other.clocks
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
             && self.mounts == other.mounts
             && self.limits == other.limits
@@ -201,6 +206,8 @@ impl Model {
             network: of(owned.is_none_or(|owned| owned.network)),
             has_loopback: false,
             cgroup_is_own: false,
+            time: TimeNamespace::default(),
+            clocks: Offsets::default(),
             hostname: None,
             domainname: None,
             pid: of(owned.is_none_or(|owned| owned.pid)),
@@ -299,74 +306,5 @@ impl Model {
     /// The user namespace the process is in.
     pub fn own_user(&self) -> &UserNamespace {
         self.user(self.process.user)
-    }
-
-    /// Whether the recipe has made a namespace of this kind.
-    pub fn has_own(&self, kind: Namespace) -> bool {
-        match kind {
-            Namespace::User => self.process.user != UserId::HOST,
-            Namespace::Mount => self.mounts.own,
-            Namespace::Uts => self.uts.own,
-            Namespace::Ipc => self.ipc.own,
-            Namespace::Pid => self.pid.own || self.pid_for_children.is_some(),
-            Namespace::Cgroup => self.cgroup_is_own,
-            Namespace::Network => self.network.own,
-            Namespace::Time => false,
-        }
-    }
-
-    /// Whether the kernel gives this process a namespace of this kind, and if
-    /// not, why not (`create_user_ns()`, `create_new_namespaces()`).
-    pub fn may_make(&self, kind: Namespace) -> Result<(), Objection> {
-        match kind {
-            Namespace::User => self.may_make_user(),
-            _ if !self.administers(self.process.user) => Err(Objection::No(Errno::EPERM)),
-            Namespace::Pid if self.pid_for_children.is_some() => Err(Objection::No(Errno::EINVAL)),
-            Namespace::Pid if self.pid_level >= DEEPEST => Err(Objection::No(Errno::ENOSPC)),
-            Namespace::Pid if self.pid_level > SHALLOW => Err(Objection::Unknown),
-            kind => self.has_room_for(kind),
-        }
-    }
-
-    /// Makes a namespace of this kind and puts the process (or its next child) in.
-    pub fn make(&mut self, kind: Namespace) {
-        let owned = Owned { owner: self.process.user, own: true };
-        self.count(kind);
-        match kind {
-            Namespace::User => self.make_user(),
-            Namespace::Mount => self.mounts.copy_for(self.process.user),
-            Namespace::Uts => self.uts = owned,
-            Namespace::Ipc => self.ipc = owned,
-            Namespace::Pid => self.pid_for_children = Some(owned),
-            Namespace::Cgroup => self.cgroup_is_own = true,
-            Namespace::Network => (self.network, self.has_loopback) = (owned, false),
-            Namespace::Time => {}
-        }
-    }
-
-    /// Assumes that a namespace just made is the process's to change.
-    pub fn presume_owned(&mut self, kind: Namespace) {
-        match kind {
-            Namespace::User => self.own_user_mut().is_presumed = true,
-            Namespace::Mount => self.mounts.owner = UserId::PRESUMED,
-            Namespace::Uts => self.uts.owner = UserId::PRESUMED,
-            Namespace::Ipc => self.ipc.owner = UserId::PRESUMED,
-            Namespace::Network => self.network.owner = UserId::PRESUMED,
-            // Nothing that asks who owns it comes later.
-            Namespace::Cgroup | Namespace::Time => {}
-            Namespace::Pid => {
-                self.pid_for_children = Some(Owned { owner: UserId::PRESUMED, own: true });
-            }
-        }
-    }
-
-    /// What a child of this process is: the process in its new PID namespace.
-    pub fn fork(&mut self) {
-        let Some(namespace) = self.pid_for_children.take() else {
-            return;
-        };
-        self.pid = namespace;
-        self.pid_level += 1;
-        self.is_init = true;
     }
 }

@@ -45,6 +45,7 @@ mod restrict;
 mod seccomp;
 mod source;
 mod stage;
+mod time;
 mod unpack;
 mod uts;
 
@@ -78,6 +79,7 @@ pub use restrict::Restrict;
 pub use seccomp::{InstallFilter, not_built_in as no_filters};
 pub use source::{Extent, Source};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
+pub use time::{EnterTime, SetClocks, no_way_into_time};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
 
@@ -199,6 +201,7 @@ operations! {
     ChangeDirectory,
     DenySetgroups,
     DetachMount,
+    EnterTime,
     Execute,
     ForbidNested,
     Fork,
@@ -223,6 +226,7 @@ operations! {
     Restrict,
     RestrictSelf,
     ServeImage,
+    SetClocks,
     SetDomainname,
     SetHostname,
     SetLimit,

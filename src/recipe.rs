@@ -1,7 +1,6 @@
 //! A recipe file: read with all its mistakes, located, planned.
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -199,8 +198,11 @@ impl Recipe {
                 planner.enter(here.clone());
                 planner.hold_sources(self.later_sources(index, &run.course));
             }
-            if layer.layer().is_for_command() && init.is_some_and(|pid| pid < index) {
-                self.stay_as_init(&mut planner, &mut init);
+            if layer.layer().is_for_command() {
+                if init.is_some_and(|pid| pid < index) {
+                    self.stay_as_init(&mut planner, &mut init);
+                }
+                self.enter_time(&mut planner, run);
             }
             if !is_settled && setup.is_none_or(|last| index > last) {
                 self.settle(&mut planner, run, &mut init);

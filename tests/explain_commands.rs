@@ -105,6 +105,7 @@ fn a_namespace_of_which_two_numbers_are_shown_is_the_sandboxs_own() {
         ("ipc", "ipc"),
         ("net", "net"),
         ("cgroup", "cgroup"),
+        ("time", "time"),
     ] {
         let desk = desk_for(&page(layer));
         let running = desk.start("page.yaml", "");

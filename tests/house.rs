@@ -103,7 +103,10 @@ fn nothing_panics_on_purpose() {
 }
 
 /// What may stand in a command as it is: numbers, and words of our own.
-const OWN_WORDS: [&str; 14] = ["child", "debian", "fedora", "first", "helper", "kind", "knob", "last", "major", "minor", "option", "own", "pid", "tool"];
+const OWN_WORDS: [&str; 14] = [
+    "child", "debian", "fedora", "first", "helper", "kind", "knob", "last", "major", "minor",
+    "option", "own", "pid", "tool",
+];
 
 /// `typed` is what `diagnostic::typed` gives: a word that a shell takes as it is.
 #[test]
@@ -225,6 +228,7 @@ fn a_code_is_an_area_and_a_condition() {
         "size",
         "step",
         "sysfs",
+        "time",
         "user",
         "verify",
         "word",

@@ -169,3 +169,120 @@ fn a_kernel_without_a_filesystem_is_told_from_a_missing_right() {
     model.network.own = true;
     assert_eq!(say(Errno::EPERM, &model), "sysfs::foreign_net");
 }
+
+/// The uptime inside, in seconds, and who the command is.
+const UPTIME: &str = "cut -d. -f1 /proc/uptime; echo $$";
+
+fn uptime() -> i64 {
+    let text = std::fs::read_to_string("/proc/uptime").expect("an uptime");
+    text.split('.').next().and_then(|seconds| seconds.parse().ok()).expect("seconds")
+}
+
+#[test]
+fn the_command_is_in_the_time_namespace_wherever_the_layer_stands() {
+    // Whether the command is PID 1, another one inside, or has the host's number.
+    for (layers, pid) in [
+        ("time: {boottime: 100days}", None),
+        ("time: {boottime: 100days}, pid: {init: false, proc: true}", Some("1")),
+        ("time: {boottime: 100days}, pid: {proc: true}", Some("2")),
+        ("pid: {proc: true}, time: {boottime: 100days}", Some("2")),
+        ("time: {boottime: 7days}, time: {boottime: 100days}", None),
+        ("time: {boottime: 100days}, time", None),
+        ("time: {boottime: 100days}, capabilities: none", None),
+    ] {
+        for who in Who::all() {
+            let desk = desk_with(who, layers);
+            let before = uptime();
+            let sandbox = desk.start("box.yaml", UPTIME);
+            let mut lines = sandbox.said.lines();
+            let inside: i64 = lines.next().and_then(|line| line.parse().ok()).expect("an uptime");
+            let added = 100 * 24 * 3600;
+            assert!((before + added..=uptime() + added).contains(&inside), "{layers}: {inside}");
+            if let Some(pid) = pid {
+                assert_eq!(lines.next(), Some(pid), "{layers}");
+            }
+            assert_ne!(namespace(sandbox.command(), "time"), namespace(own_pid(), "time"));
+            assert_eq!(sandbox.finish(), 7, "{layers}");
+        }
+    }
+}
+
+#[test]
+fn without_offsets_the_clocks_are_the_hosts_and_the_namespace_is_not() {
+    let desk = desk_with(Who::ordinary(), "time");
+    let before = uptime();
+    let sandbox = desk.start("box.yaml", "cut -d. -f1 /proc/uptime");
+    let inside: i64 = sandbox.said.trim().parse().expect("an uptime");
+    assert!((before..=uptime()).contains(&inside), "{inside}");
+    assert_ne!(namespace(sandbox.command(), "time"), namespace(own_pid(), "time"));
+    // Made in one call: nobody had to be put in between.
+    assert_eq!(machine::children(sandbox.supervisor()), [sandbox.command()]);
+    assert_eq!(sandbox.finish(), 7);
+}
+
+#[test]
+fn a_clock_may_go_back_to_the_nanosecond() {
+    let desk = desk_with(Who::ordinary(), "time: {monotonic: -1500ms, boottime: 1ns}");
+    let sandbox = desk.start("box.yaml", "");
+    assert_eq!(
+        proc_file(sandbox.command(), "timens_offsets"),
+        "monotonic -2 500000000 boottime 0 1"
+    );
+    assert_eq!(sandbox.finish(), 7);
+}
+
+#[test]
+fn the_kernel_says_the_same_of_a_clock_below_0_as_the_plan_does() {
+    let desk = desk_with(Who::ordinary(), "time: {boottime: -1000days}");
+    for words in [&["plan", "box.yaml"] as &[&str], &["apply", "--unchecked", "box.yaml"]] {
+        let ran = desk.run(words);
+        assert!(ran.err().contains("error[time::out_of_range]"), "{words:?}: {}", ran.err());
+        assert!(ran.err().contains("cannot be set -2years"), "{words:?}: {}", ran.err());
+    }
+}
+
+#[test]
+fn clocks_that_were_not_set_are_noticed() {
+    let desk = desk_with(Who::ordinary(), "time: {boottime: 3days}");
+    let ran = desk.run(&["apply", "--inject", "5:lie", "box.yaml", "--", "true"]);
+    assert_eq!(ran.code(), 125, "{}", ran.err());
+    assert!(ran.err().contains("`write timens_offsets` said yes"), "{}", ran.err());
+}
+
+#[test]
+fn a_sandbox_behind_a_time_namespace_ends_with_its_supervisor() {
+    let desk = desk_with(Who::ordinary(), "time: {boottime: 1h}");
+    let sandbox = desk.start("box.yaml", "");
+    let command = sandbox.command();
+    sandbox.kill();
+    machine::eventually("the command is gone", || {
+        let state = proc_file(command, "stat");
+        state.is_empty() || state.contains(") Z ")
+    });
+}
+
+#[test]
+fn a_script_by_hand_comes_to_the_same() {
+    let layers = "ipc, net, cgroup, time: {boottime: 100days}, pid: {proc: true, init: false}";
+    let desk = desk_with(Who::ordinary(), layers);
+    let script = desk.run(&[
+        "export",
+        "--to",
+        "sh",
+        "box.yaml",
+        "--",
+        "bash",
+        "-c",
+        "cut -d. -f1 /proc/uptime; ip link show lo | grep -o LOOPBACK,UP",
+    ]);
+    assert_eq!(script.code(), 0, "{}", script.err());
+    let file = desk.write("box.sh", &script.out());
+    let ran = desk.shell(&[&file.display().to_string()]).output().expect("a shell");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let (up, lo) = said.split_once('\n').expect("two lines");
+    assert!(up.parse::<i64>().is_ok_and(|up| up > 8_640_000), "{said}");
+    assert_eq!(lo, "LOOPBACK,UP\n");
+    desk.write("fine.yaml", "isorecipe: 1\nlayers: [user: {map: root}, time: {boottime: 250ms}]\n");
+    let fine = desk.run(&["export", "--to", "sh", "fine.yaml"]);
+    assert!(fine.err().contains("export::fine_clock"), "{}", fine.err());
+}

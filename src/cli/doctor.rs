@@ -138,7 +138,7 @@ fn price(thing: Thing) -> &'static str {
         Thing::Sysfs => "only `sysfs` needs it",
         Thing::Mqueue => "only `mqueue` needs it",
         Thing::CgroupNamespace => "only `cgroup` needs it",
-        Thing::TimeNamespace => "no layer needs it yet",
+        Thing::TimeNamespace => "only `time` needs it",
         _ => "",
     }
 }

@@ -185,7 +185,7 @@ impl Thing {
             Self::Sysfs => format!("{ids}, net: none, mount: {{}}, sysfs: {place}"),
             Self::Mqueue => format!("{ids}, ipc: {{}}, mount: {{}}, mqueue: {place}"),
             Self::CgroupNamespace => format!("{ids}, cgroup: {{}}"),
-            Self::TimeNamespace => ids,
+            Self::TimeNamespace => format!("{ids}, time: {{boottime: 1h}}"),
             Self::NoNewPrivs | Self::Openat2 | Self::Clone3 | Self::Image => String::new(),
         }
     }
@@ -221,6 +221,7 @@ fn part(op: &Op, by: Actor) -> Option<Thing> {
             Namespace::Time => Thing::TimeNamespace,
         },
         Op::BringLoopbackUp(_) => Thing::NetworkNamespace,
+        Op::EnterTime(_) | Op::SetClocks(_) => Thing::TimeNamespace,
         Op::WriteMap(_) if by == Actor::Child => Thing::OwnIds,
         Op::HelperMap(_) => Thing::SubordinateIds,
         Op::SetHostname(_) | Op::SetDomainname(_) => Thing::Hostname,

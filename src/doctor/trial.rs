@@ -24,8 +24,6 @@ use crate::{
 /// A call that no step of a plan makes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bare {
-    /// A namespace that no layer makes
-    Unshare(Namespace),
     /// `clone3` with a user namespace
     Clone3,
     /// `openat2` with a rule for the walk
@@ -110,11 +108,7 @@ fn play(plan: &Plan, bare: Option<Bare>, stage: &Stage, end: BorrowedFd) -> ! {
         }
     }
     if let Some(Err(fault)) = bare.map(call) {
-        let namespace = match bare {
-            Some(Bare::Unshare(kind)) => Some(kind.flag()),
-            _ => None,
-        };
-        report(end, BARE, fault, namespace, stage);
+        report(end, BARE, fault, None, stage);
     }
     let _ = socket::send(end, &head(DONE, 0, 0, 0, 0), None);
     process::exit(0)
@@ -219,7 +213,6 @@ impl Turnings for Forks {
 /// Makes a bare call, in the child.
 fn call(bare: Bare) -> Result<(), Fault> {
     match bare {
-        Bare::Unshare(kind) => namespace::unshare(kind).map_err(|errno| Call::Unshare.gave(errno)),
         Bare::Clone3 => {
             let flags = Namespace::User.flag();
             match namespace::fork_into(flags).map_err(|errno| Call::Clone.gave(errno))? {

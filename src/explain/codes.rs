@@ -62,6 +62,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/restrict.md"),
     include_str!("../ops/source.md"),
     include_str!("../ops/seccomp.md"),
+    include_str!("../ops/time.md"),
     include_str!("../ops/unpack.md"),
     include_str!("../ops/uts.md"),
     include_str!("../plan/planner/protection.md"),

@@ -11,7 +11,7 @@ use crate::sys::{self, Namespace, device::Device};
 
 use super::{
     Caller, Host, HostMount, Ids, ImageKind, Invoker, NamespaceLimits, OwnedNamespaces, Owner,
-    PathFact, SubordinateIds, confinement, control_groups, helpers, images,
+    PathFact, SubordinateIds, clocks, confinement, control_groups, helpers, images,
     kernel::{self, switch},
     mountinfo,
     names::Names,
@@ -55,6 +55,7 @@ pub(super) fn everything() -> Host {
     host.ids = ids();
     host.owned = owned_namespaces(host.initial_user_namespace);
     host.namespace_limits = namespace_limits();
+    host.clocks = clocks::probe();
     host.unprivileged_userns_clone = switch("/proc/sys/kernel/unprivileged_userns_clone");
     host.apparmor_restricts_userns =
         switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");

@@ -19,6 +19,8 @@ pub const SETPCAP: u32 = 8;
 pub const SYS_ADMIN: u32 = 21;
 /// Pass limits of resources
 pub const SYS_RESOURCE: u32 = 24;
+/// Set clocks
+pub const SYS_TIME: u32 = 25;
 /// Give capabilities to files; map host root
 pub const SETFCAP: u32 = 31;
 

@@ -43,7 +43,7 @@ impl Model {
             Namespace::Ipc => u64::from(self.ipc.own),
             Namespace::Cgroup => u64::from(self.cgroup_is_own),
             Namespace::Network => u64::from(self.network.own),
-            Namespace::Time => 0,
+            Namespace::Time => u64::from(self.time.own || self.time.for_children.is_some()),
         };
         (at_least.min(at_most), at_most)
     }

@@ -33,6 +33,8 @@ impl Operation for StayAsInit {
     }
 
     fn effect(&self, model: &mut Model) {
+        // Its child enters what is there for children.
+        model.fork();
         model.is_init = false;
     }
 

@@ -95,7 +95,7 @@ impl Op {
     pub fn answer(&self, model: &Model) -> Answer {
         let limits = &model.limits;
         let is_starved = match self {
-            Op::Fork(_) | Op::StayAsInit(_) => {
+            Op::EnterTime(_) | Op::Fork(_) | Op::StayAsInit(_) => {
                 limits.are_few_descriptors() || model.may_lack_processes()
             }
             Op::Execute(_) => limits.is_little_memory() || limits.may_be_exceeded(),

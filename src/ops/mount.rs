@@ -80,10 +80,6 @@ impl MountNew {
         Self::plain(MountKind::Mqueue, at)
     }
 
-    fn plain(kind: MountKind, at: impl AsRef<Path>) -> Self {
-        Self { kind, at: KernelPath::new(at), slot: None, read_only: false, options: Vec::new() }
-    }
-
     /// Terminals of its own; they belong to the group `tty`, which is 5, if it
     /// has a number there.
     pub fn pts(at: impl AsRef<Path>, has_tty_group: bool) -> Self {
@@ -95,6 +91,10 @@ impl MountNew {
             options.push((c"gid".to_owned(), c"5".to_owned()));
         }
         Self { options, ..Self::plain(MountKind::Pts, at) }
+    }
+
+    fn plain(kind: MountKind, at: impl AsRef<Path>) -> Self {
+        Self { kind, at: KernelPath::new(at), slot: None, read_only: false, options: Vec::new() }
     }
 
     /// An empty tmpfs with a root of this mode, no larger than `size` bytes if given.

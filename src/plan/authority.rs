@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::{
-    model::{Filesystem, FilesystemId, Model, UserId, capability},
+    model::{Filesystem, FilesystemId, Model, Offsets, UserId, capability},
     ops::Op,
     sys::{
         Namespace,
@@ -35,6 +35,8 @@ pub struct Authority {
     host_gid: u32,
     hostname: Option<String>,
     network: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clocks: Option<String>,
     pid_1: &'static str,
     capabilities: String,
     no_new_privs: bool,
@@ -88,6 +90,7 @@ impl Authority {
             host_gid: model.process.gid,
             hostname: model.hostname.clone(),
             network: network(model),
+            clocks: model.has_own(Namespace::Time).then(|| clocks(model)),
             pid_1: match (model.pid.own, model.is_init) {
                 (false, _) => HOSTS,
                 (true, true) => "the command: signals that it does not handle do nothing",
@@ -133,6 +136,7 @@ impl Authority {
             ("PID 1", self.pid_1.to_owned()),
             ("root", self.root.to_owned()),
         ];
+        lines.extend(self.clocks.iter().map(|clocks| ("clocks", clocks.clone())));
         if self.pid_1 != HOSTS && !self.mounts.iter().any(|mount| mount.what == "proc") {
             lines.push(("/proc", "the host's: `ps` shows the host; add `proc: true`".to_owned()));
         }
@@ -227,6 +231,18 @@ fn limit((resource, limit): (Resource, Limit)) -> String {
             let (soft, hard) = (resource.written(limit.soft), resource.written(limit.hard));
             format!("{name}: {soft}, at most {hard}")
         }
+    }
+}
+
+/// What its own clocks show.
+fn clocks(model: &Model) -> String {
+    let Offsets { monotonic, boottime } = model.clocks;
+    let set = [("monotonic", monotonic), ("boottime", boottime)];
+    let set = set.iter().filter_map(|(name, offset)| Some(format!("{name} {}", (*offset)?)));
+    let set: Vec<String> = set.collect();
+    match set.is_empty() {
+        true => "its own, which show what the host's do".to_owned(),
+        false => format!("its own, beside the host's: {}", set.join(", ")),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::{
     model::{Answer, Model},
-    ops::{Fork, NewNamespace, Op, Operation},
+    ops::{EnterTime, Fork, NewNamespace, Op, Operation},
     sys::Namespace,
 };
 
@@ -45,16 +45,23 @@ fn everything(steps: &[Step]) -> Vec<usize> {
     let mut wanted = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         match &step.op {
+            // Its clocks are set before anybody is in it.
+            Op::NewNamespace(NewNamespace(Namespace::Time)) if sets_clocks(steps, index + 1) => {}
             Op::NewNamespace(NewNamespace(kind)) if !seen.contains(kind) => {
                 seen.push(*kind);
                 wanted.push(index);
             }
             // The child of `clone3` is the child of this fork.
             Op::Fork(Fork) if seen.contains(&Namespace::Pid) => wanted.push(index),
+            Op::EnterTime(EnterTime) if seen.contains(&Namespace::Time) => wanted.push(index),
             _ => {}
         }
     }
     wanted
+}
+
+fn sets_clocks(steps: &[Step], index: usize) -> bool {
+    steps.get(index).is_some_and(|step| matches!(step.op, Op::SetClocks(_)))
 }
 
 /// The same, as long as nothing but namespaces and maps comes between.
@@ -64,6 +71,7 @@ fn up_to_the_first_effect(steps: &[Step]) -> Vec<usize> {
             step.op,
             Op::NewNamespace(_)
                 | Op::Fork(_)
+                | Op::EnterTime(_)
                 | Op::DenySetgroups(_)
                 | Op::WriteMap(_)
                 | Op::HelperMap(_)

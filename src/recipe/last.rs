@@ -6,13 +6,13 @@ use std::ffi::OsString;
 use crate::{
     host::Host,
     layers::{Layer, Word},
-    ops::{ChangeDirectory, Execute, StayAsInit},
+    ops::{ChangeDirectory, EnterTime, Execute, StayAsInit, no_way_into_time},
     plan::Planner,
     sys::KernelPath,
     yaml,
 };
 
-use super::{Course, Recipe, Run};
+use super::{Course, Recipe, Run, place};
 
 /// What a recipe without a command runs, if the caller has no shell.
 const SHELL: &str = "/bin/sh";
@@ -36,6 +36,22 @@ impl Recipe {
         planner.at("init").step(StayAsInit);
     }
 
+    /// Only a child enters a time namespace; where none is made for another
+    /// reason, one is made for that.
+    pub(super) fn enter_time(&self, planner: &mut Planner, run: &Run) {
+        if planner.model().time.for_children.is_none() {
+            return;
+        }
+        let mut taken = self.taken(&run.course).rev();
+        if let Some((index, layer)) = taken.find(|(_, layer)| matches!(layer, Layer::Time(_))) {
+            planner.enter(place(index, layer));
+        }
+        match planner.model().is_init {
+            true => planner.refuse(no_way_into_time()),
+            false => planner.step(EnterTime),
+        }
+    }
+
     /// What is left to do before the command, but for giving up rights.
     pub(super) fn settle(&self, planner: &mut Planner, run: &Run, init: &mut Option<usize>) {
         let root = yaml::Path::root();
@@ -46,6 +62,7 @@ impl Recipe {
             planner.step(ChangeDirectory(KernelPath::new(cwd)));
         }
         self.stay_as_init(planner, init);
+        self.enter_time(planner, run);
     }
 
     pub(super) fn finish(&self, planner: &mut Planner, run: &Run) {

@@ -122,6 +122,7 @@ calls! {
     Wait => "wait4",
     Uname => "uname",
     Unshare => "unshare",
+    WriteClocks => "write timens_offsets",
     WriteFile => "write",
     WriteGidMap => "write gid_map",
     WriteSetgroups => "write setgroups",

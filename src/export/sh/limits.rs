@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Filesystem, Model},
+    model::{Answer, Filesystem, Model, Offset, Offsets},
     ops::Op,
     plan::Step,
 };
@@ -81,6 +81,7 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         Op::MakeRuleset(_) => Some(landlock()),
         Op::InstallFilter(_) => Some(no_filter()),
         Op::ServeImage(_) | Op::UnpackImage(_) => Some(image_without_root()),
+        Op::SetClocks(set) if is_fine(set.offsets()) => Some(fine_clock()),
         Op::SetHostname(name) if !is_hostname(&name.0) => Some(odd_hostname(&name.0)),
         Op::Mask(_) | Op::PlaceDevice(_) | Op::Restrict(_) => no_proc(before, Path::new("/proc")),
         Op::Bind(bind) if !bind.flags.is_empty() => no_proc(before, Path::new("/proc")),
@@ -90,6 +91,18 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         }
         _ => None,
     }
+}
+
+/// Whether a clock is set more finely than by seconds.
+fn is_fine(offsets: Offsets) -> bool {
+    let is_fine = |offset: Option<Offset>| offset.is_some_and(|offset| offset.nanoseconds != 0);
+    is_fine(offsets.monotonic) || is_fine(offsets.boottime)
+}
+
+fn fine_clock() -> Refusal {
+    Refusal::new("export::fine_clock", "`unshare` sets clocks by whole seconds")
+        .why("the kernel takes nanoseconds as well")
+        .help("round it: `time: {boottime: 3days}`")
 }
 
 /// Root in its own user namespace.

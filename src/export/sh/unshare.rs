@@ -2,6 +2,7 @@
 //! propagation and `/proc`, in this order.
 
 use crate::{
+    model::Offsets,
     ops::{Ids, Line, Op, Writer},
     plan::{Actor, Step},
     sys::{Namespace, Propagation},
@@ -18,6 +19,7 @@ pub(super) struct Unshare {
     gid: Option<Line>,
     denies_setgroups: bool,
     propagation: Option<Propagation>,
+    clocks: Offsets,
     mounts_proc: bool,
     /// Commands of who stays outside, for `$holder`
     outside: Vec<Words>,
@@ -45,6 +47,9 @@ impl Unshare {
         match &step.op {
             Op::NewNamespace(made) => return self.makes(made.0),
             Op::Fork(_) if has(Namespace::Pid) && !self.is_forked => self.is_forked = true,
+            // It forks for that anyway.
+            Op::EnterTime(_) if has(Namespace::Time) => {}
+            Op::SetClocks(set) if has(Namespace::Time) => self.clocks = set.offsets(),
             Op::SetPropagation(set) if has(Namespace::Mount) && self.propagation.is_none() => {
                 self.propagation = Some(set.0);
             }
@@ -132,7 +137,14 @@ impl Unshare {
         option(has(Namespace::Network), "--net");
         option(has(Namespace::Cgroup), "--cgroup");
         option(has(Namespace::Pid), "--pid");
-        option(self.is_forked, "--fork");
+        option(has(Namespace::Time), "--time");
+        let clocks = [("monotonic", self.clocks.monotonic), ("boottime", self.clocks.boottime)];
+        for (name, offset) in clocks {
+            let seconds = offset.map_or(0, |offset| offset.seconds);
+            option(offset.is_some(), &format!("--{name}={seconds}"));
+        }
+        // Kernels differ whether a program that is started enters; a child always does.
+        option(self.is_forked || has(Namespace::Time), "--fork");
         option(has(Namespace::Mount) && !self.mounts_proc, "--mount");
         option(self.mounts_proc, "--mount-proc");
         if has(Namespace::Mount) {
