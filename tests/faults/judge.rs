@@ -81,7 +81,8 @@ impl Whole {
         if ended.survivors > 0 || !trace.left.is_empty() {
             return (Verdict::Leak, format!("{} processes, {:?}", ended.survivors, trace.left));
         }
-        if deed.is_some() && !ended.struck {
+        // The kernel or the dynamic loader has not even begun the program: it has no say.
+        if !ended.has_begun || deed.is_some() && !ended.struck {
             return (Verdict::Missed, String::new());
         }
         let verdict = match (seen, &self.view) {
@@ -94,10 +95,6 @@ impl Whole {
             }
             (None, _) => Verdict::Refused,
         };
-        // It speaks before the program does, and knows no JSON.
-        if words.starts_with("isorecipe: error while loading shared libraries") {
-            return (Verdict::Refused, "the loader".to_owned());
-        }
         let Some(errors) = errors(words) else {
             return (Verdict::Mute, format!("status {status:x}: not JSON: {words}"));
         };

@@ -1,8 +1,9 @@
 //! Faults on the way: whatever call fails, lies, or is the last one, the command starts with all of its isolation or not
 //! at all, one diagnostic says why, nothing is left, and nobody waits for ever.
 //!
-//! It is its own harness: who traces has one thread, and two processes share the work. `FAULTS=all` strikes every call
-//! with every error that its man page lists; without it a fixed share of them. `FAULTS=step3` runs what has that in its name.
+//! It is its own harness: who traces has one thread, and two processes share the work. Every call between
+//! the reading of the recipe and the end is struck, with the errors that its man page lists. `FAULTS=step3` runs what has
+//! that in its name.
 #![allow(unsafe_code)]
 
 #[path = "../support/lowers.rs"]
@@ -12,6 +13,7 @@ mod machine;
 
 mod calls;
 mod judge;
+mod registers;
 mod scene;
 mod straits;
 mod table;

@@ -51,9 +51,8 @@ fn straits() -> Vec<Strait> {
         let name = format!("{count} descriptors");
         add(name, &["limits"], Box::new(move || limit(libc::RLIMIT_NOFILE, count)));
     }
-    // With less the kernel does not even begin the program.
     for step in 6..=30 {
-        let bytes = step * 3 << 20;
+        let bytes = (step * 3) << 20;
         let name = format!("{} MiB of addresses", bytes >> 20);
         add(name, &["limits"], Box::new(move || limit(libc::RLIMIT_AS, bytes)));
     }

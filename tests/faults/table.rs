@@ -29,7 +29,7 @@ fn mended() -> &'static [&'static str] {
 }
 
 /// What is worth a line of its own, as soon as it is known.
-fn show(line: &String) {
+fn show(line: &str) {
     let cells: Vec<&str> = line.split('\t').collect();
     if let [scene, _, verdict, place, why] = cells[..]
         && (FAULTS.contains(&verdict) || verdict == "Believed")
@@ -52,7 +52,9 @@ pub fn report() {
         .iter_mut()
         .map(|child| {
             let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-            std::thread::spawn(move || lines.map_while(Result::ok).inspect(show).collect())
+            std::thread::spawn(move || {
+                lines.map_while(Result::ok).inspect(|line| show(line)).collect()
+            })
         })
         .collect();
     let lines: Vec<String> = readers
@@ -79,7 +81,7 @@ pub fn report() {
         println!("{mode:13} {:>7} {counts}", row.cases);
     }
     println!("{} cases in {:.1} s", lines.len(), begin.elapsed().as_secs_f64());
-    if matches!(std::env::var("FAULTS").as_deref(), Err(_) | Ok("all")) {
+    if std::env::var("FAULTS").is_err() {
         assert!(lines.len() >= 5000, "only {} cases", lines.len());
         let said = |code: &&&str| lines.iter().any(|line| line.ends_with(**code));
         let unsaid: Vec<_> = mended().iter().filter(|code| !said(code)).collect();

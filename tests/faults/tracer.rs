@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::calls;
+use super::{calls, registers};
 
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -58,6 +58,8 @@ pub struct Start<'a> {
 pub struct Ended {
     /// As `wait(2)` gives it
     pub status: i32,
+    /// Whether it came as far as to open the recipe
+    pub has_begun: bool,
     /// Whether the call was made that was to be struck
     pub struck: bool,
     /// Whether it was about to say something on standard error
@@ -87,7 +89,6 @@ struct Hunt<'a> {
     look: &'a dyn Fn(i32) -> BTreeMap<String, String>,
     tracees: BTreeMap<i32, Tracee>,
     born: usize,
-    has_begun: bool,
     ended: Ended,
 }
 
@@ -98,15 +99,8 @@ pub fn run(
     look: &dyn Fn(i32) -> BTreeMap<String, String>,
 ) -> Ended {
     let first = begin(start);
-    let mut hunt = Hunt {
-        start,
-        strike,
-        look,
-        tracees: BTreeMap::new(),
-        born: 0,
-        has_begun: false,
-        ended: Ended::default(),
-    };
+    let mut hunt =
+        Hunt { start, strike, look, tracees: BTreeMap::new(), born: 0, ended: Ended::default() };
     hunt.meet(first);
     hunt.go_on(first, 0);
     hunt.watch(first);
@@ -292,10 +286,10 @@ impl Hunt<'_> {
         let count = tracee.counts.entry(number).or_default();
         *count += 1;
         let place = Place { process, number, nth: *count };
-        if !self.has_begun && number == libc::SYS_openat {
-            self.has_begun = path(pid, entry.args[1]).ends_with(b".yaml");
+        if !self.ended.has_begun && number == libc::SYS_openat {
+            self.ended.has_begun = path(pid, entry.args[1]).ends_with(b".yaml");
         }
-        if self.has_begun {
+        if self.ended.has_begun {
             self.ended.made.push(place);
         }
         let strike = self.strike.filter(|(struck, _)| *struck == place);
@@ -362,7 +356,7 @@ impl Hunt<'_> {
     }
 }
 
-fn ask(request: libc::c_uint, pid: i32, address: libc::c_long, data: libc::c_long) {
+pub fn ask(request: libc::c_uint, pid: i32, address: libc::c_long, data: libc::c_long) {
     // A process that was killed meanwhile will say so itself.
     // SAFETY: the requests used here take numbers.
     unsafe { libc::ptrace(request, pid, address, data) };
@@ -396,46 +390,4 @@ fn path(pid: i32, address: u64) -> Vec<u8> {
     let read = memory.and_then(|memory| memory.read_at(&mut bytes, address)).unwrap_or(0);
     bytes.truncate(read);
     bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
-}
-
-#[cfg(target_arch = "x86_64")]
-mod registers {
-    //! How a call is skipped and answered: `orig_rax` and `rax`.
-    use super::ask;
-
-    const WORD: libc::c_long = 8;
-
-    pub fn skip(pid: i32) {
-        ask(libc::PTRACE_POKEUSER, pid, libc::ORIG_RAX as libc::c_long * WORD, -1);
-    }
-
-    pub fn answer(pid: i32, value: libc::c_long) {
-        ask(libc::PTRACE_POKEUSER, pid, libc::RAX as libc::c_long * WORD, value);
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-mod registers {
-    //! How a call is skipped and answered: the register set of the call's number, and `x0`.
-    const NT_PRSTATUS: libc::c_long = 1;
-    const NT_ARM_SYSTEM_CALL: libc::c_long = 0x404;
-
-    pub fn skip(pid: i32) {
-        let mut none: libc::c_int = -1;
-        let mut part = libc::iovec { iov_base: (&raw mut none).cast(), iov_len: 4 };
-        // SAFETY: the number outlives the call, and its size is told.
-        unsafe { libc::ptrace(libc::PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &raw mut part) };
-    }
-
-    pub fn answer(pid: i32, value: libc::c_long) {
-        let mut registers = [0u64; 34];
-        let length = size_of_val(&registers);
-        let mut part = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: length };
-        // SAFETY: the registers outlive both calls, and their size is told.
-        unsafe {
-            libc::ptrace(libc::PTRACE_GETREGSET, pid, NT_PRSTATUS, &raw mut part);
-            registers[0] = value as u64;
-            libc::ptrace(libc::PTRACE_SETREGSET, pid, NT_PRSTATUS, &raw mut part);
-        }
-    }
 }

@@ -98,7 +98,14 @@ fn mounts(text: &str) -> String {
             _ => word.replace("lowerdir+=", "lowerdir="),
         });
         let rest: Vec<String> = rest.collect();
-        format!("{parent} {device} {}", rest.join(" "))
+        // Where there is no device, a name that nobody acts on stands in its place.
+        let is_label = |at: usize| {
+            let is_source = at >= 2 && rest.get(at - 2).is_some_and(|word| word == "-");
+            is_source && !rest[at].starts_with('/')
+        };
+        let rest =
+            rest.iter().enumerate().filter(|(at, _)| !is_label(*at)).map(|(_, word)| word.as_str());
+        format!("{parent} {device} {}", rest.collect::<Vec<_>>().join(" "))
     };
     rows.iter().map(row).collect::<Vec<_>>().join("\n")
 }

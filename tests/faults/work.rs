@@ -16,9 +16,6 @@ struct Share {
     wish: String,
 }
 
-/// Without a wish, every so manieth case of a mode is run.
-const KEPT: usize = 1;
-
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGTSTP];
 
 pub fn work() {
@@ -64,7 +61,7 @@ fn strike_all(scene: &mut Scene, share: &Share) {
     assert!(is_same, "{}: two runs without a fault differ: {why}\n{}", scene.name, first.words);
     let strikes = strikes(&first.ended.made);
     for (index, (mode, place, deed)) in strikes.into_iter().enumerate() {
-        if index % share.of != share.own || (share.wish != "all" && index / share.of % KEPT != 0) {
+        if index % share.of != share.own {
             continue;
         }
         let (verdict, why) = whole.judge(&scene.run(Some((place, deed))), Some(deed));
