@@ -106,6 +106,8 @@ const fn own(recipe: &'static str, ways: &'static [Way], text: &'static str) -> 
 /// A recipe on a desk, ready to be run any number of times.
 pub struct Scene {
     pub name: String,
+    /// The how manieth recipe it is
+    pub number: usize,
     pub options: Vec<String>,
     recipe: &'static str,
     way: Way,
@@ -126,7 +128,8 @@ impl Scene {
         let is_here = |way: &Way| own_uid() == 0 || *way == Way::User;
         CASES.iter().flat_map(move |case| {
             let ways = case.ways.iter().copied().filter(is_here);
-            let wished = ways.filter(move |way| wish.is_empty() || name(case, *way).contains(wish));
+            let wished = ways
+                .filter(move |way| matches!(wish, "" | "all") || name(case, *way).contains(wish));
             wished.map(move |way| Scene::of(case, way))
         })
     }
@@ -149,6 +152,7 @@ impl Scene {
         }
         let mut scene = Self {
             name: name(case, way),
+            number: CASES.iter().take_while(|other| other.recipe != case.recipe).count(),
             options: case.options.iter().map(|option| (*option).to_owned()).collect(),
             recipe: case.recipe,
             way,

@@ -81,7 +81,7 @@ pub fn report() {
         println!("{mode:13} {:>7} {counts}", row.cases);
     }
     println!("{} cases in {:.1} s", lines.len(), begin.elapsed().as_secs_f64());
-    if std::env::var("FAULTS").is_err() {
+    if matches!(std::env::var("FAULTS").as_deref(), Err(_) | Ok("all")) {
         assert!(lines.len() >= 5000, "only {} cases", lines.len());
         let said = |code: &&&str| lines.iter().any(|line| line.ends_with(**code));
         let unsaid: Vec<_> = mended().iter().filter(|code| !said(code)).collect();
