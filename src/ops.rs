@@ -23,15 +23,18 @@ mod identity;
 mod idmap;
 mod image;
 mod maps;
+mod module;
 mod mount;
 mod namespace;
 mod overlay;
 mod pivot;
 mod place;
 mod program;
+mod room;
 mod stage;
 mod unpack;
 mod uts;
+mod way;
 
 pub use bind::{Bind, HoldSource, Source};
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
@@ -42,6 +45,7 @@ pub use identity::Become;
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
 pub use maps::{DenySetgroups, WriteMap, Writer};
+pub use module::module_denies;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
 pub use overlay::{MountOverlay, Overlay, no_layer};
@@ -200,6 +204,7 @@ pub fn explain(
         let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
+            false if module::is_left(operation, fault, before) => module_denies(fault, host),
             false => operation.explain(fault, before, seen),
         };
     }

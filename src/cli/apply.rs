@@ -2,12 +2,20 @@
 
 use std::{ffi::OsString, path::PathBuf, rc::Rc, time::Instant};
 
-use crate::{diagnostic::Diagnostic, exec, host::Host, plan::Plan, recipe::Run};
+use crate::{
+    diagnostic::Diagnostic,
+    exec,
+    host::Host,
+    ops::Op,
+    plan::Plan,
+    recipe::Run,
+    sys::{Call, Errno},
+};
 
 use super::{
     COULD_NOT_START, Choice, Output, RecipePath,
     choice::Pauses,
-    ending::{Account, Ending, Ledger},
+    ending::{Account, Ending, Ledger, refusal_status},
     environment, located,
     watch::Watch,
 };
@@ -125,16 +133,19 @@ impl Permissions {
     }
 }
 
-/// A command that cannot be found is the only refusal with a status of its own.
+/// A command that cannot be executed is the only refusal with a status of its own.
 fn stopped_status(plan: &Plan) -> u8 {
+    let is_alone = plan.prohibitions.is_empty() && plan.leaks.is_empty();
     match plan.refusals.as_slice() {
-        [only]
-            if only.code() == "command::not_found"
-                && plan.prohibitions.is_empty()
-                && plan.leaks.is_empty() =>
-        {
-            127
-        }
+        [only] if is_alone => only.observed().map_or(COULD_NOT_START, |observed| {
+            let step = observed.step().checked_sub(1).and_then(|step| plan.steps.get(step));
+            match step.map(|step| &step.op) {
+                Some(Op::Execute(_)) => {
+                    refusal_status(Call::Execve.gave(Errno::from_raw(observed.errno())))
+                }
+                _ => COULD_NOT_START,
+            }
+        }),
         _ => COULD_NOT_START,
     }
 }

@@ -187,6 +187,13 @@ impl Mounts {
         }
     }
 
+    /// Whether a mount is an overlay that was there before.
+    pub fn is_overlay_of_host(&self, mount: MountId) -> bool {
+        let instance = self.filesystem(self.mount(mount).filesystem);
+        matches!(instance.filesystem, Filesystem::Host(_))
+            && instance.kind.as_deref() == Some("overlay")
+    }
+
     /// Whether an overlay can keep its changes on a filesystem: not on another
     /// overlay, and not on procfs, which counts as deep.
     pub(super) fn can_be_upper(&self, id: FilesystemId) -> Option<bool> {

@@ -333,16 +333,28 @@ impl Mounts {
     /// Every mount reachable from the root, with the path that leads there.
     pub fn visible(&self) -> Vec<(PathBuf, &Mount)> {
         let mut found = Vec::new();
-        self.collect(self.root, Path::new("/"), &mut found);
+        // Mounts may stand on each other higher than a stack of calls.
+        let mut next = vec![(self.root, PathBuf::from("/"))];
+        while let Some((id, at)) = next.pop() {
+            let on = |mount: &Mount| mount.on.as_ref().map(|on| join(&at, &on.path));
+            let below = self.children(id).filter_map(|(child, mount)| Some((child, on(mount)?)));
+            let below: Vec<(MountId, PathBuf)> = below.collect();
+            found.push((at, self.mount(id)));
+            next.extend(below.into_iter().rev());
+        }
         found
     }
 
-    fn collect<'a>(&'a self, id: MountId, at: &Path, into: &mut Vec<(PathBuf, &'a Mount)>) {
-        into.push((at.to_owned(), self.mount(id)));
-        for (child, mount) in self.children(id) {
-            let Some(on) = &mount.on else { continue };
-            self.collect(child, &join(at, &on.path), into);
+    /// Where a mount is, as the process sees it, if it is attached.
+    pub fn path_of(&self, id: MountId) -> Option<PathBuf> {
+        let mut path = PathBuf::new();
+        let mut id = id;
+        while id != self.root {
+            let on = self.mount(id).on.as_ref()?;
+            path = join(&on.path, &path);
+            id = on.mount;
         }
+        Some(Path::new("/").join(path))
     }
 }
 

@@ -55,8 +55,8 @@ impl Model {
         }
     }
 
-    /// `path_noexec()`
-    fn lets_execute(&self, found: &Found) -> bool {
+    /// Whether its mount lets a file be executed (`path_noexec()`).
+    pub fn lets_execute(&self, found: &Found) -> bool {
         let mount = self.mounts.mount(found.at.mount);
         !mount.no_exec && !self.mounts.forbids_programs(mount.filesystem)
     }

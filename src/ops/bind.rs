@@ -13,8 +13,8 @@ use crate::{
 
 use super::{
     Evidence, Need, Operation, Stage,
-    place::{self, attach, first_missing, may_attach, target_refused},
-    unexplained, yes,
+    place::{self, attach, may_attach, target_refused},
+    room, unexplained, way, yes,
 };
 
 /// Where a bind takes its tree from.
@@ -69,20 +69,28 @@ fn source_refused(operation: &dyn Operation, from: &Path, fault: Fault, before: 
         Errno::EPERM if !before.may_mount() => {
             place::not_allowed(before).unwrap_or_else(|| unexplained(operation, fault))
         }
-        Errno::ENOENT => Refusal::new("bind::no_source", format!("there is no {shown} to bind"))
-            .why(first_missing(from, before))
-            .help("relative paths start in the folder of the recipe"),
+        Errno::ENOENT => {
+            let refusal = Refusal::new("bind::no_source", format!("there is no {shown} to bind"))
+                .why(way::first_missing(from, before));
+            match way::missing_end_of_link(from, before) {
+                Some(_) => refusal
+                    .help(format!("`readlink -f {}` shows what has to be there", typed(from))),
+                None => refusal.help("relative paths start in the folder of the recipe"),
+            }
+        }
         Errno::ENOTDIR => {
             Refusal::new("bind::source_below_file", format!("{shown} leads through a file"))
-                .why("a directory on the way is none")
+                .why(way::file_on_the_way(from, before))
                 .help("name a path whose parents are directories")
         }
         Errno::EACCES => {
             Refusal::new("bind::source_hidden", format!("you may not search the way to {shown}"))
-                .why("a directory on the way does not let you through")
+                .why(way::closed_on_the_way(from, before))
                 .help(format!("`namei -l {}` shows which", typed(from)))
         }
-        _ => unexplained(operation, fault),
+        errno => way::refused(from, errno, before)
+            .or_else(|| room::refused(fault, before))
+            .unwrap_or_else(|| unexplained(operation, fault)),
     }
 }
 
@@ -231,7 +239,10 @@ impl Operation for Bind {
             (Call::MoveMount, Errno::EINVAL) if self.is_mismatch(before) => {
                 let (from, to) = (from.display(), self.to.as_path().display());
                 Refusal::new("bind::mismatch", format!("{from} and {to} are not of one kind"))
-                    .why("a file covers a file, a directory a directory")
+                    .why(match self.is_directory(before) {
+                        Some(true) => format!("{from} is a directory, and {to} is none"),
+                        _ => format!("{to} is a directory, and {from} is none"),
+                    })
                     .help("bind a directory on a directory, or a file on a file")
             }
             _ => unexplained(self, fault),

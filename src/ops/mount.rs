@@ -188,9 +188,8 @@ impl Operation for MountNew {
             .help(
                 "put `proc` before `pivot_root`, or keep the old root: `pivot_root: {old: .old}`",
             ),
-            (_, Call::MoveMount, Errno::EINVAL) if is_file(self.at.as_path(), before) => {
-                onto_file(self.at.as_path())
-            }
+            (_, Call::MoveMount, Errno::EINVAL) => place::onto_file(self.at.as_path(), before)
+                .unwrap_or_else(|| unexplained(self, fault)),
             _ => unexplained(self, fault),
         }
     }
@@ -213,17 +212,6 @@ fn covered(masks: &[&Path]) -> String {
         1..=3 => format!("{what}: {}", names.join(", ")),
         count => format!("{what}: {} and {} more", names.join(", "), count - names.len()),
     }
-}
-
-fn is_file(at: &Path, before: &Model) -> bool {
-    before.walk(at).is_ok_and(|found| found.thing.is_directory() == Some(false))
-}
-
-fn onto_file(at: &Path) -> Refusal {
-    let shown = at.display();
-    Refusal::new("mount::onto_file", format!("{shown} is a file, and a directory goes over it"))
-        .why("only a file can cover a file")
-        .help("name a directory")
 }
 
 /// How mount events travel from now on, for every mount.

@@ -8,9 +8,12 @@ use crate::{
     sys::{Call, Errno, Fault, Namespace, namespace},
 };
 
-use super::{Evidence, Need, Operation, Stage, restricted_by_apparmor, unexplained};
+use super::{
+    Evidence, Need, Operation, Stage, module::module_denies, restricted_by_apparmor, room,
+    unexplained,
+};
 
-/// User namespaces nest this deep (`user_namespaces(7)`).
+/// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
 
 /// A namespace of this kind, for the process itself (`Pid`: for its next child).
@@ -50,7 +53,8 @@ impl Operation for NewNamespace {
         match (self.0, fault.errno) {
             (Namespace::User, Errno::EPERM | Errno::EACCES) => user_refused(self, fault, before),
             (Namespace::User, Errno::ENOSPC) if before.own_user().level > DEEPEST => too_deep(),
-            (kind, Errno::ENOSPC) => limit_reached(kind),
+            (Namespace::Pid, Errno::ENOSPC) if before.pid_level >= DEEPEST => pid_too_deep(),
+            (kind, Errno::ENOSPC) => room::limit_reached(kind, noun(kind), before),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
             (kind, Errno::EINVAL) if before.pid_for_children.is_none() => not_built_in(kind),
             _ => unexplained(self, fault),
@@ -99,7 +103,11 @@ fn user_refused(operation: &NewNamespace, fault: Fault, before: &Model) -> Refus
                 .help("give the outer one a map: `user: {map: root}`"),
         };
     }
-    unexplained(operation, fault)
+    let is_known = before.is_chrooted() == Some(false) && host.kernel_settings.is_some();
+    match is_known && !matches!(operation.answer(before), Answer::No(_)) {
+        true => module_denies(fault, host),
+        false => unexplained(operation, fault),
+    }
 }
 
 fn denied_by_selinux() -> Refusal {
@@ -120,11 +128,10 @@ fn too_deep() -> Refusal {
         .help("take some `user` layers out")
 }
 
-fn limit_reached(kind: Namespace) -> Refusal {
-    let knob = format!("user.max_{}_namespaces", kind.link());
-    Refusal::new("namespace::limit", format!("there can be no more {} namespaces", noun(kind)))
-        .why(format!("{knob} is reached, here or in a namespace around"))
-        .help(format!("`sudo sysctl {knob}=15000` on the machine itself"))
+fn pid_too_deep() -> Refusal {
+    Refusal::new("pid::too_deep", "PID namespaces nest no deeper")
+        .why(format!("it would be number {} below the host's", DEEPEST + 1))
+        .help("take some `pid` layers out")
 }
 
 fn needs_user(kind: Namespace) -> Refusal {
