@@ -217,6 +217,7 @@ impl fmt::Display for Observed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "step {}: {}: ", self.step, self.call)?;
         match Errno::from_raw(self.errno) {
+            _ if self.errno == 0 => f.write_str("yes, and it is not done"),
             Errno::UnknownErrno => write!(f, "errno {}", self.errno),
             errno => write!(f, "{errno:?} ({})", errno.desc()),
         }

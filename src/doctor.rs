@@ -13,6 +13,7 @@ use crate::{
     host::{Host, PathFact},
     plan::Plan,
     recipe::{Recipe, Run},
+    sys::Namespace,
     yaml,
 };
 
@@ -22,7 +23,7 @@ mod thing;
 mod trial;
 
 pub use facts::facts;
-pub use thing::{OtherNamespace, Thing};
+pub use thing::Thing;
 
 use trial::{Bare, End};
 
@@ -127,7 +128,7 @@ fn try_out(thing: Thing, ids: &str, host: &Host) -> Verdict {
         return Verdict::No(Box::new(prohibition.clone()));
     }
     let bare = match thing {
-        Thing::Other(kind) => Some(Bare::Unshare(kind.kind())),
+        Thing::TimeNamespace => Some(Bare::Unshare(Namespace::Time)),
         Thing::Clone3 => Some(Bare::Clone3),
         Thing::Openat2 => Some(Bare::Openat2),
         Thing::Image => Some(Bare::Image),

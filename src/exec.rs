@@ -7,14 +7,14 @@
 
 use std::{
     cell::{Cell, OnceCell},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use crate::{
-    ops::{Evidence, Op},
+    ops::{Evidence, Op, Stage},
     plan::{Actor, Pause, Plan},
     sys::{
-        Call, Fault,
+        Call, Fault, Namespace,
         descriptor::{self, Walk},
         mount,
         namespace::{self, Side},
@@ -100,12 +100,14 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     // so that a second attempt does not take what is held now for the caller's wish.
     let signals = signal::descriptor().map_err(|errno| Call::Signalfd.gave(errno))?;
     let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
+    let namespaces = namespaces(plan, proc)?;
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();
-    let flags = plan.birth.iter().fold(0, |flags, kind| flags | kind.flag());
-    let forked = match flags {
-        0 => namespace::fork(),
-        flags => namespace::fork_into(flags),
+    let own = process::own_pid();
+    let forked = match (plan.injected_at_birth(), plan.flags_at_birth()) {
+        (Some(errno), _) => Err(errno),
+        (None, 0) => namespace::fork(),
+        (None, flags) => namespace::fork_into(flags),
     };
     let side = forked.map_err(|errno| {
         let _ = signal::release(&before);
@@ -114,6 +116,11 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     match side {
         Side::Child => {
             drop(ours);
+            // No call has made it a child: it is still the supervisor.
+            if process::own_pid() == own && socket::is_alone(theirs.as_fd()) {
+                let _ = signal::release(&before);
+                return Err(Call::Clone.lied());
+            }
             child::play(
                 plan,
                 &child::Birth {
@@ -122,6 +129,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                     before,
                     has_terminal: console.has_terminal(),
                     front,
+                    namespaces,
                 },
                 theirs,
             )
@@ -160,11 +168,27 @@ fn needs_proc(op: &Op) -> bool {
     matches!(
         op,
         Op::DenySetgroups(_)
+            | Op::ForbidNested(_)
             | Op::WriteMap(_)
+            | Op::HelperMap(_)
+            | Op::NewNamespace(_)
             | Op::MountImage(_)
             | Op::ServeImage(_)
             | Op::UnpackImage(_)
     )
+}
+
+/// The namespaces of this process, of those kinds that the child is born into
+/// others; nothing of the kinds that no procfs tells of.
+fn namespaces(plan: &Plan, proc: Option<BorrowedFd>) -> Result<child::Namespaces, Fault> {
+    let stage = Stage::new(proc, 0, &[], &supervisor::Never);
+    let mut found = child::Namespaces::default();
+    for (kind, found) in Namespace::ALL.into_iter().zip(&mut found) {
+        if plan.birth.contains(&kind) {
+            *found = stage.namespace(kind.link_of_next())?.unwrap_or_default();
+        }
+    }
+    Ok(found)
 }
 
 /// Ends the programs that the supervisor has started for the sandbox.

@@ -172,6 +172,10 @@ pub struct OwnedNamespaces {
     pub mount: bool,
     /// The UTS namespace
     pub uts: bool,
+    /// The IPC namespace
+    pub ipc: bool,
+    /// The network namespace
+    pub network: bool,
     /// The PID namespace
     pub pid: bool,
 }
@@ -229,8 +233,10 @@ pub enum PathFact {
     Program(Owner, Program),
     /// A symbolic link to this
     Symlink(PathBuf),
-    /// A device, socket or pipe
+    /// A block device, socket or pipe
     Special(Owner),
+    /// A character device of this number
+    Device(Owner, (u64, u64)),
 }
 
 /// What the kernel runs a file with (`execve(2)`).

@@ -6,40 +6,60 @@
 //! more words than a field has stands beside it, in `<layer>.md`, the page of
 //! `isorecipe explain`.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Planner;
+use crate::plan::{Planner, Wanted};
 
 mod bind;
+mod capabilities;
+mod cgroup;
 mod dir;
 mod domainname;
 mod forms;
 mod hostname;
+mod identity;
+mod ipc;
+mod landlock;
 mod lower;
+mod mask;
 mod mount;
+mod need;
+mod net;
 mod overlay;
 mod pid;
 mod pivot_root;
 mod proc;
+mod read_only;
+mod rlimits;
 mod tmpfs;
 mod user;
 mod uts;
 mod words;
 
 pub use bind::Bind;
+pub use capabilities::{Capabilities, CapabilityName};
+pub use cgroup::Cgroup;
 pub use dir::Dir;
 pub use domainname::Domainname;
-pub use forms::{FromWord, OneOrMany, WordOrMap};
+pub use forms::{FromPlaces, FromWord, OneOrMany, PlacesOrMap, WordOrMap};
 pub use hostname::Hostname;
+pub use identity::{Groups, Id, Identity};
+pub use ipc::Ipc;
+pub use landlock::{Allowed, Landlock, Scope};
 pub use lower::{Image, Lower, Way};
+pub use mask::Mask;
 pub use mount::{Mount, Propagation};
+pub use need::Need;
+pub use net::{Net, Network};
 pub use overlay::Overlay;
 pub use pid::Pid;
 pub use pivot_root::PivotRoot;
 pub use proc::Proc;
+pub use read_only::ReadOnly;
+pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use tmpfs::Tmpfs;
 pub use user::{IdRange, Map, Ranges, Setgroups, User};
 pub use uts::Uts;
@@ -50,9 +70,14 @@ pub trait Plan {
     /// The steps it takes, in order.
     fn plan(&self, to: &mut Planner);
 
-    /// Fields and paths of the old tree that it needs even after a pivot.
-    fn sources(&self) -> Vec<(&'static str, PathBuf)> {
+    /// What it needs of the old tree even after a pivot.
+    fn sources(&self) -> Vec<Wanted> {
         Vec::new()
+    }
+
+    /// Whether it is about the command alone, and not about an init before it.
+    fn is_for_command(&self) -> bool {
+        false
     }
 
     /// Whether the old root, kept aside by a pivot, may still be of use to it.
@@ -183,6 +208,12 @@ layers! {
     pid: Pid as Pid,
     /// A mount namespace: mounts of its own.
     mount: Mount as Mount,
+    /// An IPC namespace: shared memory, semaphores and message queues of its own.
+    ipc: Ipc as Ipc,
+    /// The network: a loopback interface of its own, or the host's.
+    net: Net as WordOrMap<Net>,
+    /// A cgroup namespace: control groups are seen from its own.
+    cgroup: Cgroup as Cgroup,
     /// An overlay: one writable tree over read-only ones.
     overlay: Overlay as Overlay,
     /// A tree or file that is seen at a second place.
@@ -193,8 +224,20 @@ layers! {
     proc: Proc as WordOrMap<Proc>,
     /// A directory.
     dir: Dir as WordOrMap<Dir>,
+    /// A mount that nothing can be written through any more.
+    read_only: ReadOnly as PlacesOrMap<ReadOnly>,
+    /// A file or directory with nothing to see in it.
+    mask: Mask as PlacesOrMap<Mask>,
     /// Another root directory.
     pivot_root: PivotRoot as WordOrMap<PivotRoot>,
+    /// User and groups that the command runs as.
+    identity: Identity as Identity,
+    /// Capabilities: which of root's rights the command may have.
+    capabilities: Capabilities as WordOrMap<Capabilities>,
+    /// Limits of each process.
+    rlimits: Rlimits as Rlimits,
+    /// What the command may do with files, TCP ports and its neighbours.
+    landlock: Landlock as Landlock,
 }
 
 macro_rules! itself {
@@ -203,4 +246,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Overlay Bind }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Overlay Bind Identity Rlimits Landlock }

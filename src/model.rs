@@ -22,6 +22,7 @@ use crate::{
 pub mod capability;
 mod copies;
 mod filesystems;
+mod landlock;
 mod limits;
 mod mounts;
 mod overlay;
@@ -30,17 +31,19 @@ mod permission;
 mod pivot;
 mod programs;
 mod propagation;
+pub mod resources;
 mod user;
 
+pub use capability::Capabilities;
 pub use filesystems::{Filesystem, Instance};
+pub use landlock::{MOST_RULESETS, PathRule, Ruleset};
 pub use mounts::{FilesystemId, Mount, MountId, Mounts, Position};
 pub use overlay::{Layers, OverlayTrouble};
 pub use paths::{Found, Thing};
 pub use propagation::Travel;
+pub use resources::Limits;
 pub use user::{Extent, IdMap, MapFiles, UserId, UserNamespace};
 
-/// Every capability.
-const ALL_CAPABILITIES: u64 = u64::MAX;
 /// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
 
@@ -109,20 +112,22 @@ pub struct Process {
     pub gid: u32,
     /// Supplementary groups, as the host counts; `None`: not known
     pub groups: Option<Vec<u32>>,
-    /// Effective capabilities over its user namespace
-    pub capabilities: u64,
+    /// Its capabilities over its user namespace
+    pub capabilities: Capabilities,
     /// Whether its root directory is not the root of its mounts
     pub chrooted: Option<bool>,
     /// Its current directory, where known
     pub directory: Option<PathBuf>,
     /// Whether `execve` can give it nothing
     pub no_new_privs: bool,
+    /// What Landlock keeps it from, since the recipe began
+    pub rulesets: Vec<Ruleset>,
 }
 
 impl Process {
     /// Whether it has a capability over its own user namespace.
     pub(crate) fn has(&self, capability: u32) -> bool {
-        self.capabilities & (1_u64 << capability) != 0
+        self.capabilities.effective & (1_u64 << capability) != 0
     }
 }
 
@@ -137,6 +142,14 @@ pub struct Model {
     pub process: Process,
     /// Its UTS namespace
     pub uts: Owned,
+    /// Its IPC namespace
+    pub ipc: Owned,
+    /// Its network namespace
+    pub network: Owned,
+    /// Whether its loopback interface was brought up
+    pub has_loopback: bool,
+    /// Whether the recipe has made a cgroup namespace
+    pub cgroup_is_own: bool,
     /// Hostname, once set
     pub hostname: Option<String>,
     /// NIS domain name, once set
@@ -153,8 +166,12 @@ pub struct Model {
     pub mounts: Mounts,
     /// Mounts held by descriptor only, by the number of their slot
     pub held: BTreeMap<Slot, Held>,
+    /// Landlock rulesets that nobody is under yet, by the number of their slot
+    pub rulesets: BTreeMap<Slot, Ruleset>,
     /// How many namespaces of a kind the recipe has made, by whose they are
     made: BTreeMap<(Namespace, u32), u64>,
+    /// What it may use up
+    pub limits: Limits,
     /// The `/proc` through which maps are written
     pub proc: MapFiles,
     /// Paths whose facts were wanted and not known; shared by every copy
@@ -168,9 +185,13 @@ impl PartialEq for Model {
             && self.process == other.process
             && (self.uts, self.pid, self.pid_level) == (other.uts, other.pid, other.pid_level)
             && (self.pid_for_children, self.is_init) == (other.pid_for_children, other.is_init)
+            && (self.ipc, self.network, self.has_loopback)
+                == (other.ipc, other.network, other.has_loopback)
+            && self.cgroup_is_own == other.cgroup_is_own
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
             && self.mounts == other.mounts
-            && self.held == other.held
+            && self.limits == other.limits
+            && (&self.held, &self.rulesets) == (&other.held, &other.rulesets)
     }
 }
 
@@ -183,11 +204,12 @@ impl Model {
             uid: caller.uid,
             gid: caller.gid,
             groups: caller.groups.clone(),
-            capabilities: caller.capabilities,
+            capabilities: Capabilities::of(&host),
             chrooted: host.chrooted,
             directory: caller.directory.clone(),
             no_new_privs: (host.confinement.as_ref())
                 .is_some_and(|known| known.no_new_privs == Some(true)),
+            rulesets: Vec::new(),
         };
         let of = |is_own: bool| Owned {
             owner: if is_own { UserId::HOST } else { UserId::OUTER },
@@ -198,6 +220,10 @@ impl Model {
             users: vec![UserNamespace::host(&host)],
             process,
             uts: of(owned.is_none_or(|owned| owned.uts)),
+            ipc: of(owned.is_none_or(|owned| owned.ipc)),
+            network: of(owned.is_none_or(|owned| owned.network)),
+            has_loopback: false,
+            cgroup_is_own: false,
             hostname: None,
             domainname: None,
             pid: of(owned.is_none_or(|owned| owned.pid)),
@@ -206,7 +232,9 @@ impl Model {
             is_init: false,
             mounts: Mounts::of(&host),
             held: BTreeMap::new(),
+            rulesets: BTreeMap::new(),
             made: BTreeMap::new(),
+            limits: Limits::of(&host),
             proc: MapFiles::Writable,
             host,
             asked: Rc::default(),
@@ -229,7 +257,8 @@ impl Model {
     /// (`user_namespaces(7)`, "Capabilities").
     pub fn capable(&self, over: UserId, capability: u32) -> bool {
         let process = &self.process;
-        self.is_capable((process.user, process.uid, process.capabilities), over, capability)
+        let effective = process.capabilities.effective;
+        self.is_capable((process.user, process.uid, effective), over, capability)
     }
 
     /// The same, for the supervisor, which stays what it was.
@@ -301,7 +330,11 @@ impl Model {
             Namespace::User => self.process.user != UserId::HOST,
             Namespace::Mount => self.mounts.own,
             Namespace::Uts => self.uts.own,
+            Namespace::Ipc => self.ipc.own,
             Namespace::Pid => self.pid.own || self.pid_for_children.is_some(),
+            Namespace::Cgroup => self.cgroup_is_own,
+            Namespace::Network => self.network.own,
+            Namespace::Time => false,
         }
     }
 
@@ -326,7 +359,11 @@ impl Model {
             Namespace::User => self.make_user(),
             Namespace::Mount => self.mounts.copy_for(self.process.user),
             Namespace::Uts => self.uts = owned,
+            Namespace::Ipc => self.ipc = owned,
             Namespace::Pid => self.pid_for_children = Some(owned),
+            Namespace::Cgroup => self.cgroup_is_own = true,
+            Namespace::Network => (self.network, self.has_loopback) = (owned, false),
+            Namespace::Time => {}
         }
     }
 
@@ -336,6 +373,10 @@ impl Model {
             Namespace::User => self.own_user_mut().is_presumed = true,
             Namespace::Mount => self.mounts.owner = UserId::PRESUMED,
             Namespace::Uts => self.uts.owner = UserId::PRESUMED,
+            Namespace::Ipc => self.ipc.owner = UserId::PRESUMED,
+            Namespace::Network => self.network.owner = UserId::PRESUMED,
+            // Nothing that asks who owns it comes later.
+            Namespace::Cgroup | Namespace::Time => {}
             Namespace::Pid => {
                 self.pid_for_children = Some(Owned { owner: UserId::PRESUMED, own: true });
             }

@@ -10,11 +10,12 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     host::Host,
-    model::{Answer, Model, Slot, UserId, capability},
+    model::{Answer, Capabilities, Model, Slot, UserId, capability},
     sys::{Call, Errno, Fault, Namespace, filter},
 };
 
 mod bind;
+mod capabilities;
 mod command;
 mod directory;
 mod fuse;
@@ -22,35 +23,53 @@ mod helper_map;
 mod identity;
 mod idmap;
 mod image;
+mod landlock;
+mod lie;
+mod limit;
 mod maps;
+mod mask;
 mod module;
 mod mount;
 mod namespace;
+mod network;
+mod nested;
 mod overlay;
 mod pivot;
 mod place;
 mod program;
+mod restrict;
 mod room;
+mod source;
 mod stage;
 mod unpack;
 mod uts;
 mod way;
 
-pub use bind::{Bind, HoldSource, Source};
+pub use bind::{Bind, HoldSource};
+pub use capabilities::LimitCapabilities;
 pub use command::{ChangeDirectory, Execute, NoNewPrivileges, StayAsInit};
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use fuse::ServeImage;
 pub use helper_map::HelperMap;
-pub use identity::Become;
+pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
 pub use image::{AttachImage, MountImage};
+pub use landlock::{
+    AllowFiles, AllowPort, MakeRuleset, Proof, RestrictSelf, Use, lacks as lacks_landlock,
+};
+pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
+pub use mask::Mask;
 pub use module::module_denies;
 pub use mount::{DetachMount, MountKind, MountNew, SetPropagation};
 pub use namespace::{Fork, NewNamespace};
+pub use network::BringLoopbackUp;
+pub use nested::ForbidNested;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
 pub use program::{image_hidden, image_missing, install};
+pub use restrict::Restrict;
+pub use source::{Extent, Source};
 pub use stage::{Evidence, LOG_LENGTH, Stage, Turnings};
 pub use unpack::UnpackImage;
 pub use uts::{SetDomainname, SetHostname};
@@ -85,12 +104,40 @@ pub trait Operation: fmt::Display {
     /// The first call that failed, and its errno.
     fn run(&self, stage: &Stage) -> Result<(), Fault>;
 
+    /// Looks whether what [`Operation::run`] was told is done is done: some
+    /// calls fail without a word, and somebody may answer in the kernel's place.
+    ///
+    /// It follows `run` at once, in the same process, so it may not allocate
+    /// in the child, and costs a call or two by descriptor. A lie is
+    /// [`Stage::lie`], which keeps what is; what was asked is in `Display`. What
+    /// has to be known from before, `run` leaves with [`Stage::remember`].
+    ///
+    /// # Errors
+    /// The call that said yes and did not do it, or a look that failed.
+    fn read_back(&self, _stage: &Stage) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Tells the kernel, and looks whether it is done.
+    ///
+    /// # Errors
+    /// As [`Operation::run`] and [`Operation::read_back`].
+    fn carry_out(&self, stage: &Stage) -> Result<(), Fault> {
+        self.run(stage)?;
+        self.read_back(stage)
+    }
+
     /// The fault in words: what is, why, and what to type.
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal;
 
     /// What would change outside the sandbox, if the kernel let it.
     fn leak(&self, _before: &Model) -> Option<Refusal> {
         None
+    }
+
+    /// Whether it finds nothing to do, as the layer allows.
+    fn is_idle(&self, _before: &Model) -> bool {
+        false
     }
 
     /// The capability it asks for, and over whose namespace.
@@ -136,10 +183,43 @@ macro_rules! operations {
 }
 
 operations! {
-    AttachImage, Become, Bind, ChangeDirectory, DenySetgroups, DetachMount, Execute, Fork,
-    HelperMap, HoldSource, MakeDirectory, MountImage, MountNew, MountOverlay, NewNamespace,
-    NoNewPrivileges, PivotRoot, RemoveDirectory, ServeImage, SetDomainname, SetHostname,
-    SetPropagation, StayAsInit, UnpackImage, WriteMap,
+    AllowFiles,
+    AllowPort,
+    AttachImage,
+    Become,
+    Bind,
+    BringLoopbackUp,
+    ChangeDirectory,
+    DenySetgroups,
+    DetachMount,
+    Execute,
+    ForbidNested,
+    Fork,
+    HelperMap,
+    HoldSource,
+    KeepCapabilities,
+    LimitCapabilities,
+    MakeDirectory,
+    MakeRuleset,
+    Mask,
+    MountImage,
+    MountNew,
+    MountOverlay,
+    NewNamespace,
+    NoNewPrivileges,
+    PivotRoot,
+    RemoveDirectory,
+    Restrict,
+    RestrictSelf,
+    ServeImage,
+    SetDomainname,
+    SetHostname,
+    SetLimit,
+    SetPropagation,
+    StayAsInit,
+    TakeUpCapabilities,
+    UnpackImage,
+    WriteMap,
 }
 
 impl fmt::Display for Op {
@@ -149,6 +229,41 @@ impl fmt::Display for Op {
 }
 
 impl Op {
+    /// The call that it is about; those before it prepare it.
+    pub fn call(&self) -> Call {
+        match self {
+            Op::AllowFiles(_) | Op::AllowPort(_) => Call::LandlockRule,
+            Op::Bind(_) | Op::AttachImage(_) | Op::Mask(_) | Op::MountNew(_) => Call::MoveMount,
+            Op::Become(_) => Call::Setresuid,
+            Op::BringLoopbackUp(_) => Call::Interface,
+            Op::ChangeDirectory(_) => Call::Chdir,
+            Op::DenySetgroups(_) => Call::WriteSetgroups,
+            Op::DetachMount(_) => Call::Umount,
+            Op::Execute(_) => Call::Execve,
+            Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
+            Op::ForbidNested(_) => Call::WriteSysctl,
+            Op::HelperMap(_) => Call::Helper,
+            Op::HoldSource(_) => Call::Bind,
+            Op::KeepCapabilities(_) => Call::KeepCapabilities,
+            Op::LimitCapabilities(_) | Op::TakeUpCapabilities(_) => Call::Capset,
+            Op::MakeDirectory(_) => Call::Mkdir,
+            Op::MakeRuleset(_) => Call::LandlockCreate,
+            Op::MountImage(_) | Op::MountOverlay(_) => Call::Fsconfig,
+            Op::NewNamespace(_) => Call::Unshare,
+            Op::NoNewPrivileges(_) => Call::Prctl,
+            Op::PivotRoot(_) => Call::PivotRoot,
+            Op::RemoveDirectory(_) => Call::Rmdir,
+            Op::Restrict(_) => Call::MountSetattr,
+            Op::RestrictSelf(_) => Call::LandlockRestrict,
+            Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
+            Op::SetDomainname(_) => Call::Setdomainname,
+            Op::SetHostname(_) => Call::Sethostname,
+            Op::SetLimit(_) => Call::Prlimit,
+            Op::SetPropagation(_) => Call::Mount,
+            Op::WriteMap(map) => map.call(),
+        }
+    }
+
     /// The namespace it makes, if that is what it does.
     pub fn namespace(&self) -> Option<Namespace> {
         match self {
@@ -194,6 +309,9 @@ pub fn explain(
     before: &Model,
     seen: &Evidence,
 ) -> Refusal {
+    if fault.is_lie() {
+        return lie::not_done(operation, fault, seen);
+    }
     let host = &before.host;
     let is_recorded = host.denies(fault.call) == Some(fault.errno);
     // Who lacks the capability is told so by the kernel, whatever the arguments.
@@ -201,10 +319,20 @@ pub fn explain(
         && !(filter::asks_capability_first(fault.call)
             && matches!(operation.answer(before), Answer::No(_)));
     if !is_recorded && !is_seen {
+        if let Some(refusal) = landlock::forbidden(operation, fault, before) {
+            return refusal;
+        }
         let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
+        if let Some(refusal) = limit::explain(fault, before) {
+            return refusal;
+        }
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
-            false if module::is_left(operation, fault, before) => module_denies(fault, host),
+            false if is_permission => capabilities::given_up(operation, fault, before)
+                .or_else(|| {
+                    module::is_left(operation, fault, before).then(|| module_denies(fault, host))
+                })
+                .unwrap_or_else(|| operation.explain(fault, before, seen)),
             false => operation.explain(fault, before, seen),
         };
     }
@@ -229,7 +357,7 @@ fn explain_stripped(
     seen: &Evidence,
 ) -> Refusal {
     let mut with_rights = before.clone();
-    with_rights.process.capabilities = u64::MAX;
+    with_rights.process.capabilities = Capabilities::FULL;
     match operation.answer(&with_rights) {
         Answer::No(_) => operation.explain(fault, &with_rights, seen),
         _ => restricted_by_apparmor(),

@@ -13,17 +13,19 @@ use std::{
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
     model::{Answer, Filesystem, FilesystemId, Model},
-    ops::{self, Evidence, Need, Op},
+    ops::{self, Evidence, Extent, Need, Op},
     registry::Overlay,
     sys::{Fault, Namespace},
     yaml,
 };
 
 mod authority;
+mod injection;
 mod merge;
 mod planner;
 
 pub use authority::{Authority, Line};
+pub use injection::{Injected, Injection};
 pub use planner::Planner;
 
 /// Who takes a step.
@@ -49,8 +51,21 @@ pub struct Step {
     pub needs: Option<Need>,
     /// Whether who takes it has that capability
     pub is_capable: bool,
+    /// Whether it finds nothing to do, as its layer allows
+    pub is_idle: bool,
     /// Whether it happens while the child is made, in one `clone3`
     pub at_birth: bool,
+}
+
+/// What a layer needs of the old tree, even after a pivot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// The place in the layer that names it
+    pub within: yaml::Path,
+    /// The path in the old tree
+    pub path: PathBuf,
+    /// What of it
+    pub extent: Extent,
 }
 
 impl Step {
@@ -77,6 +92,8 @@ pub struct Plan {
     pub leaks: Vec<Diagnostic>,
     /// What the reader should know
     pub warnings: Vec<Diagnostic>,
+    /// What only the reader of the plan wants to know
+    pub notes: Vec<Diagnostic>,
     /// The state at the start
     pub start: Model,
     /// The state at the end
@@ -87,6 +104,8 @@ pub struct Plan {
     pub pauses: Vec<Pause>,
     /// What the recipe itself can have made
     pub made: Option<MadeByRecipe>,
+    /// The step that is answered in the kernel's place
+    pub injection: Option<Injection>,
 }
 
 /// A wait between two layers.

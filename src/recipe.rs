@@ -15,8 +15,8 @@ use crate::{
     diagnostic::{Diagnostic, Refusal, Source, typed},
     host::Host,
     layers::{Layer, Place, Word},
-    ops::{ChangeDirectory, DetachMount, Execute, NoNewPrivileges, RemoveDirectory, StayAsInit},
-    plan::{MadeByRecipe, Plan, Planner},
+    ops::{ChangeDirectory, DetachMount, Execute, RemoveDirectory, StayAsInit},
+    plan::{MadeByRecipe, Plan, Planner, Wanted},
     sys::KernelPath,
     yaml::{self, Mistake, Part, Tree},
 };
@@ -177,6 +177,7 @@ impl Recipe {
         let names = self.taken(&run.course).map(|(index, layer)| place(index, layer)).collect();
         let mut planner = Planner::new(host, self.folder.clone(), names, run.is_live);
         planner.leaves_out(self.left_out(&run.course));
+        planner.wants_no_new_privs(self.no_new_privs);
         if let Some(image) = &self.image {
             let file = planner.source_path(image.file.as_path());
             let command = image.build_command(self.called.as_deref(), planner.host());
@@ -184,13 +185,17 @@ impl Recipe {
         }
         let mounts = |(_, layer): &(usize, &Layer)| layer.layer().mounts();
         let last_mount = self.taken(&run.course).rfind(mounts).map(|(index, _)| index);
+        let mut init = self.init(&run.course);
         let mut done = None;
         for (index, layer) in self.taken(&run.course) {
             let here = place(index, layer);
             self.pause(&mut planner, run, done, Some(index));
             if let Layer::PivotRoot(_) = layer {
                 planner.enter(here.clone());
-                planner.hold_sources(&self.later_sources(index, &run.course));
+                planner.hold_sources(self.later_sources(index, &run.course));
+            }
+            if layer.layer().is_for_command() && init.is_some_and(|pid| pid < index) {
+                self.stay_as_init(&mut planner, &mut init);
             }
             planner.enter(here);
             layer.layer().plan(&mut planner);
@@ -200,8 +205,26 @@ impl Recipe {
             done = Some(index);
         }
         self.pause(&mut planner, run, done, None);
-        self.finish(&mut planner, run);
+        self.finish(&mut planner, run, init);
         planner.finish()
+    }
+
+    /// The last `pid` layer that a run takes, if it wants an init.
+    fn init(&self, course: &Course) -> Option<usize> {
+        let mut taken = self.taken(course).rev();
+        taken
+            .find_map(|(index, layer)| match layer {
+                Layer::Pid(pid) => Some((index, pid.init)),
+                _ => None,
+            })
+            .and_then(|(index, init)| init.then_some(index))
+    }
+
+    /// From here on steps are about the command, and init stays behind.
+    fn stay_as_init(&self, planner: &mut Planner, init: &mut Option<usize>) {
+        let Some(layer) = init.take() else { return };
+        planner.enter(yaml::Path::root().key("layers").index(layer).key("pid"));
+        planner.at("init").step(StayAsInit);
     }
 
     /// Between two layers, if the run pauses there.
@@ -236,18 +259,18 @@ impl Recipe {
     }
 
     /// What the layers after a pivot, up to the next one, need of the old tree.
-    fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, PathBuf)> {
+    fn later_sources(&self, pivot: usize, course: &Course) -> Vec<(yaml::Path, Wanted)> {
         self.taken(course)
             .filter(|(index, _)| *index > pivot)
             .take_while(|(_, layer)| !matches!(layer, Layer::PivotRoot(_)))
             .flat_map(|(index, layer)| {
                 let at = place(index, layer);
-                layer.layer().sources().into_iter().map(move |(field, path)| (at.key(field), path))
+                layer.layer().sources().into_iter().map(move |wanted| (at.clone(), wanted))
             })
             .collect()
     }
 
-    fn finish(&self, planner: &mut Planner, run: &Run) {
+    fn finish(&self, planner: &mut Planner, run: &Run, mut init: Option<usize>) {
         let root = yaml::Path::root();
         // Where it starts may lie behind the layers that are left out.
         if let Some(cwd) = self.cwd.as_ref().filter(|_| !run.course.is_cut_short()) {
@@ -255,17 +278,9 @@ impl Recipe {
             let cwd = planner.path(cwd.as_path());
             planner.step(ChangeDirectory(KernelPath::new(cwd)));
         }
-        if let Some((index, pid)) = self.taken(&run.course).rev().find_map(|(index, layer)| {
-            if let Layer::Pid(pid) = layer { Some((index, pid)) } else { None }
-        }) && pid.init
-        {
-            planner.enter(root.key("layers").index(index).key("pid"));
-            planner.at("init").step(StayAsInit);
-        }
-        if self.no_new_privs {
-            planner.enter(root.key("no_new_privs"));
-            planner.step(NoNewPrivileges);
-        }
+        self.stay_as_init(planner, &mut init);
+        planner.enter(root.key("no_new_privs"));
+        planner.no_new_privs();
         // What was typed, or taken for granted, stands nowhere in the file.
         let own = self.own_command(run);
         let is_written = run.command.is_empty() && own.is_some();

@@ -10,6 +10,7 @@
 
 pub mod capability;
 pub mod descriptor;
+pub mod device;
 pub mod directory;
 mod fault;
 pub mod file;
@@ -17,11 +18,14 @@ pub mod filter;
 pub mod handle;
 pub mod ids;
 pub mod landlock;
+pub mod limit;
 pub mod lock;
+pub mod look;
 pub mod loop_device;
 pub mod memory_file;
 pub mod mount;
 pub mod namespace;
+pub mod network;
 mod path;
 pub mod process;
 pub mod signal;
@@ -31,7 +35,7 @@ pub mod tool;
 pub mod uts;
 pub mod wait;
 
-pub use fault::{Call, Fault, error_words};
+pub use fault::{Call, Fault, NOT_DONE, error_words};
 pub use mount::Propagation;
 pub use namespace::Namespace;
 pub use nix::errno::Errno;

@@ -24,7 +24,7 @@ use page::{Exchange, Placeholders, exchanges};
 const PROGRAMS: [&str; 6] = ["bash", "id", "ls", "umount", "rmdir", "touch"];
 
 /// What the pages use, and the package that has it.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: [(&str, &str); 10] = [
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
     ("findmnt", "util-linux"),
@@ -34,6 +34,7 @@ const TOOLS: [(&str, &str); 9] = [
     ("ps", "procps"),
     ("hostname", "hostname"),
     ("domainname", "hostname"),
+    ("ip", "iproute2"),
 ];
 
 /// Said between two commands, with the id of who typed them.
@@ -96,7 +97,15 @@ fn what_is_seen_from_the_host_is_seen_from_the_host() {
 
 #[test]
 fn a_namespace_of_which_two_numbers_are_shown_is_the_sandboxs_own() {
-    for (layer, kind) in [("user", "user"), ("uts", "uts"), ("pid", "pid"), ("mount", "mnt")] {
+    for (layer, kind) in [
+        ("user", "user"),
+        ("uts", "uts"),
+        ("pid", "pid"),
+        ("mount", "mnt"),
+        ("ipc", "ipc"),
+        ("net", "net"),
+        ("cgroup", "cgroup"),
+    ] {
         let desk = desk_for(&page(layer));
         let running = desk.start("page.yaml", "");
         let own = machine::namespace(std::process::id() as i32, kind);

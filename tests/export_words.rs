@@ -138,6 +138,7 @@ fn what_a_shell_cannot_say_has_a_name() {
     for (recipe, code) in [
         ("layers: [{user: {map: self}}, mount, {tmpfs: /mnt}]", "export::mount_needs_root"),
         ("layers: [{user: {map: root}}, uts, {hostname: a_b}]", "export::odd_hostname"),
+        ("layers: [{landlock: {scope: [signal]}}]", "export::landlock"),
         ("layers: []\nclear_env: true\npass_env: [a.b]", "export::odd_variable"),
     ] {
         check_unsayable(&desk, recipe, code);

@@ -24,8 +24,8 @@ const FLOORS: [&[&str]; 10] = [
 
 /// Rooms whose files stand side by side and do not know each other, and the files that all may use.
 const SIDE_BY_SIDE: [(&str, &[&str]); 2] = [
-    ("layers", &["forms", "lower", "words"]),
-    ("ops", &["idmap", "module", "place", "program", "room", "stage", "way"]),
+    ("layers", &["forms", "lower", "need", "words"]),
+    ("ops", &["idmap", "module", "place", "program", "room", "source", "stage", "way"]),
 ];
 
 /// Files that have outgrown the house. None may join them; who has shrunk moves out.
@@ -203,19 +203,23 @@ fn a_code_is_an_area_and_a_condition() {
         "host",
         "hostname",
         "image",
+        "landlock",
         "layer",
         "lsm",
         "map",
+        "mask",
         "mode",
         "mount",
         "name",
         "namespace",
+        "net",
         "observe",
         "overlay",
         "path",
         "pid",
         "pivot_root",
         "proc",
+        "read_only",
         "recipe",
         "report",
         "sandbox",
@@ -223,6 +227,7 @@ fn a_code_is_an_area_and_a_condition() {
         "size",
         "step",
         "user",
+        "verify",
         "word",
         "yaml",
     ];

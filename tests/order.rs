@@ -43,6 +43,12 @@ const CASES: &[Case] = &[
         mended: &[0, 2, 1],
     },
     Case {
+        law: "mounts come before Landlock",
+        layers: &[USER, "landlock: {read: [/], execute: [/]}", "mount"],
+        says: ("landlock::mounts", 5, "move the `landlock` layer below it"),
+        mended: &[0, 2, 1],
+    },
+    Case {
         law: "so does the other name",
         layers: &[USER, "domainname: HOGE", "uts"],
         says: ("domainname::shared", 4, "move the `uts` layer above it"),
@@ -270,4 +276,25 @@ fn a_program_is_told_the_moves_the_recipe_and_what_is_in_the_way() {
     let problems: Vec<serde_json::Value> =
         ran.err().lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
     assert_eq!(problems[0]["code"], "hostname::shared");
+}
+
+#[test]
+fn a_program_that_serves_an_image_wants_the_processes_to_be_apart_first() {
+    let desk = desk();
+    std::fs::write(desk.path("box.img"), include_bytes!("support/conform/tiny.squashfs"))
+        .expect("an image");
+    let image = "overlay: {lower: {image: box.img, via: fuse}, at: new}";
+    desk.write("box.yaml", &recipe(&[USER, "mount", image, "pid"]));
+    // This machine, with a /dev/fuse that opens.
+    let mut host: serde_json::Value =
+        serde_json::from_str(&desk.run(&["host", "box.yaml"]).out()).expect("a host");
+    host["images"]["fuse"] = "opens".into();
+    desk.write("host.json", &host.to_string());
+    let planned = desk.run(&["--plain", "plan", "--host", "host.json", "box.yaml"]);
+    assert_eq!(planned.code(), 1);
+    assert!(planned.err().contains("error[image::fuse_needs_pid]"), "{}", planned.err());
+    let fixed = desk.run(&["plan", "--host", "host.json", "--fix", "box.yaml"]);
+    assert_eq!(fixed.out(), recipe(&[USER, "mount", "pid", image]), "{}", fixed.err());
+    desk.write("mended.yaml", &fixed.out());
+    desk.run(&["plan", "--host", "host.json", "mended.yaml"]).succeeds();
 }

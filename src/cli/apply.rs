@@ -2,18 +2,20 @@
 
 use std::{ffi::OsString, path::PathBuf, rc::Rc, time::Instant};
 
+use clap::{CommandFactory, error::ErrorKind};
+
 use crate::{
     diagnostic::Diagnostic,
     exec,
     host::Host,
     ops::Op,
-    plan::Plan,
+    plan::{Injection, Plan},
     recipe::Run,
     sys::{Call, Errno},
 };
 
 use super::{
-    COULD_NOT_START, Choice, Output, RecipePath,
+    Arguments, COULD_NOT_START, Choice, Output, RecipePath,
     choice::Pauses,
     ending::{Account, Ending, Ledger, refusal_status},
     environment, located,
@@ -39,6 +41,9 @@ pub(super) struct Apply {
     /// Write to a file, as JSON, how it ended: phase, step, exit, signal, duration, usage
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Answer a step in the kernel's place: STEP:ERRNO, or STEP:lie for a yes to nothing
+    #[arg(long, hide = true, value_name = "STEP:ERRNO")]
+    inject: Option<Injection>,
     #[command(flatten)]
     choice: Choice,
     #[command(flatten)]
@@ -99,6 +104,10 @@ impl Apply {
             }
             return status;
         }
+        if self.inject.is_some_and(|injection| injection.step >= plan.steps.len()) {
+            return no_such_step(&plan);
+        }
+        plan.injection = self.inject;
         let watch = Watch::of(&plan, (&recipe, &self.recipe, &document), output);
         output.complain(&located(&document, watch.warnings()));
         let begin = Instant::now();
@@ -131,6 +140,12 @@ impl Permissions {
         let prohibitions = plan.prohibitions.iter().cloned();
         refusals.chain(prohibitions).chain(leaks).chain(plan.warnings.iter().cloned()).collect()
     }
+}
+
+fn no_such_step(plan: &Plan) -> u8 {
+    let message = format!("--inject: the last step of this plan is {}", plan.steps.len());
+    let _ = Arguments::command().error(ErrorKind::ValueValidation, message).print();
+    COULD_NOT_START
 }
 
 /// A command that cannot be executed is the only refusal with a status of its own.

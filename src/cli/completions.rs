@@ -1,6 +1,6 @@
 //! `isorecipe completions`: what a shell can complete.
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 
 use super::{Arguments, print};
 
@@ -18,7 +18,24 @@ pub(super) struct Completions {
 impl Completions {
     pub(super) fn run(self) -> u8 {
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "isorecipe", &mut text);
+        let mut shown = shown(&Arguments::command());
+        clap_complete::generate(self.shell, &mut shown, "isorecipe", &mut text);
         print(&String::from_utf8_lossy(&text))
+    }
+}
+
+/// The command line without what is hidden, which `clap_complete` would complete.
+fn shown(command: &Command) -> Command {
+    let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    let shown = Command::new(command.get_name().to_owned())
+        .args(arguments.cloned())
+        .subcommands(command.get_subcommands().map(shown));
+    let shown = match command.get_about() {
+        Some(about) => shown.about(about.clone()),
+        None => shown,
+    };
+    match command.get_version() {
+        Some(version) => shown.version(version.to_owned()).propagate_version(true),
+        None => shown,
     }
 }

@@ -133,7 +133,10 @@ fn price(thing: Thing) -> &'static str {
         Thing::SubordinateIds => "only `map: auto` needs it",
         Thing::Clone3 => "isorecipe makes namespaces one by one instead",
         Thing::Image => "only an image as `lower` needs it",
-        Thing::Other(_) => "no layer needs it yet",
+        Thing::IpcNamespace => "only `ipc` needs it",
+        Thing::NetworkNamespace => "only `net` needs it",
+        Thing::CgroupNamespace => "only `cgroup` needs it",
+        Thing::TimeNamespace => "no layer needs it yet",
         _ => "",
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     sys::{
         Call, Errno, Fault, error_words,
         ids::Acting,
+        limit::Resource,
         process::{self, Change, Usage},
         signal,
     },
@@ -57,7 +58,7 @@ pub(super) struct Account {
     pub exit: Option<i32>,
     /// The signal that killed the command
     pub signal: Option<i32>,
-    /// The limit that ended it; there are none yet
+    /// The limit that ended it: `cpu`, `fsize`
     pub limit: Option<&'static str>,
     /// From the first process of the sandbox to the last, in seconds
     pub duration: f64,
@@ -94,7 +95,7 @@ impl Account {
         match change {
             Change::Exited(status) => self.exit = Some(status),
             Change::Killed(signal) => self.signal = Some(signal),
-            Change::Stopped(_) | Change::None => {}
+            Change::Stopped(_) | Change::None | Change::Unknown(_) => {}
         }
     }
 }
@@ -188,6 +189,10 @@ impl Ending<'_> {
     pub(super) fn report(&self, outcome: Outcome, duration: Duration) -> Account {
         let mut account = Account::new(duration);
         match outcome {
+            Outcome::Ended(Change::Unknown(errno)) => {
+                account.phase = Phase::Command;
+                self.complain(&mut account, Some(end_unknown(errno)));
+            }
             Outcome::Ended(change) => account.ended(change),
             Outcome::Abandoned(signal) => {
                 pause::say_abandoned(self.output);
@@ -203,17 +208,39 @@ impl Ending<'_> {
             Outcome::Stillborn(fault) => self.complain(&mut account, Some(stillborn(fault))),
         }
         if let Some(signal) = account.signal.filter(|signal| !is_wished_for(*signal)) {
-            self.say_killed(signal);
+            let limit = self.limit_of(signal);
+            account.limit = limit.map(|(resource, _)| resource.name());
+            self.say_killed(signal, limit);
         }
         account
     }
 
+    /// The limit of the recipe that the kernel sends this signal for, and how high it is.
+    fn limit_of(&self, signal: i32) -> Option<(Resource, u64)> {
+        let resource = match signal {
+            libc::SIGXCPU => Resource::Cpu,
+            libc::SIGXFSZ => Resource::FileSize,
+            _ => return None,
+        };
+        let limit = self.plan.end.limits.own(resource)?;
+        Some((resource, limit.soft))
+    }
+
     /// As the shell says it of its own commands.
-    fn say_killed(&self, signal: i32) {
+    fn say_killed(&self, signal: i32, limit: Option<(Resource, u64)>) {
         let name = signal::name(signal);
-        let text = match self.output.json {
-            true => format!("{}\n", serde_json::json!({ "killed": signal, "name": name })),
-            false => format!("isorecipe: {name} (signal {signal}) killed the command\n"),
+        let text = match (self.output.json, limit) {
+            (true, limit) => {
+                let limit = limit.map(|(resource, _)| resource.name());
+                let killed = serde_json::json!({ "killed": signal, "name": name, "limit": limit });
+                format!("{killed}\n")
+            }
+            (false, None) => format!("isorecipe: {name} (signal {signal}) killed the command\n"),
+            (false, Some((resource, most))) => format!(
+                "isorecipe: {name} (signal {signal}) killed the command at its limit: {} {}\n",
+                resource.name(),
+                resource.written(most)
+            ),
         };
         // Nobody is left to be told that standard error is gone.
         let _ = std::io::stderr().write_all(text.as_bytes());
@@ -248,7 +275,7 @@ fn status(change: Change) -> u8 {
     match change {
         Change::Exited(status) => (status & 0xff) as u8,
         Change::Killed(signal) => killed(signal),
-        Change::Stopped(_) | Change::None => COULD_NOT_START,
+        Change::Stopped(_) | Change::None | Change::Unknown(_) => COULD_NOT_START,
     }
 }
 
@@ -270,11 +297,19 @@ fn lost(change: Change) -> Diagnostic {
     let why = match change {
         Change::Killed(signal) => format!("signal {signal} killed it"),
         Change::Exited(status) => format!("it ended with status {status}"),
+        Change::Unknown(errno) => Call::Wait.gave(errno).in_words(),
         Change::Stopped(_) | Change::None => "nothing more is known".to_owned(),
     };
     Refusal::new("sandbox::lost", "the sandbox ended before its command began")
         .why(why)
         .help("if nobody killed it, look for the kernel's reasons: `sudo dmesg | tail`")
+        .at(yaml::Path::root())
+}
+
+fn end_unknown(errno: Errno) -> Diagnostic {
+    Refusal::new("sandbox::end_unknown", "the command ran, and nobody knows how it ended")
+        .why(Call::Wait.gave(errno).in_words())
+        .help("if nobody else waits for its children, tell the project: `isorecipe --version`")
         .at(yaml::Path::root())
 }
 

@@ -162,7 +162,7 @@ pub(super) struct Planned<'a> {
 /// All there is to say about a plan, with its places.
 pub(super) fn problems(document: &Document, plan: &plan::Plan) -> Vec<Diagnostic> {
     let against = plan.refusals.iter().chain(&plan.prohibitions).chain(&plan.leaks);
-    let all = against.chain(&plan.warnings);
+    let all = against.chain(&plan.warnings).chain(&plan.notes);
     located(document, all.cloned().collect())
 }
 

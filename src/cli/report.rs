@@ -34,6 +34,9 @@ struct Row {
     path: String,
     line: Option<usize>,
     needs: Option<Needs>,
+    /// There is nothing to do, as the layer allows
+    #[serde(skip_serializing_if = "is_false")]
+    skipped: bool,
     answer: &'static str,
     call: Option<&'static str>,
     errno: Option<String>,
@@ -46,6 +49,11 @@ struct Needs {
     /// Whose user namespace owns that: the host's, or the recipe's own
     owner: &'static str,
     has: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_false(skipped: &bool) -> bool {
+    !skipped
 }
 
 impl Report {
@@ -138,6 +146,7 @@ impl Row {
                 owner: if need.over == UserId::HOST { "host" } else { "own" },
                 has: step.is_capable,
             }),
+            skipped: step.is_idle,
             answer,
             call: fault.map(|fault| fault.call.name()),
             errno: fault.map(|fault| format!("{:?}", fault.errno)),
@@ -160,6 +169,9 @@ impl Row {
                 " It needs {capability} over {whose} user namespace, and {has}."
             ));
         }
+        if self.skipped {
+            sentence.push_str(" It is skipped: there is nothing.");
+        }
         if let ("no", Some(call), Some(errno)) = (self.answer, &self.call, &self.errno) {
             sentence.push_str(&format!(" The kernel will refuse it: {call} gives {errno}."));
         }
@@ -173,6 +185,7 @@ impl Row {
         });
         let needs = match (self.answer, &self.call, &self.errno) {
             ("no", Some(call), Some(errno)) => format!("NO: {call} gives {errno}; {needs}"),
+            _ if self.skipped => format!("skipped, there is nothing; {needs}"),
             _ => needs,
         };
         let line = self.line.map_or(String::new(), |line| line.to_string());
@@ -199,6 +212,7 @@ pub(super) fn sentence((what, how): &Line) -> String {
         "mount" => "There is a mount at",
         "can read" => "It can read",
         "can write" => "It can write",
+        "Landlock" => return format!("Landlock: {}.", spelled_out(how)),
         "shares" => "It shares with the host:",
         "ends" => "It ends",
         what => return format!("Its {what}: {}.", spelled_out(how)),

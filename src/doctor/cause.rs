@@ -92,7 +92,7 @@ fn no_loop(host: &Host, errno: Errno) -> Refusal {
 
 fn limit(thing: Thing) -> Refusal {
     let kind = match thing {
-        Thing::Other(kind) => kind.file(),
+        Thing::TimeNamespace => "time",
         _ => "user",
     };
     let knob = format!("user.max_{kind}_namespaces");

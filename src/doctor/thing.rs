@@ -4,7 +4,7 @@ use crate::{
     host::Host,
     ops::Op,
     plan::{Actor, Plan},
-    sys::{Namespace, namespace::Other},
+    sys::Namespace,
 };
 
 /// A part that sandboxes are made of.
@@ -44,43 +44,14 @@ pub enum Thing {
     Clone3,
     /// `loop(4)` and a filesystem to read an image with
     Image,
-    /// A kind of namespace that no layer makes
-    Other(OtherNamespace),
-}
-
-/// A kind of namespace that no layer makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OtherNamespace {
     /// `ipc_namespaces(7)`
-    Ipc,
-    /// `network_namespaces(7)`
-    Network,
+    IpcNamespace,
+    /// `network_namespaces(7)`, with its loopback interface
+    NetworkNamespace,
     /// `cgroup_namespaces(7)`
-    Cgroup,
+    CgroupNamespace,
     /// `time_namespaces(7)`
-    Time,
-}
-
-impl OtherNamespace {
-    /// The name in `/proc/PID/ns/`.
-    pub(super) fn file(self) -> &'static str {
-        match self {
-            Self::Ipc => "ipc",
-            Self::Network => "net",
-            Self::Cgroup => "cgroup",
-            Self::Time => "time",
-        }
-    }
-
-    /// As `unshare(2)` wants it.
-    pub(super) fn kind(self) -> Other {
-        match self {
-            Self::Ipc => Other::Ipc,
-            Self::Network => Other::Network,
-            Self::Cgroup => Other::Cgroup,
-            Self::Time => Other::Time,
-        }
-    }
+    TimeNamespace,
 }
 
 impl Thing {
@@ -103,10 +74,10 @@ impl Thing {
         Self::Openat2,
         Self::Clone3,
         Self::Image,
-        Self::Other(OtherNamespace::Ipc),
-        Self::Other(OtherNamespace::Network),
-        Self::Other(OtherNamespace::Cgroup),
-        Self::Other(OtherNamespace::Time),
+        Self::IpcNamespace,
+        Self::NetworkNamespace,
+        Self::CgroupNamespace,
+        Self::TimeNamespace,
     ];
 
     /// What people call it.
@@ -129,25 +100,38 @@ impl Thing {
             Self::Openat2 => "openat2",
             Self::Clone3 => "clone3",
             Self::Image => "image, as root",
-            Self::Other(OtherNamespace::Ipc) => "IPC namespace",
-            Self::Other(OtherNamespace::Network) => "network namespace",
-            Self::Other(OtherNamespace::Cgroup) => "cgroup namespace",
-            Self::Other(OtherNamespace::Time) => "time namespace",
+            Self::IpcNamespace => "IPC namespace",
+            Self::NetworkNamespace => "network namespace",
+            Self::CgroupNamespace => "cgroup namespace",
+            Self::TimeNamespace => "time namespace",
         }
     }
 
     /// Whether a machine without it is not fit for sandboxes in general.
     pub fn is_basic(self) -> bool {
-        !matches!(self, Self::SubordinateIds | Self::Clone3 | Self::Image | Self::Other(_))
+        !matches!(
+            self,
+            Self::SubordinateIds
+                | Self::Clone3
+                | Self::Image
+                | Self::IpcNamespace
+                | Self::NetworkNamespace
+                | Self::CgroupNamespace
+                | Self::TimeNamespace
+        )
     }
 
     /// What has to work before it can be tried.
     pub(super) fn stands_on(self) -> &'static [Thing] {
         match self {
             Self::OwnIds | Self::SubordinateIds => &[Self::UserNamespace],
-            Self::UtsNamespace | Self::PidNamespace | Self::MountNamespace | Self::Other(_) => {
-                &[Self::OwnIds]
-            }
+            Self::UtsNamespace
+            | Self::PidNamespace
+            | Self::MountNamespace
+            | Self::IpcNamespace
+            | Self::NetworkNamespace
+            | Self::CgroupNamespace
+            | Self::TimeNamespace => &[Self::OwnIds],
             Self::Hostname => &[Self::UtsNamespace],
             Self::PrivateMounts => &[Self::MountNamespace],
             Self::Proc => &[Self::PidNamespace, Self::PrivateMounts],
@@ -166,7 +150,6 @@ impl Thing {
         match self {
             Self::UserNamespace => "user: {map: none}".to_owned(),
             Self::OwnIds => "user: {map: root}".to_owned(),
-            Self::Other(_) => ids,
             Self::SubordinateIds => "user: {map: auto}".to_owned(),
             Self::UtsNamespace => format!("{ids}, uts: {{}}"),
             Self::Hostname => format!("{ids}, uts: {{}}, hostname: doctor"),
@@ -185,6 +168,10 @@ impl Thing {
             Self::PivotRoot => {
                 format!("{ids}, mount: {{}}, tmpfs: {place}, pivot_root: {place}")
             }
+            Self::IpcNamespace => format!("{ids}, ipc: {{}}"),
+            Self::NetworkNamespace => format!("{ids}, net: none"),
+            Self::CgroupNamespace => format!("{ids}, cgroup: {{}}"),
+            Self::TimeNamespace => ids,
             Self::NoNewPrivs | Self::Openat2 | Self::Clone3 | Self::Image => String::new(),
         }
     }
@@ -213,8 +200,13 @@ fn part(op: &Op, by: Actor) -> Option<Thing> {
             Namespace::User => Thing::UserNamespace,
             Namespace::Mount => Thing::MountNamespace,
             Namespace::Uts => Thing::UtsNamespace,
+            Namespace::Ipc => Thing::IpcNamespace,
             Namespace::Pid => Thing::PidNamespace,
+            Namespace::Cgroup => Thing::CgroupNamespace,
+            Namespace::Network => Thing::NetworkNamespace,
+            Namespace::Time => Thing::TimeNamespace,
         },
+        Op::BringLoopbackUp(_) => Thing::NetworkNamespace,
         Op::WriteMap(_) if by == Actor::Child => Thing::OwnIds,
         Op::HelperMap(_) => Thing::SubordinateIds,
         Op::SetHostname(_) | Op::SetDomainname(_) => Thing::Hostname,

@@ -16,7 +16,7 @@ use crate::{
         descriptor::{self, Walk},
         filter, loop_device,
         mount::{self, Configuration},
-        namespace::{self, Namespace, Other, Side},
+        namespace::{self, Namespace, Side},
         process, socket,
     },
 };
@@ -25,7 +25,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bare {
     /// A namespace that no layer makes
-    Unshare(Other),
+    Unshare(Namespace),
     /// `clone3` with a user namespace
     Clone3,
     /// `openat2` with a rule for the walk
@@ -98,7 +98,7 @@ fn play(plan: &Plan, bare: Option<Bare>, stage: &Stage, end: BorrowedFd) -> ! {
     }
     for (index, step) in plan.steps.iter().enumerate().filter(|(_, step)| is_tried(step)) {
         let taken = match step.by {
-            Actor::Child => step.op.operation().run(stage),
+            Actor::Child => step.op.operation().carry_out(stage),
             Actor::Supervisor => {
                 hand_over(index, end);
                 Ok(())
@@ -181,7 +181,7 @@ fn listen(plan: &Plan, stage: &Stage, end: BorrowedFd) -> End {
             }
             (HEAD.., TURN) => {
                 let Some(taken) = plan.steps.get(step) else { return End::Lost };
-                if let Err(fault) = taken.op.operation().run(stage) {
+                if let Err(fault) = taken.op.operation().carry_out(stage) {
                     let (log, length) = stage.log();
                     let words = log.get(..length).unwrap_or_default();
                     let seen = Evidence::from_log(words, false);
@@ -218,9 +218,7 @@ impl Turnings for Forks {
 /// Makes a bare call, in the child.
 fn call(bare: Bare) -> Result<(), Fault> {
     match bare {
-        Bare::Unshare(kind) => {
-            namespace::unshare_other(kind).map_err(|errno| Call::Unshare.gave(errno))
-        }
+        Bare::Unshare(kind) => namespace::unshare(kind).map_err(|errno| Call::Unshare.gave(errno)),
         Bare::Clone3 => {
             let flags = Namespace::User.flag();
             match namespace::fork_into(flags).map_err(|errno| Call::Clone.gave(errno))? {

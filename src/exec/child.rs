@@ -14,7 +14,7 @@ use crate::{
     ops::{Op, Stage, Turnings},
     plan::{Actor, Plan, Step},
     sys::{
-        Call, Errno, Fault, descriptor, filter,
+        Call, Errno, Fault, Namespace, descriptor, filter, look,
         namespace::{self, Side},
         process, signal, socket, terminal,
     },
@@ -38,7 +38,11 @@ pub(super) struct Birth<'a> {
     pub has_terminal: bool,
     /// The terminal that the command is to have
     pub front: Option<BorrowedFd<'a>>,
+    pub namespaces: Namespaces,
 }
+
+/// The supervisor's namespaces, in the order of [`Namespace::ALL`]; 0: not known.
+pub(super) type Namespaces = [u64; Namespace::ALL.len()];
 
 /// Takes the child's steps, up to the last, which is the command.
 pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
@@ -49,30 +53,33 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
         end: end.as_fd(),
     };
     let stage = Stage::new(birth.proc, 0, birth.slots, &child);
-    if process::die_with_parent().is_err() || socket::is_alone(end.as_fd()) {
+    if socket::is_alone(end.as_fd()) {
         process::exit(GAVE_UP);
     }
-    if let Err(fault) = stand_apart(birth.has_terminal) {
-        turn::fail(end.as_fd(), plan.steps.len().saturating_sub(1), fault, false, &stage);
-        process::exit(GAVE_UP);
+    let tied = process::die_with_parent().map_err(|errno| Call::Prctl.gave(errno));
+    if let Err(fault) = tied.and_then(|()| stand_apart(birth.has_terminal)) {
+        child.give_up(plan.steps.len().saturating_sub(1), fault, false, &stage);
     }
     for (index, step) in plan.steps.iter().enumerate() {
         match step.by {
-            _ if step.at_birth => {}
+            _ if step.at_birth => {
+                if let Err(fault) = child.is_born_into(step, &stage) {
+                    child.give_up(index, fault, false, &stage);
+                }
+            }
             Actor::Supervisor => child.wait_for_supervisor(plan, index, &stage),
             Actor::Child => {
                 if plan.pause_before(index).is_some() {
                     child.pass_turn(index, &stage);
                 }
-                if let Err(fault) = child.take(step, &stage) {
-                    let filtered = is_filtered(step, fault.call);
-                    turn::fail(end.as_fd(), index, fault, filtered, &stage);
-                    process::exit(GAVE_UP);
+                if let Err(fault) = child.take(plan, index, step, &stage) {
+                    child.give_up(index, fault, is_filtered(step, fault.call), &stage);
                 }
             }
         }
     }
-    process::exit(GAVE_UP)
+    // Whoever becomes the command does not come here.
+    child.give_up(plan.steps.len().saturating_sub(1), Call::Execve.lied(), false, &stage)
 }
 
 /// Leaves the caller's job: signals to it are the supervisor's to pass on, and
@@ -81,6 +88,13 @@ fn stand_apart(has_terminal: bool) -> Result<(), Fault> {
     match has_terminal {
         true => process::new_group().map_err(|errno| Call::Setpgid.gave(errno)),
         false => process::new_session().map_err(|errno| Call::Setsid.gave(errno)),
+    }?;
+    let (session, group) = look::session_and_group();
+    let own = process::own_pid();
+    match has_terminal {
+        true if group != own => Err(Call::Setpgid.lied()),
+        false if session != own => Err(Call::Setsid.lied()),
+        _ => Ok(()),
     }
 }
 
@@ -92,11 +106,28 @@ struct Child<'a> {
 }
 
 impl Child<'_> {
-    fn take(&self, step: &Step, stage: &Stage) -> Result<(), Fault> {
-        if let Op::Execute(_) = step.op {
-            self.get_ready()?;
+    /// Says what went wrong, and ends.
+    fn give_up(&self, step: usize, fault: Fault, filtered: bool, stage: &Stage) -> ! {
+        turn::fail(self.end, step, fault, filtered, stage);
+        process::exit(GAVE_UP)
+    }
+
+    /// What was to be done while it was made is done, and not only claimed.
+    fn is_born_into(&self, step: &Step, stage: &Stage) -> Result<(), Fault> {
+        if let Some(kind) = step.op.namespace() {
+            let before = Namespace::ALL.iter().zip(self.birth.namespaces);
+            let before = before.filter(|(other, _)| **other == kind).map(|(_, number)| number);
+            stage.remember([before.sum(), 0]);
         }
-        step.op.operation().run(stage)
+        let found = step.op.operation().read_back(stage);
+        found.map_err(|fault| if fault.is_lie() { Call::Clone.lied() } else { fault })
+    }
+
+    fn take(&self, plan: &Plan, index: usize, step: &Step, stage: &Stage) -> Result<(), Fault> {
+        if let Op::Execute(_) = step.op {
+            self.get_ready(stage)?;
+        }
+        plan.take(index, step, stage)
     }
 
     /// Lets the supervisor take its steps. The first of them speaks for all
@@ -128,7 +159,7 @@ impl Child<'_> {
 
     /// Makes the process an ordinary one again: the terminal, the caller's
     /// signals, no descriptor but the first three.
-    fn get_ready(&self) -> Result<(), Fault> {
+    fn get_ready(&self, stage: &Stage) -> Result<(), Fault> {
         let prctl = |errno| Call::Prctl.gave(errno);
         if let Some(terminal) = self.birth.front {
             // A terminal that is gone is not worth stopping for.
@@ -139,12 +170,24 @@ impl Child<'_> {
         if socket::is_alone(self.end) {
             process::exit(GAVE_UP);
         }
-        descriptor::close_on_exec_from(3).map_err(|errno| Call::CloseRange.gave(errno))?;
+        self.close_the_rest(stage)?;
         if turn::ready(self.end).is_err() {
             process::exit(GAVE_UP);
         }
         signal::default_sigpipe().map_err(|errno| Call::Sigaction.gave(errno))?;
         signal::release(&self.birth.before).map_err(|errno| Call::Sigprocmask.gave(errno))
+    }
+
+    /// Lets no descriptor but the first three live on in the command. Ours end
+    /// with `execve` anyhow; what somebody else left open shows by one that would not.
+    fn close_the_rest(&self, stage: &Stage) -> Result<(), Fault> {
+        let fcntl = |errno| Call::Fcntl.gave(errno);
+        descriptor::keep_on_exec(self.end).map_err(fcntl)?;
+        descriptor::close_on_exec_from(3).map_err(|errno| Call::CloseRange.gave(errno))?;
+        match look::is_closed_on_exec(self.end).map_err(fcntl)? {
+            true => Ok(()),
+            false => Err(stage.lie(Call::CloseRange, b"descriptors stay open")),
+        }
     }
 
     fn go_on_in_child(&self) -> Result<Option<i32>, Errno> {

@@ -29,9 +29,13 @@ pub(super) fn stay(command: i32, end: BorrowedFd, stop: i32) -> ! {
 
 fn reap(command: i32, end: BorrowedFd) {
     loop {
-        let Ok((pid, change)) = process::poll_any_child() else {
+        let (pid, change) = match process::poll_any_child() {
+            Ok(found) => found,
             // No child is left, or none can be heard of: nothing more will come.
-            process::exit(GAVE_UP)
+            Err(errno) => {
+                let _ = turn::unheard(end, errno);
+                process::exit(GAVE_UP)
+            }
         };
         match change {
             Change::Exited(status) if pid == command => process::exit(status),

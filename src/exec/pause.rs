@@ -111,7 +111,7 @@ impl<'a> Wait<'a> {
                 libc::SIGCHLD => match process::poll_child(self.child) {
                     Ok(Change::None | Change::Stopped(_)) => {}
                     Ok(end) => return Some(Some(Ended::Over(end))),
-                    Err(_) => return Some(Some(Ended::Over(Change::None))),
+                    Err(errno) => return Some(Some(Ended::Over(Change::Unknown(errno)))),
                 },
                 libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT => {
                     return Some(Some(Ended::Abandoned(Some(signal))));

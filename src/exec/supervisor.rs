@@ -16,6 +16,7 @@ use crate::{
         Call, Errno, Fault,
         process::{self, Change},
         signal::{self, Along},
+        socket,
     },
 };
 
@@ -51,6 +52,8 @@ enum Halt {
     Fault(usize, Fault, Evidence),
     Abandoned(Option<i32>),
     Over(Change),
+    /// The child does not listen any more
+    Unheard,
 }
 
 /// How far the child has come.
@@ -61,7 +64,8 @@ struct Progress {
     is_broken: bool,
     is_over: bool,
     refused: Option<(usize, Fault, Evidence)>,
-    killed: Option<i32>,
+    /// How the command ended, in the words of who waited for it
+    heard: Option<Change>,
     /// The command that runs, and since when, until somebody is told
     unseen: Option<(i32, Instant)>,
     abandoned: Option<Option<i32>>,
@@ -90,7 +94,8 @@ impl Supervisor<'_> {
         };
         progress.is_over = true;
         self.onlooker.is_over();
-        // What was said last is still in the socket.
+        // What was said last is still in the socket, and nothing is waited for behind it.
+        socket::end(self.ours.as_fd());
         while !progress.is_silent {
             self.listen(&mut progress);
         }
@@ -148,7 +153,8 @@ impl Supervisor<'_> {
                 progress.unseen = Some((command.unwrap_or(self.pid), Instant::now()));
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
-            Message::Killed(signal) => progress.killed = Some(signal),
+            Message::Killed(signal) => progress.heard = Some(Change::Killed(signal)),
+            Message::Unheard(errno) => progress.heard = Some(Change::Unknown(errno)),
             Message::Stopped(_) | Message::Mount(..) => {}
             Message::End => progress.is_silent = true,
             Message::Broken => {
@@ -176,16 +182,15 @@ impl Supervisor<'_> {
                 self.pause_before(step, asked_by)?;
             }
             let failed = |fault| Halt::Fault(step, fault, evidence(&stage));
-            own.op.operation().run(&stage).map_err(failed)?;
+            self.plan.take(step, own, &stage).map_err(failed)?;
             if let Some(slot) = own.op.hands_over() {
                 let fd = stage.slot(slot).map_err(|errno| failed(Call::Sendmsg.gave(errno)))?;
-                said(turn::hand_over(self.ours.as_fd(), slot, fd)).map_err(failed)?;
+                turn::hand_over(self.ours.as_fd(), slot, fd).map_err(|e| unsaid(step, e))?;
             }
             step += 1;
         }
         // A child that never hears of it would wait for ever.
-        said(turn::pass(self.ours.as_fd(), step))
-            .map_err(|fault| Halt::Fault(step.saturating_sub(1), fault, Evidence::default()))
+        turn::pass(self.ours.as_fd(), step).map_err(|e| unsaid(step.saturating_sub(1), e))
     }
 
     /// Lets the onlooker look around, if the plan has a pause there.
@@ -230,7 +235,7 @@ impl Supervisor<'_> {
                 None
             }
             Ok(end) => Some(end),
-            Err(_) => Some(Change::None),
+            Err(errno) => Some(Change::Unknown(errno)),
         }
     }
 
@@ -284,18 +289,21 @@ impl Supervisor<'_> {
         init::pass_on(self.pid, libc::SIGCONT);
     }
 
+    /// Ends the child; one that cannot be killed hears that nobody talks to it any more.
     fn kill(&self) {
         let _ = process::send(self.pid, libc::SIGKILL);
+        socket::end(self.ours.as_fd());
     }
 }
 
 impl Progress {
     /// How the command ended, if another process of ours waited for it.
     fn end_of_command(&self, change: Change) -> Change {
-        match (self.killed, change) {
-            (Some(signal), Change::Exited(status)) if status == 128 + signal => {
+        match (self.heard, change) {
+            (Some(Change::Killed(signal)), Change::Exited(status)) if status == 128 + signal => {
                 Change::Killed(signal)
             }
+            (Some(Change::Unknown(errno)), Change::Exited(GAVE_UP)) => Change::Unknown(errno),
             _ => change,
         }
     }
@@ -307,15 +315,16 @@ impl Progress {
             }
             Halt::Abandoned(signal) => self.abandoned = Some(signal),
             Halt::Over(change) => self.change = Some(change),
+            Halt::Unheard => {}
         }
     }
 }
 
-/// A child that is gone will be noticed by its end.
-fn said(sent: Result<(), Errno>) -> Result<(), Fault> {
-    match sent {
-        Ok(()) | Err(Errno::EPIPE) => Ok(()),
-        Err(errno) => Err(Call::Sendmsg.gave(errno)),
+/// A child that is gone has said why, or its end does.
+fn unsaid(step: usize, errno: Errno) -> Halt {
+    match errno {
+        Errno::EPIPE => Halt::Unheard,
+        errno => Halt::Fault(step, Call::Sendmsg.gave(errno), Evidence::default()),
     }
 }
 
@@ -325,7 +334,7 @@ fn evidence(stage: &Stage) -> Evidence {
 }
 
 /// The supervisor forks once, and no step asks it to.
-struct Never;
+pub(super) struct Never;
 
 impl Turnings for Never {
     fn fork(&self) -> Result<(), Errno> {

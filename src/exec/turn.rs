@@ -33,6 +33,8 @@ pub(super) enum Message {
     Stopped(i32),
     /// This signal killed the command
     Killed(i32),
+    /// How the command ended cannot be known: this is what waiting for it gave
+    Unheard(Errno),
     /// Nobody is there any more
     End,
     /// It could not be read what was said: nothing may follow from it
@@ -45,6 +47,7 @@ const FAULT: u8 = 3;
 const READY: u8 = 4;
 const STOPPED: u8 = 5;
 const KILLED: u8 = 6;
+const UNHEARD: u8 = 7;
 
 /// Says that it is the other's turn from this step on.
 pub(super) fn pass(to: BorrowedFd, step: usize) -> Result<(), Errno> {
@@ -70,6 +73,11 @@ pub(super) fn stopped(to: BorrowedFd, signal: i32) -> Result<(), Errno> {
 /// could be the command's own.
 pub(super) fn killed(to: BorrowedFd, signal: i32) -> Result<(), Errno> {
     socket::send(to, &head(KILLED, 0, 0, signal), None)
+}
+
+/// Says that the end of the command could not be waited for.
+pub(super) fn unheard(to: BorrowedFd, errno: Errno) -> Result<(), Errno> {
+    socket::send(to, &head(UNHEARD, 0, 0, errno as i32), None)
 }
 
 /// Reports a fault, with what only the failing process can know.
@@ -107,6 +115,7 @@ pub(super) fn next(from: BorrowedFd) -> Message {
         (HEAD.., Some(&READY)) => Message::Ready(sender),
         (HEAD.., Some(&STOPPED)) => Message::Stopped(number(8) as i32),
         (HEAD.., Some(&KILLED)) => Message::Killed(number(8) as i32),
+        (HEAD.., Some(&UNHEARD)) => Message::Unheard(Errno::from_raw(number(8) as i32)),
         (HEAD.., Some(&FAULT)) => {
             let call = u16::from_ne_bytes([head[2], head[3]]);
             let errno = Errno::from_raw(number(8) as i32);

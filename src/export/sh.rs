@@ -12,7 +12,7 @@ use std::{
 use crate::{
     diagnostic::{Diagnostic, Refusal},
     model::{Answer, Model, Slot},
-    ops::{Become, MountImage, Op},
+    ops::{MountImage, Op},
     plan::{Plan, Step},
     recipe::{Recipe, Run},
     sys::Namespace,
@@ -25,13 +25,15 @@ mod image;
 mod limits;
 mod mounts;
 mod order;
+mod rights;
 mod roots;
 mod text;
 mod tools;
 mod unshare;
 mod words;
 
-use command::{Command, Rights};
+use command::Command;
+use rights::Rights;
 use roots::Held;
 use text::{Level, Line};
 use unshare::Unshare;
@@ -73,6 +75,8 @@ struct Writer<'a> {
     prefix: Words,
     unshare: Unshare,
     rights: Rights,
+    /// A shell that is no longer root has lost what the steps would still have
+    is_powerless: bool,
     /// no_new_privs is set already
     is_given_up: bool,
     stays: bool,
@@ -100,6 +104,7 @@ impl<'a> Writer<'a> {
             prefix: Words::default(),
             unshare: Unshare::default(),
             rights: Rights::default(),
+            is_powerless: false,
             is_given_up: false,
             stays: false,
             old_root: None,
@@ -150,12 +155,19 @@ impl<'a> Writer<'a> {
             return self.refuse(refusal, step);
         }
         match &step.op {
-            Op::Become(who) => self.prefix = become_words(who),
+            Op::Become(who) => {
+                self.rights.become_user(who, self.model.process.capabilities.are_kept)
+            }
+            Op::KeepCapabilities(_) | Op::TakeUpCapabilities(_) => {}
+            Op::LimitCapabilities(limit) => self.rights.limit_capabilities(limit),
+            Op::SetLimit(set) => self.rights.limit(set),
             Op::MountImage(image) => drop(self.images.insert(image.slot, image)),
             Op::NoNewPrivileges(_) => self.rights.no_new_privs = !self.is_given_up,
             Op::StayAsInit(_) => self.stay(step),
             Op::HoldSource(held) => self.hold(held, step),
             Op::Bind(bind) => self.bind(bind, step),
+            Op::Mask(mask) => self.mask(mask, step),
+            Op::Restrict(restrict) => self.restrict(restrict, step),
             Op::PivotRoot(pivot) => self.pivot(pivot),
             Op::Execute(_) => self.finish(step),
             _ => self.lines(step).into_iter().for_each(|line| self.line(line)),
@@ -164,7 +176,8 @@ impl<'a> Writer<'a> {
 
     /// Why the tools cannot do what the kernel would.
     fn limit(&self, step: &Step) -> Option<Refusal> {
-        let limit = limits::of(step, &self.model);
+        let is_late = self.is_powerless && step.needs.is_some();
+        let limit = limits::of(step, &self.model).or(is_late.then(limits::no_capabilities));
         limit.or_else(|| match self.has_pivoted {
             true => tools::missing(step, &self.model, self.command.search_path()),
             false => None,
@@ -174,10 +187,14 @@ impl<'a> Writer<'a> {
     /// Steps that are lines, and nothing else.
     fn lines(&self, step: &Step) -> Vec<Words> {
         match &step.op {
+            Op::BringLoopbackUp(_) => vec![Words::of("ip link set lo up")],
             Op::SetHostname(name) => vec![Words::of("hostname").word(&name.0)],
             // A name may begin like an option.
             Op::SetDomainname(name) => vec![Words::of("domainname --").word(&name.0)],
             Op::SetPropagation(set) => vec![mounts::propagation(set.0)],
+            Op::ForbidNested(_) => {
+                vec![Words::of("echo 0 >/proc/sys/user/max_user_namespaces")]
+            }
             Op::MountNew(new) => vec![mounts::new(new, None)],
             Op::MountOverlay(overlay) => vec![mounts::overlay(overlay)],
             Op::MakeDirectory(made) => mounts::directory(made),
@@ -191,19 +208,29 @@ impl<'a> Writer<'a> {
                 image.map(|image| mounts::image(image, attached.at.as_path())).into_iter().collect()
             }
             // Each has been said or refused in `say`, or said by `unshare`.
-            Op::Become(_)
+            Op::AllowFiles(_)
+            | Op::AllowPort(_)
+            | Op::Become(_)
             | Op::Bind(_)
             | Op::DenySetgroups(_)
             | Op::Execute(_)
             | Op::Fork(_)
             | Op::HelperMap(_)
             | Op::HoldSource(_)
+            | Op::Mask(_)
+            | Op::KeepCapabilities(_)
+            | Op::LimitCapabilities(_)
+            | Op::MakeRuleset(_)
             | Op::MountImage(_)
             | Op::NewNamespace(_)
             | Op::NoNewPrivileges(_)
             | Op::PivotRoot(_)
+            | Op::Restrict(_)
+            | Op::RestrictSelf(_)
             | Op::ServeImage(_)
+            | Op::SetLimit(_)
             | Op::StayAsInit(_)
+            | Op::TakeUpCapabilities(_)
             | Op::UnpackImage(_)
             | Op::WriteMap(_) => Vec::new(),
         }
@@ -211,11 +238,18 @@ impl<'a> Writer<'a> {
 
     /// A command of the shell that is there by now.
     fn line(&mut self, words: Words) {
+        self.give_up_rights();
         if !self.prefix.is_empty() {
             let opening = std::mem::take(&mut self.prefix);
             self.levels.push(Level::behind(opening));
         }
         self.push(words);
+    }
+
+    /// What was to be given up is, by the next program that is started.
+    fn give_up_rights(&mut self) {
+        self.is_powerless |= self.rights.leaves_root();
+        self.prefix = std::mem::take(&mut self.prefix).then(self.rights.take());
     }
 
     fn push(&mut self, words: Words) {
@@ -237,6 +271,7 @@ impl<'a> Writer<'a> {
         if self.unshare.is_empty() {
             return;
         }
+        self.give_up_rights();
         let unshare = std::mem::take(&mut self.unshare);
         let loses = unshare.makes_user() && self.loses_capabilities();
         let keeps = loses && unshare.outside().is_empty();
@@ -277,14 +312,14 @@ impl<'a> Writer<'a> {
     }
 
     fn finish(&mut self, step: &Step) {
-        let tools = self.command.tools(self.rights, self.stays);
+        let tools = self.command.tools(&self.rights, self.stays);
         if self.has_pivoted
             && let Some(refusal) =
                 tools::first_missing(&tools, &self.model, self.command.search_path())
         {
             return self.refuse(refusal, step);
         }
-        let words = self.command.words(self.rights, self.stays);
+        let words = self.command.words(&self.rights, self.stays);
         let prefix = std::mem::take(&mut self.prefix);
         let words = prefix.then(words);
         if self.stays {
@@ -301,14 +336,4 @@ impl<'a> Writer<'a> {
     fn refuse(&mut self, refusal: Refusal, step: &Step) {
         self.refusals.push(refusal.at(step.origin.clone()));
     }
-}
-
-/// Who the rest of the script runs as.
-fn become_words(who: &Become) -> Words {
-    let groups: Vec<String> = who.groups.iter().map(u32::to_string).collect();
-    let groups = match groups.is_empty() {
-        true => "--clear-groups".to_owned(),
-        false => format!("--groups={}", groups.join(",")),
-    };
-    Words::of(&format!("setpriv --reuid={} --regid={} {groups}", who.uid, who.gid))
 }

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, fs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::sys::{Call, Errno, filter};
+use crate::sys::{
+    Call, Errno, capability, filter,
+    limit::{self, Limit, Resource},
+};
 
 /// What the caller is held back by.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +20,18 @@ pub struct Confinement {
     pub no_new_privs: Option<bool>,
     /// The capabilities that it can ever have again, one bit each (`CapBnd`)
     pub bounding: Option<u64>,
+    /// The capabilities that may become effective (`CapPrm`)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permitted: Option<u64>,
+    /// The capabilities that may go through `execve` (`CapInh`)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inheritable: Option<u64>,
+    /// The capabilities that `execve` gives to whoever is not root (`CapAmb`)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ambient: Option<u64>,
+    /// What the caller may use up, by the names of `prlimit(1)`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeMap<String, Limit>>,
     /// Whether system calls are filtered (`Seccomp`)
     pub seccomp: Option<Seccomp>,
     /// Calls that were tried with nonsense and not answered by the kernel, each
@@ -58,7 +73,12 @@ pub(super) fn probe() -> Confinement {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim)
     };
+    let sets = capability::sets().ok();
     Confinement {
+        permitted: sets.map(|sets| sets.permitted),
+        inheritable: sets.map(|sets| sets.inheritable),
+        ambient: capability::ambient().ok(),
+        limits: Some(limits()),
         no_new_privs: crate::sys::process::has_no_new_privs(),
         bounding: field("CapBnd").and_then(|text| u64::from_str_radix(text, 16).ok()),
         seccomp: field("Seccomp").and_then(|text| match text {
@@ -71,6 +91,14 @@ pub(super) fn probe() -> Confinement {
         apparmor: apparmor_label(),
         dumpable: crate::sys::process::is_dumpable(),
     }
+}
+
+fn limits() -> BTreeMap<String, Limit> {
+    let known = |&resource: &Resource| {
+        let limit = limit::get(resource).ok()?;
+        Some((resource.name().to_owned(), limit))
+    };
+    Resource::ALL.iter().filter_map(known).collect()
 }
 
 /// Harmless: nonsense is asked for, and nothing is changed.

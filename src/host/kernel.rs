@@ -22,6 +22,9 @@ pub struct Kernel {
     pub selinux_denies_userns: Option<bool>,
     /// Which Landlock answers
     pub landlock: Option<Landlock>,
+    /// `fs.nr_open`: more descriptors than this no process may have
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nr_open: Option<u64>,
     /// `/dev/loop-control`
     pub loop_control: Option<Device>,
 }
@@ -36,6 +39,18 @@ pub enum Landlock {
     Off,
     /// The number of its interface, 1 and up
     Interface(u32),
+}
+
+impl Landlock {
+    /// Asks this machine.
+    pub fn probe() -> Option<Self> {
+        match landlock::interface() {
+            Ok(number) => Some(Self::Interface(number)),
+            Err(Errno::ENOSYS) => Some(Self::Missing),
+            Err(Errno::EOPNOTSUPP) => Some(Self::Off),
+            Err(_) => None,
+        }
+    }
 }
 
 /// What the caller can do with a device.
@@ -67,12 +82,8 @@ pub(super) fn probe() -> Kernel {
         // The first of two numbers is what holds now.
         selinux_denies_userns: read("/sys/fs/selinux/booleans/deny_userns")
             .map(|text| text.trim_start().starts_with('1')),
-        landlock: match landlock::interface() {
-            Ok(number) => Some(Landlock::Interface(number)),
-            Err(Errno::ENOSYS) => Some(Landlock::Missing),
-            Err(Errno::EOPNOTSUPP) => Some(Landlock::Off),
-            Err(_) => None,
-        },
+        nr_open: read("/proc/sys/fs/nr_open").and_then(|text| text.trim().parse().ok()),
+        landlock: Landlock::probe(),
         loop_control: match file::may_write(c"/dev/loop-control") {
             Ok(()) => Some(Device::Usable),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Some(Device::Missing),

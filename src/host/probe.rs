@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::sys::{self, Namespace};
+use crate::sys::{self, Namespace, device::Device};
 
 use super::{
     Caller, Host, HostMount, Ids, ImageKind, Invoker, NamespaceLimits, OwnedNamespaces, Owner,
@@ -118,7 +118,11 @@ pub(super) fn look_at(path: &Path) -> PathFact {
     if kind.is_dir() {
         return PathFact::Directory(owner);
     }
-    if kind.is_block_device() || kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
+    if kind.is_char_device() {
+        let number = Device::of_number(found.rdev());
+        return PathFact::Device(owner, (number.major, number.minor));
+    }
+    if kind.is_block_device() || kind.is_fifo() || kind.is_socket() {
         return PathFact::Special(owner);
     }
     match image_kind(path) {
@@ -188,6 +192,8 @@ fn owned_namespaces(is_initial: Option<bool>) -> Option<OwnedNamespaces> {
     Some(OwnedNamespaces {
         mount: is_own(Namespace::Mount)?,
         uts: is_own(Namespace::Uts)?,
+        ipc: is_own(Namespace::Ipc)?,
+        network: is_own(Namespace::Network)?,
         pid: is_own(Namespace::Pid)?,
     })
 }

@@ -1,11 +1,15 @@
 //! `bind`: a tree or file that is seen at a second place (`mount(2)`, MS_BIND).
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{diagnostic::Refusal, plan::Planner};
+use crate::{
+    diagnostic::Refusal,
+    ops::{self, Extent},
+    plan::{Planner, Wanted},
+    sys::{KernelPath, mount::Flags},
+    yaml,
+};
 
 use super::{Place, Plan};
 
@@ -17,9 +21,25 @@ pub struct Bind {
     pub from: Place,
     /// The place it covers.
     pub to: Place,
+    /// Where there is nothing at `from`, nothing is bound. What is there and
+    /// cannot be bound is still an error.
+    #[serde(default)]
+    pub optional: bool,
     /// Nothing can be written through it, mounts below included.
     #[serde(default)]
     pub read_only: bool,
+    /// Set-user-ID bits and file capabilities do nothing on it.
+    #[serde(default)]
+    pub nosuid: bool,
+    /// Device nodes on it cannot be opened.
+    #[serde(default)]
+    pub nodev: bool,
+    /// Programs on it cannot be executed.
+    #[serde(default)]
+    pub noexec: bool,
+    /// Mounts below `from` come along; `true` otherwise.
+    #[serde(default = "on")]
+    pub recursive: bool,
     /// It can be written, though it lies outside the folder of the recipe.
     #[serde(default)]
     pub write: bool,
@@ -29,11 +49,23 @@ impl Plan for Bind {
     fn plan(&self, to: &mut Planner) {
         self.check_writing(to);
         let target = to.path(self.to.as_path());
-        to.bind(self.from.as_path(), target, self.read_only);
+        let wanted = self.wanted();
+        if self.optional && !to.has_pivoted() {
+            // Whether anything is skipped is for the plan to say.
+            to.learn(&to.source_path(&wanted.path));
+        }
+        let flags = Flags {
+            read_only: self.read_only,
+            no_suid: self.nosuid,
+            no_dev: self.nodev,
+            no_exec: self.noexec,
+        };
+        let from = to.source(&wanted);
+        to.step(ops::Bind { from, to: KernelPath::new(target), extent: wanted.extent, flags });
     }
 
-    fn sources(&self) -> Vec<(&'static str, PathBuf)> {
-        vec![("from", self.from.as_path().to_owned())]
+    fn sources(&self) -> Vec<Wanted> {
+        vec![self.wanted()]
     }
 
     fn mounts(&self) -> bool {
@@ -41,7 +73,19 @@ impl Plan for Bind {
     }
 }
 
+fn on() -> bool {
+    true
+}
+
 impl Bind {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            within: yaml::Path::root().key("from"),
+            path: self.from.as_path().to_owned(),
+            extent: Extent { recursive: self.recursive, optional: self.optional },
+        }
+    }
+
     /// A recipe from somewhere else must not open the host's files quietly.
     fn check_writing(&self, to: &mut Planner) {
         if self.read_only && self.write {

@@ -10,7 +10,7 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor, value},
 };
 
-use crate::yaml::refuse;
+use crate::yaml::{self, refuse};
 
 use super::Place;
 
@@ -142,5 +142,76 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<T>();
         json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
+/// Places, one or many; or a map with more to say.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct PlacesOrMap<T>(pub T);
+
+/// What can be said by naming places.
+pub trait FromPlaces: Sized {
+    /// Takes the places.
+    fn from_places(at: OneOrMany<Place>) -> Self;
+}
+
+impl<T> AsRef<T> for PlacesOrMap<T> {
+    fn as_ref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: FromPlaces + Deserialize<'de>> Deserialize<'de> for PlacesOrMap<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(PlacesOrMapVisitor(PhantomData)).map(PlacesOrMap)
+    }
+}
+
+struct PlacesOrMapVisitor<T>(PhantomData<T>);
+
+impl<'de, T: FromPlaces + Deserialize<'de>> Visitor<'de> for PlacesOrMapVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a path, a list of paths, or a map")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<T, E> {
+        OneOrManyVisitor(PhantomData).visit_str(word).map(OneOrMany).map(T::from_places)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
+        OneOrManyVisitor(PhantomData).visit_seq(list).map(OneOrMany).map(T::from_places)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(value::MapAccessDeserializer::new(map))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for PlacesOrMap<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}OrPlaces", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [generator.subschema_for::<OneOrMany<Place>>(), generator.subschema_for::<T>()];
+        json_schema!({ "anyOf": forms })
+    }
+}
+
+/// Places with where each stands in its layer, as far as it is known.
+pub(super) struct Places;
+
+impl Places {
+    /// Each place, and its path in the layer: none for a single one.
+    pub(super) fn of(all: &OneOrMany<Place>) -> Vec<(yaml::Path, &Place)> {
+        let is_alone = all.0.len() == 1;
+        let at = |index| match is_alone {
+            true => yaml::Path::root(),
+            false => yaml::Path::root().index(index),
+        };
+        all.0.iter().enumerate().map(|(index, place)| (at(index), place)).collect()
     }
 }

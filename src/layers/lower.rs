@@ -209,8 +209,12 @@ pub(super) fn find(
                 None => Found::Presumed,
             }
         }
-        (found, Lower::Image(_)) => {
-            let refusal = no_image(to, &path, found.as_ref());
+        (None, Lower::Image(_)) => {
+            to.at("lower").warn(not_recorded(&path));
+            Found::Presumed
+        }
+        (Some(found), Lower::Image(_)) => {
+            let refusal = no_image(to, &path, &found);
             to.at("lower").refuse(refusal);
             Found::Presumed
         }
@@ -257,15 +261,30 @@ fn warn_of_kernel(to: &mut Planner, lower: &Lower, path: &Path) {
     to.at("lower").warn(refusal);
 }
 
-fn no_image(to: &Planner, path: &Path, found: Option<&PathFact>) -> Refusal {
-    let shown = path.display();
+/// Nobody looked at it there: what is not known is not refused.
+fn not_recorded(path: &Path) -> Refusal {
+    let message = format!("what {} holds is not recorded", path.display());
+    Refusal::new("image::not_recorded", message)
+        .why("its steps are left out of this plan, as if it were there")
+        .help("name the recipe when that machine is recorded: `isorecipe host RECIPE`")
+}
+
+fn no_image(to: &Planner, path: &Path, found: &PathFact) -> Refusal {
+    let refusal =
+        Refusal::new("image::unknown_kind", format!("{} is not an image", path.display()));
     match found {
-        Some(PathFact::Missing) => ops::image_missing(path),
+        PathFact::Missing => ops::image_missing(path),
         // What it holds is not known of a file that cannot be read.
-        Some(PathFact::File(owner, None)) if !to.caller_may_read(*owner) => ops::image_hidden(path),
-        Some(PathFact::Hidden) => ops::image_hidden(path),
-        _ => Refusal::new("image::unknown_kind", format!("{shown} is not an image"))
+        PathFact::File(owner, None) if !to.caller_may_read(*owner) => ops::image_hidden(path),
+        PathFact::Hidden => ops::image_hidden(path),
+        PathFact::Directory(_) => {
+            refusal.why("it is a directory").help("write its path alone: `lower: rootfs`")
+        }
+        PathFact::Special(_) => refusal
+            .why("it is a device, a socket or a pipe")
+            .help("name a file that holds xfs, ext4, squashfs or erofs"),
+        _ => refusal
             .why("it begins like none of xfs, ext4, squashfs and erofs")
-            .help("for a directory, write its path alone: `lower: rootfs`"),
+            .help("name an image, or a directory by its path alone: `lower: rootfs`"),
     }
 }

@@ -7,7 +7,10 @@ use crate::{
     diagnostic::{Refusal, typed},
     host::{Invoker, SubordinateIds},
     model::{UserId, capability},
-    ops::{Become, DenySetgroups, HelperMap, Ids, Line, NewNamespace, WriteMap, Writer},
+    ops::{
+        Become, DenySetgroups, ForbidNested, HelperMap, Ids, LimitCapabilities, Line, NewNamespace,
+        WriteMap, Writer,
+    },
     plan::Planner,
     sys::Namespace,
     yaml::refuse,
@@ -16,7 +19,7 @@ use crate::{
 use super::{FromWord, Plan, WordOrMap};
 
 /// A user namespace: the process may be root inside and stays who it is outside.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// Which ids exist inside: `none` (everybody is 65534), `root` (you are
@@ -28,6 +31,24 @@ pub struct User {
     /// of an ordinary user who maps a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setgroups: Option<Setgroups>,
+    /// Whether a user namespace can be made inside, with every right in it.
+    /// `false` forbids that to everybody inside, root included, for good.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub nested: bool,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self { map: WordOrMap::default(), setgroups: None, nested: true }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(nested: &bool) -> bool {
+    *nested
 }
 
 /// Which ids exist inside.
@@ -131,13 +152,13 @@ impl JsonSchema for Map {
 impl Plan for User {
     fn plan(&self, to: &mut Planner) {
         if let Some(invoker) = first_behind_sudo(to) {
-            to.step(Become { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups });
+            to.step(Become { uid: invoker.uid, gid: invoker.gid, groups: Some(invoker.groups) });
         }
         let own = Own::of(to);
         to.step(NewNamespace(Namespace::User));
         let asks_to_deny = self.setgroups == Some(Setgroups::Deny);
         if asks_to_deny && matches!(self.map.0, Map::None | Map::Auto) {
-            to.at("setgroups").step(DenySetgroups);
+            to.at("setgroups").step(DenySetgroups { by: Writer::Itself });
         }
         match &self.map.0 {
             Map::None => {}
@@ -146,8 +167,18 @@ impl Plan for User {
             Map::Auto => self.map_subordinates(to, own),
             Map::Ranges(ranges) => self.map_ranges(to, own, ranges),
         }
+        if !self.nested {
+            forbid_nested(to);
+        }
         warn_of_host_root(to);
     }
+}
+
+/// Whoever has CAP_SYS_RESOURCE inside could allow it again, so nobody keeps that.
+fn forbid_nested(to: &mut Planner) {
+    to.at("nested").step(ForbidNested);
+    let keep = capability::ALL & !(1 << capability::SYS_RESOURCE);
+    to.at("nested").step(LimitCapabilities { keep, ambient: 0 });
 }
 
 /// The ids of the process, as the user namespace around counts them.
@@ -184,7 +215,7 @@ impl User {
 
     fn map_itself(&self, to: &mut Planner, own: Own, inside: (u32, u32)) {
         if self.denies_setgroups() {
-            to.at("map").step(DenySetgroups);
+            to.at("map").step(DenySetgroups { by: Writer::Itself });
         }
         let line = |inside, outside| vec![Line { inside, outside, count: 1 }];
         let map = |ids, line| WriteMap::new(ids, line, Writer::Itself);
@@ -212,9 +243,9 @@ impl User {
             None => all_own || !may_outside,
         };
         if denies && all_own {
-            to.at("map").step(DenySetgroups);
+            to.at("map").step(DenySetgroups { by: Writer::Itself });
         } else if denies {
-            to.at("map").supervisor(DenySetgroups);
+            to.at("map").supervisor(DenySetgroups { by: Writer::Supervisor });
         }
         for (ids, lines, _) in maps {
             if lines.is_empty() {
@@ -261,7 +292,7 @@ impl User {
             }
         }
         if is_root {
-            to.at("map").step(Become { uid: 0, gid: 0, groups: Vec::new() });
+            to.at("map").step(Become { uid: 0, gid: 0, groups: Some(Vec::new()) });
         }
     }
 }

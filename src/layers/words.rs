@@ -203,18 +203,7 @@ impl Serialize for Size {
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        let (digits, shift) = match text.as_bytes().last() {
-            Some(b'K') => (&text[..text.len() - 1], 10),
-            Some(b'M') => (&text[..text.len() - 1], 20),
-            Some(b'G') => (&text[..text.len() - 1], 30),
-            _ => (&text[..], 0),
-        };
-        let bytes = digits
-            .parse::<u64>()
-            .ok()
-            .filter(|_| !digits.starts_with('+'))
-            .and_then(|number| number.checked_mul(1 << shift));
-        match bytes {
+        match bytes(&text) {
             Some(bytes) if bytes > 0 => Ok(Self(bytes)),
             _ => Err(refuse(
                 "size::unreadable",
@@ -224,6 +213,18 @@ impl<'de> Deserialize<'de> for Size {
             )),
         }
     }
+}
+
+/// Digits, and K, M or G for 1024, 1024² or 1024³.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K') => (&text[..text.len() - 1], 10),
+        Some(b'M') => (&text[..text.len() - 1], 20),
+        Some(b'G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number = digits.parse::<u64>().ok().filter(|_| !digits.starts_with('+'));
+    number?.checked_mul(1 << shift)
 }
 
 impl JsonSchema for Size {

@@ -36,18 +36,33 @@ impl Mounts {
         if is_sure { Ok(()) } else { Err(Objection::Unknown) }
     }
 
+    /// Whether the mount at a position can be copied without those below
+    /// (`__do_loopback()`): what they hide has to stay hidden.
+    pub fn may_clone_top(&self, from: &Position) -> Result<(), Objection> {
+        match (self.mount(from.mount).unbindable, self.has_locked_below(from)) {
+            (Some(true), _) | (Some(false), Some(true)) => Err(Objection::No(Errno::EINVAL)),
+            (Some(false), Some(false)) => Ok(()),
+            (None, _) | (_, None) => Err(Objection::Unknown),
+        }
+    }
+
     /// A detached copy of the mounts at a position and below (`open_tree(2)`).
     pub fn clone_tree(&mut self, from: &Position) -> MountId {
+        let top = self.clone_top(from);
+        self.clone_children(from.mount, &from.path, top);
+        top
+    }
+
+    /// The same without the mounts below.
+    pub fn clone_top(&mut self, from: &Position) -> MountId {
         let source = self.mount(from.mount).clone();
-        let top = self.insert(Mount {
+        self.insert(Mount {
             on: None,
             root: join(&source.root, &from.path),
             locked: Some(false),
             own: true,
             ..source
-        });
-        self.clone_children(from.mount, &from.path, top);
-        top
+        })
     }
 
     fn clone_children(&mut self, of: MountId, below: &Path, onto: MountId) {

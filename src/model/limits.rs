@@ -36,6 +36,10 @@ impl Model {
             Namespace::User | Namespace::Pid => at_most,
             Namespace::Mount => u64::from(self.mounts.own) + held,
             Namespace::Uts => u64::from(self.uts.own),
+            Namespace::Ipc => u64::from(self.ipc.own),
+            Namespace::Cgroup => u64::from(self.cgroup_is_own),
+            Namespace::Network => u64::from(self.network.own),
+            Namespace::Time => 0,
         };
         (at_least.min(at_most), at_most)
     }
@@ -76,11 +80,15 @@ impl Model {
     /// `/proc/sys/user/max_*_namespaces` of the machine, where known.
     fn limit(&self, kind: Namespace) -> Option<u64> {
         let limits = self.host.namespace_limits.as_ref()?;
-        Some(match kind {
-            Namespace::User => limits.user,
-            Namespace::Mount => limits.mount,
-            Namespace::Uts => limits.uts,
-            Namespace::Pid => limits.pid,
-        })
+        match kind {
+            Namespace::User => Some(limits.user),
+            Namespace::Mount => Some(limits.mount),
+            Namespace::Uts => Some(limits.uts),
+            Namespace::Ipc => limits.ipc,
+            Namespace::Pid => Some(limits.pid),
+            Namespace::Cgroup => limits.cgroup,
+            Namespace::Network => limits.network,
+            Namespace::Time => limits.time,
+        }
     }
 }

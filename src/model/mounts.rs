@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf, StripPrefixError},
 };
 
-use crate::host::{Host, HostMount};
+use crate::{
+    host::{Host, HostMount},
+    sys::mount::Flags,
+};
 
 use super::{Filesystem, Instance, UserId, propagation::Travel};
 
@@ -304,11 +307,12 @@ impl Mounts {
         found.filter(|_| !is_opaque)
     }
 
-    /// Makes a tree read-only, mounts below included.
-    pub fn make_read_only(&mut self, tree: MountId) {
+    /// Adds flags to a mount and to every mount below it.
+    pub fn restrict(&mut self, tree: MountId, flags: Flags) {
         for id in self.tree(tree) {
             if let Some(mount) = self.table.get_mut(&id) {
-                mount.read_only = true;
+                mount.read_only |= flags.read_only;
+                mount.no_exec |= flags.no_exec;
             }
         }
     }
@@ -330,12 +334,19 @@ impl Mounts {
         }
     }
 
-    /// Every mount reachable from the root, with the path that leads there.
+    /// Every mount reachable from the root, with the path that leads there;
+    /// what another covers is not.
     pub fn visible(&self) -> Vec<(PathBuf, &Mount)> {
+        let covers =
+            |mount: &Mount| mount.on.as_ref().is_some_and(|on| on.path.as_os_str().is_empty());
+        let cover = |id| self.children(id).find(|(_, mount)| covers(mount)).map(|(id, _)| id);
         let mut found = Vec::new();
         // Mounts may stand on each other higher than a stack of calls.
         let mut next = vec![(self.root, PathBuf::from("/"))];
-        while let Some((id, at)) = next.pop() {
+        while let Some((mut id, at)) = next.pop() {
+            while let Some(above) = cover(id).filter(|_| id != self.root) {
+                id = above;
+            }
             let on = |mount: &Mount| mount.on.as_ref().map(|on| join(&at, &on.path));
             let below = self.children(id).filter_map(|(child, mount)| Some((child, on(mount)?)));
             let below: Vec<(MountId, PathBuf)> = below.collect();

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     host::{Owner, PathFact, Program},
-    sys::Errno,
+    sys::{Errno, device::Device},
 };
 
 use super::{
@@ -31,6 +31,8 @@ pub enum Thing {
     File(Owner, Program),
     /// A device, socket or pipe
     Special,
+    /// A character device
+    Device(Device),
     /// A symbolic link
     Symlink(PathBuf),
     /// Nobody told
@@ -42,7 +44,7 @@ impl Thing {
     pub fn is_directory(&self) -> Option<bool> {
         match self {
             Thing::Directory(_) => Some(true),
-            Thing::File(..) | Thing::Special => Some(false),
+            Thing::File(..) | Thing::Special | Thing::Device(_) => Some(false),
             Thing::Symlink(_) | Thing::Unknown => None,
         }
     }
@@ -250,7 +252,7 @@ impl Model {
     fn enter(&self, directory: &Found) -> Result<(), Errno> {
         match &directory.thing {
             Thing::Directory(Some(owner)) if !self.permits(*owner, SEARCH) => Err(Errno::EACCES),
-            Thing::File(..) | Thing::Special => Err(Errno::ENOTDIR),
+            Thing::File(..) | Thing::Special | Thing::Device(_) => Err(Errno::ENOTDIR),
             _ => Ok(()),
         }
     }
@@ -372,6 +374,7 @@ impl Model {
             PathFact::Program(owner, program) => Some(Thing::File(*owner, program.clone())),
             PathFact::Symlink(to) => Some(Thing::Symlink(to.clone())),
             PathFact::Special(_) => Some(Thing::Special),
+            &PathFact::Device(_, (major, minor)) => Some(Thing::Device(Device { major, minor })),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What can be executed: `execve(2)`, `fs/exec.c`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{
     host::{Owner, Program},
-    sys::Errno,
+    sys::{Errno, landlock::files},
 };
 
 use super::{Found, Model, Objection, Thing, capability, permission::permits_by_mode};
@@ -30,6 +30,23 @@ impl Model {
         Err(Objection::Unknown)
     }
 
+    /// The program, the interpreter or the loader that Landlock alone does not let
+    /// the process run.
+    pub fn kept_from_executing(&self, path: &Path) -> Option<PathBuf> {
+        let mut path = path.to_owned();
+        for _ in 0..=MOST_INTERPRETERS {
+            let found = self.walk(&path).ok()?;
+            if let Err(Objection::No(_)) = self.lets(&found.at, files::EXECUTE | files::READ) {
+                return Some(path);
+            }
+            path = match found.thing {
+                Thing::File(_, Program::Loader(next) | Program::Interpreter(next)) => next,
+                _ => return None,
+            };
+        }
+        None
+    }
+
     /// The loader is opened as a program is (`load_elf_binary()`).
     fn may_load(&self, loader: &Path) -> Result<(), Objection> {
         match self.open_program(loader)? {
@@ -45,14 +62,17 @@ impl Model {
         let found = self.walk(path).map_err(Objection::No)?;
         let (owner, program) = match &found.thing {
             Thing::File(owner, program) => (*owner, program.clone()),
-            Thing::Directory(_) | Thing::Special => return Err(Objection::No(Errno::EACCES)),
+            Thing::Directory(_) | Thing::Special | Thing::Device(_) => {
+                return Err(Objection::No(Errno::EACCES));
+            }
             Thing::Symlink(_) | Thing::Unknown => return Err(Objection::Unknown),
         };
-        let is_allowed = self.lets_execute(&found) && self.permits_execution(owner);
-        match is_allowed {
-            true => Ok(program),
-            false => Err(Objection::No(Errno::EACCES)),
+        if !self.lets_execute(&found) || !self.permits_execution(owner) {
+            return Err(Objection::No(Errno::EACCES));
         }
+        // A program is opened to read as well (`hook_file_open()`).
+        self.lets(&found.at, files::EXECUTE | files::READ)?;
+        Ok(program)
     }
 
     /// Whether its mount lets a file be executed (`path_noexec()`).

@@ -2,10 +2,10 @@
 
 use crate::{
     host::Host,
-    sys::{Errno, Namespace},
+    sys::{Errno, Namespace, mount::Flags},
 };
 
-use super::{ALL_CAPABILITIES, DEEPEST, Model, Objection, Position, SHALLOW, capability};
+use super::{Capabilities, DEEPEST, Model, MountId, Objection, Position, SHALLOW, capability};
 
 /// A user namespace of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct UserNamespace {
     pub setgroups: bool,
     /// Whether its maker could map the root of the parent
     pub parent_could_setfcap: bool,
+    /// Nobody makes a user namespace in it any more
+    pub is_last: bool,
     /// The kernel would not have made it: what follows is no mistake of its own
     pub is_presumed: bool,
 }
@@ -119,6 +121,7 @@ impl UserNamespace {
             gids: map(ids.map(|ids| &ids.gid)),
             setgroups: ids.is_none_or(|ids| ids.setgroups),
             parent_could_setfcap: true,
+            is_last: false,
             is_presumed: false,
         }
     }
@@ -158,6 +161,21 @@ impl Model {
         }
     }
 
+    /// Adds flags to a mount and to every mount below it; the `/proc` through
+    /// which maps are written may be among them.
+    pub fn restrict(&mut self, tree: MountId, flags: Flags) {
+        let hits_proc = !self.mounts.own
+            && flags.read_only
+            && self.mounts.tree(tree).into_iter().any(|id| {
+                let mount = self.mounts.mount(id);
+                !mount.own && self.mounts.is_proc(mount.filesystem)
+            });
+        self.mounts.restrict(tree, flags);
+        if hits_proc && self.proc == MapFiles::Writable {
+            self.proc = MapFiles::ReadOnly;
+        }
+    }
+
     /// The kernel's order: depth and limits, chroot, mapped ids (`create_user_ns()`).
     pub(super) fn may_make_user(&self) -> Result<(), Objection> {
         let no = |errno| Err(Objection::No(errno));
@@ -171,6 +189,9 @@ impl Model {
             return no(Errno::EACCES);
         }
         if current.level > DEEPEST {
+            return no(Errno::ENOSPC);
+        }
+        if self.forbids_nested() {
             return no(Errno::ENOSPC);
         }
         // How deep it was at the start is known of the first user namespace only.
@@ -190,8 +211,31 @@ impl Model {
         if is_mapped { has_room } else { has_room.and(no(Errno::EPERM)) }
     }
 
+    /// Whether the recipe has said that no further user namespace may be made.
+    pub fn forbids_nested(&self) -> bool {
+        let mut all = self.users.iter().skip(1);
+        all.any(|user| user.is_last)
+    }
+
+    /// Why the settings below `/proc/sys` cannot be opened to write.
+    pub fn may_open_settings(&self) -> Result<(), Objection> {
+        match self.proc {
+            MapFiles::ReadOnly => return Err(Objection::No(Errno::EROFS)),
+            MapFiles::Missing => return Err(Objection::No(Errno::ENOENT)),
+            MapFiles::Writable => {}
+        }
+        // What lies on a part of it may be anything.
+        let procs = self.mounts.all().filter(|(_, mount)| self.mounts.is_proc(mount.filesystem));
+        let covers =
+            |path: &std::path::Path| path.starts_with("sys") && !path.starts_with("sys/fs");
+        let is_covered = procs
+            .flat_map(|(id, _)| self.mounts.children(id))
+            .any(|(_, mount)| mount.on.as_ref().is_some_and(|on| covers(&on.path)));
+        if is_covered { Err(Objection::Unknown) } else { Ok(()) }
+    }
+
     pub(super) fn make_user(&mut self) {
-        let could_setfcap = self.process.capabilities & 1 << capability::SETFCAP != 0;
+        let could_setfcap = self.process.has(capability::SETFCAP);
         let current = self.own_user();
         let made = UserNamespace {
             parent: Some(self.process.user),
@@ -202,19 +246,23 @@ impl Model {
             gids: IdMap::default(),
             setgroups: current.setgroups,
             parent_could_setfcap: could_setfcap,
+            is_last: false,
             is_presumed: false,
         };
         self.users.push(made);
         self.process.user = UserId(self.users.len() - 1);
         let is_stripped = self.host.is_restricted_by_apparmor() == Some(true);
-        self.process.capabilities = if is_stripped { 0 } else { ALL_CAPABILITIES };
+        self.process.capabilities = Capabilities::FULL;
+        if is_stripped {
+            self.process.capabilities.effective = 0;
+        }
     }
 
     /// Whether AppArmor has taken every right from the process in its own user
     /// namespace (the profile `unprivileged_userns`).
     pub fn is_stripped_by_apparmor(&self) -> bool {
         self.process.user != UserId::HOST
-            && self.process.capabilities == 0
+            && self.process.capabilities.effective == 0
             && self.host.is_restricted_by_apparmor() == Some(true)
     }
 

@@ -1,37 +1,22 @@
 //! A tree that is seen at a second place: `open_tree(2)`, `mount(2)` MS_BIND.
 
-use std::{fmt, os::fd::AsFd, path::Path};
+use std::{fmt, os::fd::AsFd};
 
 use crate::{
     diagnostic::{Refusal, typed},
-    model::{Answer, Found, Held, Model, Slot, Thing},
+    model::{Answer, Model, Slot, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
-        mount::{self, attribute},
+        mount::{self, Flags},
     },
 };
 
 use super::{
-    Evidence, Need, Operation, Stage,
-    place::{self, attach, may_attach, target_refused},
-    room, unexplained, way, yes,
+    Evidence, Extent, Need, Operation, Source, Stage,
+    place::{self, may_attach, target_refused},
+    source::{clonable, hold, source_refused},
+    unexplained, yes,
 };
-
-/// Where a bind takes its tree from.
-pub enum Source {
-    /// A path, walked now
-    Path(KernelPath),
-    /// A slot that an earlier step has filled, and the path it was
-    Slot(Slot, KernelPath),
-}
-
-impl Source {
-    fn path(&self) -> &Path {
-        match self {
-            Source::Path(path) | Source::Slot(_, path) => path.as_path(),
-        }
-    }
-}
 
 /// A detached copy of a tree, kept for after the pivot.
 pub struct HoldSource {
@@ -39,82 +24,32 @@ pub struct HoldSource {
     pub from: KernelPath,
     /// Where to keep it
     pub slot: Slot,
-}
-
-/// Whether a tree can be cloned, in the kernel's order (`open_detached_copy()`).
-fn clonable(model: &Model, from: &Path) -> Result<Found, Answer> {
-    let no = |errno| Answer::No(Call::Bind.gave(errno));
-    if !model.may_mount() {
-        return Err(no(Errno::EPERM));
-    }
-    let found = model.walk(from).map_err(no)?;
-    model.may_hold_mounts().map_err(|objection| objection.to(Call::Bind))?;
-    match model.mounts.may_clone(&found.at) {
-        Err(objection) => Err(objection.to(Call::Bind)),
-        Ok(()) if found.thing == Thing::Unknown => Err(Answer::KernelDecides),
-        Ok(()) => Ok(found),
-    }
-}
-
-/// Clones a tree of the model, known to work or not.
-fn hold(model: &mut Model, from: &Path) -> Option<Held> {
-    let found = model.walk(from).ok()?;
-    let tree = model.mounts.clone_tree(&found.at);
-    Some(Held { tree, thing: found.thing })
-}
-
-fn source_refused(operation: &dyn Operation, from: &Path, fault: Fault, before: &Model) -> Refusal {
-    let shown = from.display();
-    match fault.errno {
-        Errno::EPERM if !before.may_mount() => {
-            place::not_allowed(before).unwrap_or_else(|| unexplained(operation, fault))
-        }
-        Errno::ENOENT => {
-            let refusal = Refusal::new("bind::no_source", format!("there is no {shown} to bind"))
-                .why(way::first_missing(from, before));
-            match way::missing_end_of_link(from, before) {
-                Some(_) => refusal
-                    .help(format!("`readlink -f {}` shows what has to be there", typed(from))),
-                None => refusal.help("relative paths start in the folder of the recipe"),
-            }
-        }
-        Errno::ENOTDIR => {
-            Refusal::new("bind::source_below_file", format!("{shown} leads through a file"))
-                .why(way::file_on_the_way(from, before))
-                .help("name a path whose parents are directories")
-        }
-        Errno::EACCES => {
-            Refusal::new("bind::source_hidden", format!("you may not search the way to {shown}"))
-                .why(way::closed_on_the_way(from, before))
-                .help(format!("`namei -l {}` shows which", typed(from)))
-        }
-        errno => way::refused(from, errno, before)
-            .or_else(|| room::refused(fault, before))
-            .unwrap_or_else(|| unexplained(operation, fault)),
-    }
+    /// What of it
+    pub extent: Extent,
 }
 
 impl fmt::Display for HoldSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hold {} for later", self.from.as_path().display())
+        write!(f, "hold {} for later{}", self.from.as_path().display(), self.extent)
     }
 }
 
 impl Operation for HoldSource {
     fn answer(&self, model: &Model) -> Answer {
-        yes(clonable(model, self.from.as_path()).map(drop))
+        yes(clonable(model, self.from.as_path(), self.extent).map(drop))
     }
 
     fn effect(&self, model: &mut Model) {
-        if let Some(held) = hold(model, self.from.as_path()) {
+        if let Some(held) = hold(model, self.from.as_path(), self.extent) {
             model.held.insert(self.slot, held);
         }
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        let tree =
-            mount::clone_tree(self.from.as_c_str()).map_err(|errno| Call::Bind.gave(errno))?;
-        stage.keep(self.slot, tree).map_err(|errno| Call::Bind.gave(errno))
+        match self.extent.clone(&self.from)? {
+            Some(tree) => stage.keep(self.slot, tree).map_err(|errno| Call::Bind.gave(errno)),
+            None => Ok(()),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -124,6 +59,10 @@ impl Operation for HoldSource {
     fn needs(&self, before: &Model) -> Option<Need> {
         Some(Need::admin(before.mounts.owner, "the mount namespace"))
     }
+
+    fn is_idle(&self, before: &Model) -> bool {
+        clonable(before, self.from.as_path(), self.extent) == Ok(None)
+    }
 }
 
 /// A tree that is seen at a second place.
@@ -132,25 +71,17 @@ pub struct Bind {
     pub from: Source,
     /// Where
     pub to: KernelPath,
-    /// Nothing can be written through it, mounts below included
-    pub read_only: bool,
+    /// What of it
+    pub extent: Extent,
+    /// What it does not let through, mounts below included
+    pub flags: Flags,
 }
 
 impl Bind {
-    fn held(&self, model: &Model) -> Result<Option<bool>, Answer> {
-        match &self.from {
-            Source::Path(path) => Ok(clonable(model, path.as_path())?.thing.is_directory()),
-            Source::Slot(slot, _) => {
-                let held = model.held.get(slot).ok_or(Answer::KernelDecides)?;
-                Ok(held.thing.is_directory())
-            }
-        }
-    }
-
     fn check(&self, model: &Model) -> Result<(), Answer> {
-        let is_directory = self.held(model)?;
+        let Some(thing) = self.from.find(model, self.extent)? else { return Ok(()) };
         let may_mount = model.may_mount();
-        if self.read_only && !may_mount {
+        if !self.flags.is_empty() && !may_mount {
             return Err(Answer::No(Call::MountSetattr.gave(Errno::EPERM)));
         }
         let target = place::target(model, &self.to)?;
@@ -160,14 +91,18 @@ impl Bind {
         if !may_mount {
             return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
         }
-        may_attach(is_directory, &target)
+        may_attach(model, thing.is_directory(), &target)
     }
 }
 
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let how = if self.read_only { ", read-only" } else { "" };
-        write!(f, "bind {} on {}{how}", self.from.path().display(), self.to.as_path().display())
+        write!(f, "bind {} on {}", self.from.path().display(), self.to.as_path().display())?;
+        let flags = if self.flags.read_only { ", read-only" } else { "" };
+        f.write_str(flags)?;
+        let rest = Flags { read_only: false, ..self.flags };
+        rest.names().try_for_each(|name| write!(f, ", {name}"))?;
+        self.extent.fmt(f)
     }
 }
 
@@ -177,16 +112,11 @@ impl Operation for Bind {
     }
 
     fn effect(&self, model: &mut Model) {
-        let held = match &self.from {
-            Source::Path(path) => hold(model, path.as_path()),
-            Source::Slot(slot, _) => model.held.remove(slot),
-        };
+        let held = self.from.take_held(model, self.extent);
         let (Some(held), Ok(target)) = (held, model.walk(self.to.as_path())) else {
             return;
         };
-        if self.read_only {
-            model.mounts.make_read_only(held.tree);
-        }
+        model.mounts.restrict(held.tree, self.flags);
         model.mounts.attach_tree(held.tree, target.at);
     }
 
@@ -196,23 +126,23 @@ impl Operation for Bind {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        let clone = |path: &KernelPath| {
-            mount::clone_tree(path.as_c_str()).map_err(|errno| Call::Bind.gave(errno))
+        let Some(tree) = self.from.take(stage, self.extent)? else {
+            return place::skip(stage, self);
         };
-        let cloned;
-        let tree = match &self.from {
-            Source::Path(path) => {
-                cloned = clone(path)?;
-                cloned.as_fd()
-            }
-            Source::Slot(slot, _) => stage.slot(*slot).map_err(|errno| Call::Bind.gave(errno))?,
-        };
-        if self.read_only {
-            mount::add_attributes(tree, attribute::READ_ONLY)
+        if !self.flags.is_empty() {
+            mount::add_attributes(tree.as_fd(), self.flags.attributes())
                 .map_err(|errno| Call::MountSetattr.gave(errno))?;
         }
-        attach(tree, &self.to)?;
-        read_back(tree, self.read_only)
+        place::attach(stage, &tree, &self.to)?;
+        // As long as the mount is held: later it may be covered.
+        place::is_as_asked(stage, &tree, self.flags)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match place::is_skipped(stage, self) {
+            true => Ok(()),
+            false => place::is_attached(stage, &self.to),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -256,6 +186,10 @@ impl Operation for Bind {
     fn needs(&self, before: &Model) -> Option<Need> {
         Some(Need::admin(before.mounts.owner, "the mount namespace"))
     }
+
+    fn is_idle(&self, before: &Model) -> bool {
+        self.from.find(before, self.extent) == Ok(None)
+    }
 }
 
 impl Bind {
@@ -270,18 +204,5 @@ impl Bind {
     fn is_mismatch(&self, before: &Model) -> bool {
         let to = before.walk(self.to.as_path()).ok().and_then(|found| found.thing.is_directory());
         matches!((self.is_directory(before), to), (Some(from), Some(to)) if from != to)
-    }
-}
-
-/// Read-only is what fails silently most often (rows S1 and S2 of the
-/// catalogue): look instead of believing.
-fn read_back(mount: impl AsFd, read_only: bool) -> Result<(), Fault> {
-    if !read_only {
-        return Ok(());
-    }
-    match mount::is_read_only(mount) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Call::ReadOnly.gave(Errno::EROFS)),
-        Err(errno) => Err(Call::ReadOnly.gave(errno)),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     diagnostic::Refusal,
     model::{Answer, Found, Model, Objection, Thing},
-    sys::{Call, Errno, Fault, KernelPath, descriptor, directory, process},
+    sys::{Call, Errno, Fault, KernelPath, descriptor, directory, look, process},
 };
 
 mod trouble;
@@ -40,6 +40,14 @@ impl Operation for StayAsInit {
         stage.turnings.stay_as_init().map_err(|errno| Call::Fork.gave(errno))
     }
 
+    /// Who goes on is the child of init, and not init itself.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match process::own_pid() {
+            1 => Err(stage.lie(Call::Fork, b"still PID 1")),
+            _ => Ok(()),
+        }
+    }
+
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
         unexplained(self, fault)
     }
@@ -65,6 +73,13 @@ impl Operation for NoNewPrivileges {
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
         process::no_new_privs().map_err(|errno| Call::Prctl.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match process::has_no_new_privs() {
+            Some(true) => Ok(()),
+            _ => Err(stage.lie(Call::Prctl, b"no_new_privs is 0")),
+        }
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
@@ -101,6 +116,14 @@ impl Operation for ChangeDirectory {
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
         directory::enter_path(self.0.as_c_str()).map_err(|errno| Call::Chdir.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let at = |path| look::at(path).map_err(|errno| Call::Look.gave(errno));
+        match at(c".")? == at(self.0.as_c_str())? {
+            true => Ok(()),
+            false => Err(stage.lie(Call::Chdir, b"another directory")),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

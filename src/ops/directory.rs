@@ -18,6 +18,7 @@ use crate::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
         directory,
+        landlock::files,
     },
 };
 
@@ -78,7 +79,9 @@ impl MakeDirectory {
             return Err(Answer::No(Call::Mkdir.gave(Errno::ENOENT)));
         }
         if !missing.is_empty() {
-            model.may_change(&parent).map_err(|objection| objection.to(Call::Mkdir))?;
+            model
+                .may_change_by(&parent, files::MAKE_DIRECTORY)
+                .map_err(|objection| objection.to(Call::Mkdir))?;
         }
         Ok(missing)
     }
@@ -291,7 +294,8 @@ impl Operation for MakeDirectory {
         }
         let (parent, missing) = self.walk(before).ok()?;
         let first = missing.first()?;
-        let is_refused = matches!(before.may_change(&parent), Err(Objection::No(_)));
+        let is_refused =
+            matches!(before.may_change_by(&parent, files::MAKE_DIRECTORY), Err(Objection::No(_)));
         if is_refused || before.is_proc(&parent) {
             return None;
         }
@@ -325,7 +329,9 @@ impl RemoveDirectory {
         let root = model.mounts.root_position();
         let (parent, name) = model.walk_to_parent(&root, self.path.as_path()).map_err(no)?;
         let found = model.child(&parent, name).map_err(no)?;
-        model.may_change(&parent).map_err(|objection| objection.to(Call::Rmdir))?;
+        model
+            .may_change_by(&parent, files::REMOVE_DIRECTORY)
+            .map_err(|objection| objection.to(Call::Rmdir))?;
         let (filesystem, path) = model.mounts.within(&found.at);
         let mut made = model.mounts.filesystem(filesystem).made.keys();
         if made.any(|made| *made != path && made.starts_with(&path)) {

@@ -1,7 +1,11 @@
 //! Maps with subordinate ids, written by the set-user-ID helpers `newuidmap(1)`
 //! and `newgidmap(1)` (`subuid(5)`, `subgid(5)`).
 
-use std::{fmt, process::Command};
+use std::{
+    fmt,
+    io::{self, Read},
+    process::{Command, ExitStatus, Stdio},
+};
 
 use crate::{
     diagnostic::{Refusal, typed},
@@ -12,7 +16,7 @@ use crate::{
 
 use super::{
     Evidence, Operation, Stage,
-    idmap::{Ids, Line, Listed, from_afar, map, not_a_range, overlap, overlapping},
+    idmap::{Ids, Line, Listed, from_afar, is_written, map, not_a_range, overlap, overlapping},
 };
 
 /// A map with subordinate ids, written by the set-user-ID helper
@@ -116,6 +120,18 @@ impl HelperMap {
     }
 }
 
+/// Runs it to its end, and gives what it says. Not `Command::output`, which
+/// panics when a pipe cannot be read.
+fn run(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut words = Vec::new();
+    let said = child.stderr.take().map(|mut pipe| pipe.read_to_end(&mut words));
+    let ended = child.wait()?;
+    said.transpose()?;
+    Ok((ended, words))
+}
+
 /// Whether the helper finds the ids of a line in the caller's range, or the
 /// line is for the caller alone.
 fn is_allowed(line: &Line, range: Option<(u32, u32)>, own: u32) -> bool {
@@ -164,14 +180,19 @@ impl Operation for HelperMap {
         for line in &self.lines {
             command.args([line.inside, line.outside, line.count].map(|number| number.to_string()));
         }
-        let ended = command.output().map_err(|error| {
+        let (status, words) = run(&mut command).map_err(|error| {
             Call::Helper.gave(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
         })?;
-        if ended.status.success() {
+        if status.success() {
             return Ok(());
         }
-        stage.keep_words(&ended.stderr);
+        stage.keep_words(&words);
         Err(Call::Helper.gave(Errno::EPERM))
+    }
+
+    /// A helper may know better than it was told.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        is_written(stage, self.ids, &self.lines, Call::Helper)
     }
 
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {

@@ -6,8 +6,10 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     model::{Extent, IdMap, Model, UserNamespace, capability},
-    sys::Call,
+    sys::{Call, Fault, look},
 };
+
+use super::Stage;
 
 /// Which of the two maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,39 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.inside, self.outside, self.count)
     }
+}
+
+/// Whether the map of the child's user namespace has these lines, in whatever
+/// order, and no others: as many numbers as were written, in threes.
+pub(super) fn is_written(stage: &Stage, ids: Ids, lines: &[Line], by: Call) -> Result<(), Fault> {
+    let failed = |errno| Call::Look.gave(errno);
+    let file = stage.open_own(ids.file()).map_err(failed)?;
+    let (mut numbers, mut at) = ([0; 3], 0);
+    let (mut number, mut count): (Option<u32>, usize) = (None, 0);
+    let mut block = [0; 512];
+    loop {
+        let length = look::read(&file, &mut block).map_err(failed)?;
+        if length == 0 {
+            break;
+        }
+        for &byte in block.get(..length).unwrap_or_default() {
+            if byte.is_ascii_digit() {
+                let digit = u32::from(byte - b'0');
+                number = Some(number.unwrap_or(0).wrapping_mul(10).wrapping_add(digit));
+            } else if let (Some(found), Some(place)) = (number.take(), numbers.get_mut(at)) {
+                *place = found;
+                at = (at + 1) % 3;
+                let [inside, outside, of] = numbers;
+                let line = Line { inside, outside, count: of };
+                match at {
+                    0 if lines.contains(&line) => count += 1,
+                    0 => return Err(stage.lie_number(by, inside)),
+                    _ => {}
+                }
+            }
+        }
+    }
+    if count == lines.len() { Ok(()) } else { Err(stage.lie(by, b"other lines, or none")) }
 }
 
 pub(super) fn overlap(lines: &[Line]) -> Refusal {

@@ -83,12 +83,13 @@ impl Operation for MountImage {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        // First, since it asks for the right: without it, no loop device is taken.
+        let configuration =
+            Configuration::open(self.filesystem()).map_err(|errno| Call::Fsopen.gave(errno))?;
         let image = descriptor::open_to_read(self.file.as_c_str())
             .map_err(|errno| Call::Open.gave(errno))?;
         let device = loop_device::attach(&image).map_err(|errno| Call::Loop.gave(errno))?;
         let source = CString::new(format!("/dev/loop{}", device.number)).unwrap_or_default();
-        let configuration =
-            Configuration::open(self.filesystem()).map_err(|errno| Call::Fsopen.gave(errno))?;
         let keep = |errno| {
             stage.keep_log(&configuration);
             Call::Fsconfig.gave(errno)
@@ -111,7 +112,10 @@ impl Operation for MountImage {
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {
         let file = self.file.as_path().display();
         let kind = self.kind.name();
-        if !before.supervisor_capable(UserId::HOST, capability::SYS_ADMIN) {
+        let is_root_of_the_machine = before.supervisor_capable(UserId::HOST, capability::SYS_ADMIN)
+            && before.host.initial_user_namespace != Some(false);
+        let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
+        if is_permission && fault.call != Call::Open && !is_root_of_the_machine {
             return Refusal::new(
                 "image::needs_root",
                 format!("only root can mount the {kind} image {file}"),
@@ -185,7 +189,7 @@ impl AttachImage {
             return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
         }
         let target = place::target(model, &self.at)?;
-        place::may_attach(Some(true), &target)
+        place::may_attach(model, Some(true), &target)
     }
 }
 
@@ -216,7 +220,11 @@ impl Operation for AttachImage {
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let mount = stage.slot(self.slot).map_err(|errno| Call::MoveMount.gave(errno))?;
-        place::attach(mount, &self.at)
+        place::attach(stage, mount, &self.at)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        place::is_attached(stage, &self.at)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

@@ -7,12 +7,12 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     model::{Answer, Model, Objection, UserId, capability},
-    sys::{Call, Errno, Fault},
+    sys::{Call, Errno, Fault, look},
 };
 
 use super::{
     Evidence, Need, Operation, Stage,
-    idmap::{Ids, Line, Listed, from_afar, map, not_a_range, overlap, overlapping},
+    idmap::{Ids, Line, Listed, from_afar, is_written, map, not_a_range, overlap, overlapping},
     restricted_by_apparmor, unexplained, yes,
 };
 
@@ -29,7 +29,10 @@ pub enum Writer {
 }
 
 /// `deny` to `setgroups`: without it an ordinary user may map no group.
-pub struct DenySetgroups;
+pub struct DenySetgroups {
+    /// Who writes it
+    pub by: Writer,
+}
 
 impl fmt::Display for DenySetgroups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +43,7 @@ impl fmt::Display for DenySetgroups {
 impl Operation for DenySetgroups {
     fn answer(&self, model: &Model) -> Answer {
         let namespace = model.own_user();
-        if let Err(objection) = may_open(model) {
+        if let Err(objection) = may_open(model, self.by) {
             return objection.to(Call::WriteSetgroups);
         }
         if !model.administers(model.process.user) {
@@ -58,6 +61,17 @@ impl Operation for DenySetgroups {
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         stage.write_own("setgroups", b"deny").map_err(|errno| Call::WriteSetgroups.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let failed = |errno| Call::Look.gave(errno);
+        let file = stage.open_own("setgroups").map_err(failed)?;
+        let mut found = [0; 16];
+        let length = look::read(&file, &mut found).map_err(failed)?;
+        match found.get(..length).unwrap_or_default() {
+            b"deny\n" => Ok(()),
+            found => Err(stage.lie(Call::WriteSetgroups, found)),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -78,6 +92,11 @@ impl WriteMap {
     pub fn new(ids: Ids, lines: Vec<Line>, by: Writer) -> Self {
         let text = lines.iter().map(|line| format!("{line}\n")).collect();
         Self { ids, lines, by, text }
+    }
+
+    /// The call that it is about.
+    pub fn call(&self) -> Call {
+        self.ids.call()
     }
 
     /// Which of the two maps.
@@ -101,7 +120,7 @@ impl WriteMap {
         if namespace.is_presumed {
             return Ok(());
         }
-        may_open(model).map_err(|objection| objection.to(self.ids.call()))?;
+        may_open(model, self.by).map_err(|objection| objection.to(self.ids.call()))?;
         if self.is_from_afar(model) {
             return no(Errno::EPERM);
         }
@@ -210,6 +229,10 @@ impl Operation for WriteMap {
         stage
             .write_own(self.ids.file(), self.text.as_bytes())
             .map_err(|errno| self.ids.call().gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        is_written(stage, self.ids, &self.lines, self.ids.call())
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -321,10 +344,11 @@ fn is_undumpable(before: &Model) -> bool {
 }
 
 /// What opening a file of the process in `/proc` says before anything else.
-fn may_open(model: &Model) -> Result<(), Objection> {
+fn may_open(model: &Model, by: Writer) -> Result<(), Objection> {
     model.may_open_map_files()?;
-    match is_undumpable(model) {
-        true => Err(Objection::No(Errno::EACCES)),
-        false => Ok(()),
+    match by {
+        _ if is_undumpable(model) => Err(Objection::No(Errno::EACCES)),
+        Writer::Itself => model.lets_write_proc(),
+        Writer::Supervisor => Ok(()),
     }
 }

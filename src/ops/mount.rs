@@ -7,14 +7,14 @@ use crate::{
     host::Owner,
     model::{Answer, Filesystem, Model, Objection, Thing},
     sys::{
-        Call, Errno, Fault, KernelPath, Propagation,
+        Call, Errno, Fault, KernelPath, Propagation, look,
         mount::{self, Configuration, attribute},
     },
 };
 
 use super::{
     Evidence, Need, Operation, Stage,
-    place::{self, attach, may_attach, target_refused},
+    place::{self, may_attach, target_refused},
     unexplained, yes,
 };
 
@@ -91,7 +91,7 @@ impl MountNew {
         }
         model.may_hold_mounts().map_err(|no| no.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
-        may_attach(Some(true), &target)
+        may_attach(model, Some(true), &target)
     }
 }
 
@@ -145,7 +145,11 @@ impl Operation for MountNew {
         configuration.create().map_err(keep)?;
         let mount =
             configuration.mount(self.attributes()).map_err(|errno| Call::Fsmount.gave(errno))?;
-        attach(&mount, &self.at)
+        place::attach(stage, &mount, &self.at)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        place::is_attached(stage, &self.at)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -234,6 +238,7 @@ impl Operation for SetPropagation {
             return Answer::No(Call::Mount.gave(errno));
         }
         match (model.may_mount(), model.process.chrooted) {
+            _ if model.is_kept_from_mounting() => Answer::No(Call::Mount.gave(Errno::EPERM)),
             (false, _) => Answer::No(Call::Mount.gave(Errno::EPERM)),
             // `/` has to be a mount.
             (true, Some(true)) => Answer::No(Call::Mount.gave(Errno::EINVAL)),
@@ -247,6 +252,20 @@ impl Operation for SetPropagation {
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
         mount::propagate_all(self.0).map_err(|errno| Call::Mount.gave(errno))
+    }
+
+    /// The kernel changes every mount at once or none: the root tells for all.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let is =
+            look::propagation_of_root(stage.proc).map_err(|errno| Call::Statmount.gave(errno))?;
+        match is {
+            // Without a master, the slave of nobody is private.
+            Propagation::Private if self.0 == Propagation::Slave => Ok(()),
+            is if is == self.0 => Ok(()),
+            Propagation::Private => Err(stage.lie(Call::Mount, b"private")),
+            Propagation::Slave => Err(stage.lie(Call::Mount, b"slave")),
+            Propagation::Shared => Err(stage.lie(Call::Mount, b"shared")),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -297,7 +316,10 @@ impl DetachMount {
             Some(false) => {}
             None => return Err(Answer::KernelDecides),
         }
-        Ok(())
+        match model.is_kept_from_mounting() {
+            true => Err(no(Errno::EPERM)),
+            false => Ok(()),
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::{
     diagnostic::Refusal,
-    model::{Answer, Model, UserId},
-    sys::{Call, Errno, Fault, Namespace, namespace},
+    model::{Answer, Model, Objection, UserId},
+    sys::{Call, Errno, Fault, Namespace, namespace, process},
 };
 
 use super::{
@@ -16,7 +16,11 @@ use super::{
 /// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
 
-/// A namespace of this kind, for the process itself (`Pid`: for its next child).
+/// No namespace has this number.
+const UNKNOWN: u64 = 0;
+
+/// A namespace of this kind, for the process itself (`Pid` and `Time`: for its
+/// next child).
 pub struct NewNamespace(pub Namespace);
 
 impl fmt::Display for NewNamespace {
@@ -45,18 +49,32 @@ impl Operation for NewNamespace {
         model.presume_owned(self.0);
     }
 
-    fn run(&self, _: &Stage) -> Result<(), Fault> {
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+        stage.remember([stage.namespace(self.0.link_of_next())?.unwrap_or(UNKNOWN), 0]);
         namespace::unshare(self.0).map_err(|errno| Call::Unshare.gave(errno))
+    }
+
+    /// Another one than before; without a procfs nobody can tell.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match (stage.namespace(self.0.link_of_next())?, stage.remembered()) {
+            (Some(now), [before, _]) if now == before => {
+                Err(stage.lie(Call::Unshare, b"the same namespace as before"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         match (self.0, fault.errno) {
             (Namespace::User, Errno::EPERM | Errno::EACCES) => user_refused(self, fault, before),
             (Namespace::User, Errno::ENOSPC) if before.own_user().level > DEEPEST => too_deep(),
+            (Namespace::User, Errno::ENOSPC) if before.forbids_nested() => forbidden(),
             (Namespace::Pid, Errno::ENOSPC) if before.pid_level >= DEEPEST => pid_too_deep(),
             (kind, Errno::ENOSPC) => room::limit_reached(kind, noun(kind), before),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
-            (kind, Errno::EINVAL) if before.pid_for_children.is_none() => not_built_in(kind),
+            (kind, Errno::EINVAL) if before.may_make(kind) != Err(Objection::No(Errno::EINVAL)) => {
+                not_built_in(kind)
+            }
             _ => unexplained(self, fault),
         }
     }
@@ -134,6 +152,12 @@ fn pid_too_deep() -> Refusal {
         .help("take some `pid` layers out")
 }
 
+fn forbidden() -> Refusal {
+    Refusal::new("user::forbidden", "no user namespace may be made in this one")
+        .why("a `user` layer before it says `nested: false`")
+        .help("say it in the last `user` layer only")
+}
+
 fn needs_user(kind: Namespace) -> Refusal {
     let message = format!("a new {} namespace needs CAP_SYS_ADMIN", noun(kind));
     Refusal::new("namespace::needs_user", message)
@@ -148,7 +172,11 @@ fn noun(kind: Namespace) -> &'static str {
         Namespace::User => "user",
         Namespace::Mount => "mount",
         Namespace::Uts => "UTS",
+        Namespace::Ipc => "IPC",
         Namespace::Pid => "PID",
+        Namespace::Cgroup => "cgroup",
+        Namespace::Network => "network",
+        Namespace::Time => "time",
     }
 }
 
@@ -172,6 +200,13 @@ impl Operation for Fork {
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
         stage.turnings.fork().map_err(|errno| Call::Fork.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        match process::own_pid() {
+            1 => Ok(()),
+            other => Err(stage.lie_number(Call::Fork, other.unsigned_abs())),
+        }
     }
 
     fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {

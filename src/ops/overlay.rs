@@ -16,6 +16,7 @@ use crate::{
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
+        landlock::files,
         mount::{self, Configuration, attribute},
     },
 };
@@ -102,10 +103,15 @@ impl MountOverlay {
             return Err(Answer::No(Call::Fsopen.gave(Errno::EPERM)));
         }
         let layers = self.find(model)?;
+        // The kernel lists `work` itself, to see what its filesystem can do (`ovl_make_workdir()`).
+        if let Err(objection) = model.lets(&layers.work.at, files::LIST) {
+            let fits = model.may_overlay(&layers).is_ok();
+            return Err(if fits { objection.to(Call::Fsconfig) } else { Answer::KernelDecides });
+        }
         model.may_overlay(&layers).map_err(answer)?;
         model.may_hold_mounts().map_err(|objection| objection.to(Call::Fsmount))?;
         let target = place::target(model, &self.at)?;
-        place::may_attach(Some(true), &target)
+        place::may_attach(model, Some(true), &target)
     }
 
     /// Names every layer by descriptor (Linux 6.13): no path is walked twice.
@@ -223,7 +229,11 @@ impl Operation for MountOverlay {
         if mount::is_read_only(&mount).map_err(|errno| Call::ReadOnly.gave(errno))? {
             return Err(Call::ReadOnly.gave(Errno::EROFS));
         }
-        place::attach(&mount, &self.at)
+        place::attach(stage, &mount, &self.at)
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        place::is_attached(stage, &self.at)
     }
 
     fn explain(&self, fault: Fault, before: &Model, seen: &Evidence) -> Refusal {

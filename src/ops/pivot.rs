@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
-        directory, mount,
+        directory, look, mount,
     },
 };
 
@@ -62,7 +62,7 @@ impl PivotRoot {
         if model.may_enter(&new) == Some(false) {
             return Err(Answer::No(Call::Fchdir.gave(Errno::EACCES)));
         }
-        if !model.may_mount() {
+        if !model.may_mount() || model.is_kept_from_mounting() {
             return Err(Answer::No(Call::PivotRoot.gave(Errno::EPERM)));
         }
         model.mounts.may_pivot_to(&new.at).map_err(|objection| objection.to(Call::PivotRoot))?;
@@ -132,7 +132,7 @@ impl Operation for PivotRoot {
         }
     }
 
-    fn run(&self, _: &Stage) -> Result<(), Fault> {
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
         let open = |errno| Call::OpenTarget.gave(errno);
         let new =
             descriptor::open_directory(None, self.new.as_c_str(), Walk::Free).map_err(open)?;
@@ -142,6 +142,11 @@ impl Operation for PivotRoot {
             .map(|old| descriptor::open_directory(Some(new.as_fd()), old.as_c_str(), Walk::InRoot));
         let old = old.transpose().map_err(open)?;
         let old_root = descriptor::open_directory(None, c"/", Walk::Free).map_err(open)?;
+        let mount = |place: BorrowedFd| look::at_open(place).map(|found| found.mount);
+        let looked = |errno| Call::Look.gave(errno);
+        let mounts =
+            [mount(new.as_fd()).map_err(looked)?, mount(old_root.as_fd()).map_err(looked)?];
+        stage.remember(mounts);
         directory::enter(new.as_fd()).map_err(|errno| Call::Fchdir.gave(errno))?;
         mount::pivot_to_current_directory().map_err(|errno| Call::PivotRoot.gave(errno))?;
         match old {
@@ -150,6 +155,28 @@ impl Operation for PivotRoot {
             None => mount::uncover_root().map_err(|errno| Call::Umount.gave(errno))?,
         }
         directory::enter_path(c"/").map_err(|errno| Call::Chdir.gave(errno))
+    }
+
+    /// The root is the new one and so is the current directory, nothing of the
+    /// old root is left over it, and the old root is where it was to go.
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let at = |path| look::at(path).map(|it| it.mount).map_err(|errno| Call::Look.gave(errno));
+        let [new, old] = stage.remembered();
+        if at(c"/")? != new {
+            return Err(stage.lie(Call::PivotRoot, b"the old root"));
+        }
+        if at(c"/..")? != new {
+            return Err(stage.lie(Call::Umount, b"the old root is over the new one"));
+        }
+        if at(c".")? != new {
+            return Err(stage.lie(Call::Chdir, b"a directory of the old root"));
+        }
+        match &self.old {
+            Some(path) if at(path.as_c_str())? != old => {
+                Err(stage.lie(Call::MoveMount, b"the old root is elsewhere"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

@@ -5,15 +5,16 @@ use std::{os::fd::AsFd, path::Path};
 
 use crate::{
     diagnostic::{Refusal, typed},
-    model::{Answer, Filesystem, Found, Model},
+    model::{Answer, Filesystem, Found, Model, Thing},
     sys::{
         Call, Errno, Fault, KernelPath,
         descriptor::{self, Walk},
-        mount,
+        look,
+        mount::{self, Flags},
     },
 };
 
-use super::{room, way};
+use super::{Stage, room, way};
 
 /// What a mount operation says when it may not, in words.
 pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
@@ -39,7 +40,7 @@ pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
 
 /// What it would mean for the host: everybody there sees the change.
 pub(super) fn reaches_host(before: &Model) -> Option<Refusal> {
-    if !before.may_mount() {
+    if !before.may_mount() || before.is_kept_from_mounting() {
         return None;
     }
     if !before.mounts.own {
@@ -58,7 +59,7 @@ pub(super) fn reaches_host_at(before: &Model, at: &KernelPath) -> Option<Refusal
     if let Some(refusal) = reaches_host(before) {
         return Some(refusal);
     }
-    if !before.may_mount() {
+    if !before.may_mount() || before.is_kept_from_mounting() {
         return None;
     }
     let found = before.walk(at.as_path()).ok()?;
@@ -74,6 +75,18 @@ pub(super) fn target(model: &Model, at: &KernelPath) -> Result<Found, Answer> {
     model.walk(at.as_path()).map_err(|errno| Answer::No(Call::OpenTarget.gave(errno)))
 }
 
+/// The same; `None` where there is nothing, and need not be.
+pub(super) fn optional_target(
+    model: &Model,
+    at: &KernelPath,
+    optional: bool,
+) -> Result<Option<Found>, Answer> {
+    match model.walk(at.as_path()) {
+        Err(Errno::ENOENT) if optional => Ok(None),
+        found => found.map(Some).map_err(|errno| Answer::No(Call::OpenTarget.gave(errno))),
+    }
+}
+
 /// Goes on as if the target had been there.
 pub(super) fn presume_target(model: &mut Model, at: &KernelPath) {
     let root = model.mounts.root_position();
@@ -81,7 +94,15 @@ pub(super) fn presume_target(model: &mut Model, at: &KernelPath) {
 }
 
 /// Whether a tree may be attached there (`do_move_mount()`).
-pub(super) fn may_attach(is_directory: Option<bool>, target: &Found) -> Result<(), Answer> {
+pub(super) fn may_attach(
+    model: &Model,
+    is_directory: Option<bool>,
+    target: &Found,
+) -> Result<(), Answer> {
+    // Landlock is asked before what is to be attached is looked at.
+    if model.is_kept_from_mounting() && target.thing != Thing::Unknown {
+        return Err(Answer::No(Call::MoveMount.gave(Errno::EPERM)));
+    }
     match (is_directory, target.thing.is_directory()) {
         (Some(one), Some(other)) if one != other => {
             Err(Answer::No(Call::MoveMount.gave(Errno::EINVAL)))
@@ -91,11 +112,57 @@ pub(super) fn may_attach(is_directory: Option<bool>, target: &Found) -> Result<(
     }
 }
 
-/// Opens the target and attaches a detached mount there.
-pub(super) fn attach(mount: impl AsFd, at: &KernelPath) -> Result<(), Fault> {
+/// Opens the target and attaches a detached mount there, and remembers which
+/// mount it is, for [`is_attached`].
+pub(super) fn attach(stage: &Stage, mount: impl AsFd, at: &KernelPath) -> Result<(), Fault> {
     let target = descriptor::open_place(None, at.as_c_str(), Walk::Free)
         .map_err(|errno| Call::OpenTarget.gave(errno))?;
+    attach_to(stage, mount, target)
+}
+
+/// The same for a target that is open.
+pub(super) fn attach_to(stage: &Stage, mount: impl AsFd, target: impl AsFd) -> Result<(), Fault> {
+    let looked = look::at_open(mount.as_fd()).map_err(|errno| Call::Look.gave(errno))?;
+    stage.remember([looked.mount, 0]);
     mount::attach(mount.as_fd(), target.as_fd()).map_err(|errno| Call::MoveMount.gave(errno))
+}
+
+/// Flags are what fails silently most often: look instead of believing.
+pub(super) fn is_as_asked(stage: &Stage, mount: impl AsFd, flags: Flags) -> Result<(), Fault> {
+    match mount::has_flags(mount, flags) {
+        _ if flags.is_empty() => Ok(()),
+        Ok(true) => Ok(()),
+        Ok(false) if flags.read_only => Err(stage.lie(Call::MountSetattr, b"it can be written")),
+        Ok(false) => Err(stage.lie(Call::MountSetattr, b"flags are missing")),
+        Err(errno) => Err(Call::ReadOnly.gave(errno)),
+    }
+}
+
+/// There is nothing to do for this operation, as its layer allows.
+pub(super) fn skip<T>(stage: &Stage, operation: &T) -> Result<(), Fault> {
+    stage.remember(nothing_for(operation));
+    Ok(())
+}
+
+/// Whether this very operation found nothing to do.
+pub(super) fn is_skipped<T>(stage: &Stage, operation: &T) -> bool {
+    stage.remembered() == nothing_for(operation)
+}
+
+/// What no other operation leaves: no mount has the number.
+fn nothing_for<T>(operation: &T) -> [u64; 2] {
+    [u64::MAX, std::ptr::from_ref(operation) as u64]
+}
+
+/// Whether the place leads to the mount that was attached last.
+pub(super) fn is_attached(stage: &Stage, at: &KernelPath) -> Result<(), Fault> {
+    // What is mounted over the root is above it; the root itself stays where it is.
+    let top = if at.as_path() == Path::new("/") { c"/.." } else { at.as_c_str() };
+    let found = look::at(top).map_err(|errno| Call::Look.gave(errno))?;
+    match stage.remembered() {
+        [mount, _] if mount == found.mount => Ok(()),
+        _ => Err(stage.lie(Call::MoveMount, b"another mount is there")),
+    }
 }
 
 /// What a missing or unreachable target says, in words.

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     model::Slot,
-    sys::{Errno, descriptor, mount::Configuration},
+    sys::{Call, Errno, Fault, descriptor, look, mount::Configuration},
 };
 
 /// The longest kernel message that is kept.
@@ -40,6 +40,7 @@ pub struct Stage<'a> {
     /// How to fork
     pub turnings: &'a dyn Turnings,
     log: Cell<([u8; LOG_LENGTH], usize)>,
+    remembered: Cell<[u64; 2]>,
 }
 
 impl<'a> Stage<'a> {
@@ -50,7 +51,8 @@ impl<'a> Stage<'a> {
         slots: &'a [OnceCell<OwnedFd>],
         turnings: &'a dyn Turnings,
     ) -> Self {
-        Self { proc, child, slots, turnings, log: Cell::new(([0; LOG_LENGTH], 0)) }
+        let log = Cell::new(([0; LOG_LENGTH], 0));
+        Self { proc, child, slots, turnings, log, remembered: Cell::default() }
     }
 
     /// Writes one of the child's own files in `/proc/PID/`.
@@ -63,6 +65,25 @@ impl<'a> Stage<'a> {
         let path = own_path(&mut buffer, self.child, file).ok_or(Errno::ENAMETOOLONG)?;
         let file = descriptor::open_file(proc, path, true)?;
         descriptor::write_once(&file, bytes)
+    }
+
+    /// Writes a setting of the kernel, by its path below `/proc`.
+    ///
+    /// # Errors
+    /// As `open(2)` and `write(2)`; `ENOENT` without a procfs.
+    pub fn write_setting(&self, file: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+        let file = descriptor::open_file(self.proc.ok_or(Errno::ENOENT)?, file, true)?;
+        descriptor::write_once(&file, bytes)
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// As `open(2)` and `read(2)`; `ENOENT` without a procfs.
+    pub fn read_setting<'r>(&self, file: &CStr, room: &'r mut [u8]) -> Result<&'r [u8], Errno> {
+        let file = descriptor::open_file(self.proc.ok_or(Errno::ENOENT)?, file, false)?;
+        let length = nix::unistd::read(&file, room)?;
+        room.get(..length).ok_or(Errno::EOVERFLOW)
     }
 
     /// Opens one of the child's own files in `/proc/PID/` to read.
@@ -115,6 +136,46 @@ impl<'a> Stage<'a> {
         self.log.set((buffer, length));
     }
 
+    /// Leaves two numbers for the read-back of the same step.
+    pub fn remember(&self, seen: [u64; 2]) {
+        self.remembered.set(seen);
+    }
+
+    /// The numbers that were left last.
+    pub fn remembered(&self) -> [u64; 2] {
+        self.remembered.get()
+    }
+
+    /// This call said yes, and this is what is instead; empty: what was before.
+    pub fn lie(&self, call: Call, is: &[u8]) -> Fault {
+        self.keep_words(is);
+        call.lied()
+    }
+
+    /// As [`Stage::lie`], for what is a number.
+    pub fn lie_number(&self, call: Call, is: u32) -> Fault {
+        self.lie(call, decimal(&mut [0; 10], is))
+    }
+
+    /// The number of a namespace of this process, by its link in `/proc/PID/ns/`;
+    /// nothing where there is no procfs to ask.
+    ///
+    /// # Errors
+    /// As `statx(2)`, of the call [`Call::Look`].
+    pub fn namespace(&self, link: &str) -> Result<Option<u64>, Fault> {
+        let Some(proc) = self.proc else { return Ok(None) };
+        let mut buffer = [0; 64];
+        let failed = |errno| Call::Look.gave(errno);
+        let path =
+            link_path(&mut buffer, self.child, link).ok_or_else(|| failed(Errno::ENAMETOOLONG))?;
+        match look::namespace(proc, path) {
+            Ok(number) => Ok(Some(number)),
+            // A procfs of other processes does not tell of this one.
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
     /// The kept words, and how many bytes of them count.
     pub fn log(&self) -> ([u8; LOG_LENGTH], usize) {
         self.log.get()
@@ -123,9 +184,18 @@ impl<'a> Stage<'a> {
 
 /// Writes `self/FILE` or `PID/FILE`, ended by NUL, without allocating.
 fn own_path<'b>(buffer: &'b mut [u8; 64], pid: i32, file: &str) -> Option<&'b CStr> {
+    path_below(buffer, pid, ["/", file])
+}
+
+fn link_path<'b>(buffer: &'b mut [u8; 64], pid: i32, link: &str) -> Option<&'b CStr> {
+    path_below(buffer, pid, ["/ns/", link])
+}
+
+fn path_below<'b>(buffer: &'b mut [u8; 64], pid: i32, names: [&str; 2]) -> Option<&'b CStr> {
     let mut digits = [0; 10];
     let owner = if pid == 0 { b"self" } else { decimal(&mut digits, pid.unsigned_abs()) };
-    let parts = [owner, b"/", file.as_bytes()];
+    let [first, second] = names.map(str::as_bytes);
+    let parts = [owner, first, second];
     let mut end = 0;
     for part in parts {
         buffer.get_mut(end..end + part.len())?.copy_from_slice(part);

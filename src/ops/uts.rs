@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     diagnostic::Refusal,
     model::{Answer, Model},
-    sys::{Call, Errno, Fault, uts},
+    sys::{Call, Errno, Fault, look, uts},
 };
 
 use super::{Evidence, Need, Operation, Stage, unexplained};
@@ -70,6 +70,15 @@ impl Name {
         }
     }
 
+    /// Whether a name that was found, ended by NUL, is the one that was set.
+    fn is_set(&self, stage: &Stage, found: &[u8; 65], name: &str) -> Result<(), Fault> {
+        let end = found.iter().position(|&byte| byte == 0).unwrap_or(found.len());
+        match found.get(..end).unwrap_or_default() {
+            found if found == name.as_bytes() => Ok(()),
+            found => Err(stage.lie(self.call, found)),
+        }
+    }
+
     fn leak(&self, before: &Model) -> Option<Refusal> {
         let is_leak = !before.uts.own && before.administers(before.uts.owner);
         is_leak.then(|| {
@@ -82,6 +91,10 @@ impl Name {
             .wants("uts")
         })
     }
+}
+
+fn names() -> Result<([u8; 65], [u8; 65]), Fault> {
+    look::names().map_err(|errno| Call::Uname.gave(errno))
 }
 
 impl fmt::Display for SetHostname {
@@ -101,6 +114,11 @@ impl Operation for SetHostname {
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
         uts::set_hostname(self.0.as_bytes()).map_err(|errno| Call::Sethostname.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let (found, _) = names()?;
+        HOSTNAME.is_set(stage, &found, &self.0)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
@@ -133,6 +151,11 @@ impl Operation for SetDomainname {
 
     fn run(&self, _: &Stage) -> Result<(), Fault> {
         uts::set_domainname(self.0.as_bytes()).map_err(|errno| Call::Setdomainname.gave(errno))
+    }
+
+    fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
+        let (_, found) = names()?;
+        DOMAINNAME.is_set(stage, &found, &self.0)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

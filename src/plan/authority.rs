@@ -8,8 +8,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::{
-    model::{Filesystem, FilesystemId, Model, UserId},
-    sys::Namespace,
+    model::{Filesystem, FilesystemId, Model, Ruleset, UserId, capability},
+    sys::{
+        Namespace,
+        landlock::{files, scope, tcp},
+        limit::{Limit, Resource},
+    },
 };
 
 use super::{Plan, within};
@@ -28,13 +32,20 @@ pub struct Authority {
     host_uid: u32,
     host_gid: u32,
     hostname: Option<String>,
+    network: &'static str,
     pid_1: &'static str,
-    capabilities: &'static str,
+    capabilities: String,
     no_new_privs: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    nested_forbidden: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<String>,
     root: &'static str,
     mounts: Vec<Seen>,
     can_read: String,
     can_write: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    landlock: Vec<String>,
     shared_with_host: Vec<&'static str>,
     end: &'static str,
 }
@@ -73,12 +84,15 @@ impl Authority {
             host_uid: model.process.uid,
             host_gid: model.process.gid,
             hostname: model.hostname.clone(),
+            network: network(model),
             pid_1: match (model.pid.own, model.is_init) {
                 (false, _) => HOSTS,
                 (true, true) => "the command: signals that it does not handle do nothing",
                 (true, false) => "isorecipe's init",
             },
-            capabilities: capabilities(model),
+            capabilities: capabilities(&plan.start, model),
+            nested_forbidden: model.forbids_nested(),
+            limits: model.limits.all_own().map(limit).collect(),
             no_new_privs: model.process.no_new_privs,
             root: if is_other_root { "its own" } else { "the host's" },
             can_read: match is_other_root {
@@ -86,6 +100,7 @@ impl Authority {
                 false => format!("on the host: whatever uid {} may read there", model.process.uid),
             },
             can_write: can_write(model, is_other_root, &mounts),
+            landlock: landlock(model, folder),
             mounts,
             shared_with_host: shared(model),
             end: match model.pid.own {
@@ -108,8 +123,9 @@ impl Authority {
         );
         let mut lines = vec![
             ("ids", ids),
-            ("holds", self.capabilities.to_owned()),
+            ("holds", self.capabilities.clone()),
             ("hostname", hostname),
+            ("network", self.network.to_owned()),
             ("PID 1", self.pid_1.to_owned()),
             ("root", self.root.to_owned()),
         ];
@@ -122,8 +138,13 @@ impl Authority {
         }
         lines.push(("can read", self.can_read.clone()));
         lines.extend(self.can_write.iter().map(|place| ("can write", place.clone())));
+        lines.extend(self.landlock.iter().map(|what| ("Landlock", what.clone())));
         lines.push((SHARES, self.shared_with_host.join(", ")));
         lines.push(("ends", self.end.to_owned()));
+        if self.nested_forbidden {
+            lines.push(("nested", "no user namespace can be made inside".to_owned()));
+        }
+        lines.extend(self.limits.iter().map(|limit| ("limit", limit.clone())));
         if !self.no_new_privs {
             lines.push(("rights", "set-user-ID programs work: no_new_privs is off".to_owned()));
         }
@@ -152,13 +173,55 @@ impl Authority {
     }
 }
 
-/// What `execve` leaves: everything to root, nothing to others (`capabilities(7)`).
-fn capabilities(model: &Model) -> &'static str {
-    let is_root = model.own_user().uids.from_host(model.process.uid) == Some(0);
-    match (is_root, model.process.user == UserId::HOST) {
-        (true, true) => "the capabilities of the host's root",
-        (true, false) => "every capability over its own user namespace, none over the host's",
-        (false, _) => "no capability",
+/// What `execve` leaves (`capabilities(7)`).
+fn capabilities(start: &Model, end: &Model) -> String {
+    let held = held(end);
+    let all = capability::known(capability::ALL);
+    if held == 0 {
+        return "no capability".to_owned();
+    }
+    let is_host = end.process.user == UserId::HOST;
+    if is_host && held == self::held(start) {
+        return "the capabilities of the host's root".to_owned();
+    }
+    let which = match capability::known(!held) {
+        0 => "every capability".to_owned(),
+        few if few.count_ones() < held.count_ones() => {
+            format!("every capability but {}", capability::names(few))
+        }
+        _ => capability::names(held & all),
+    };
+    match is_host {
+        true => format!("{which}, over the host"),
+        false => format!("{which} over its own user namespace, none over the host's"),
+    }
+}
+
+fn held(model: &Model) -> u64 {
+    let process = &model.process;
+    let is_root = model.own_user().uids.from_host(process.uid) == Some(0);
+    let after = process.capabilities.after_exec(is_root, process.no_new_privs);
+    capability::known(after.effective)
+}
+
+/// `nofile: 1024`, or `nofile: 1024, at most 4096`
+fn limit((resource, limit): (Resource, Limit)) -> String {
+    let name = resource.name();
+    match limit.soft == limit.hard {
+        true => format!("{name}: {}", resource.written(limit.soft)),
+        false => {
+            let (soft, hard) = (resource.written(limit.soft), resource.written(limit.hard));
+            format!("{name}: {soft}, at most {hard}")
+        }
+    }
+}
+
+/// What can be reached through sockets.
+fn network(model: &Model) -> &'static str {
+    match (model.network.own, model.has_loopback) {
+        (false, _) => "the host's: whatever it reaches, and its services on 127.0.0.1",
+        (true, true) => "its own: 127.0.0.1, and no other machine",
+        (true, false) => "its own, with nothing up in it",
     }
 }
 
@@ -208,6 +271,42 @@ fn can_write(model: &Model, is_other_root: bool, mounts: &[Seen]) -> Vec<String>
         .collect()
 }
 
+/// What each ruleset allows of what it forbids otherwise.
+fn landlock(model: &Model, folder: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Ruleset { handled, paths, ports } in &model.process.rulesets {
+        let kinds = [("read", files::READ), ("write", files::WRITE), ("execute", files::EXECUTE)];
+        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.files & access != 0) {
+            let allowed = paths.iter().filter(|rule| rule.access & access != 0);
+            let mut allowed: Vec<String> =
+                allowed.map(|rule| within(folder, &rule.path.display().to_string())).collect();
+            allowed.sort();
+            allowed.dedup();
+            lines.push(format!("lets it {verb} {}", none_or(allowed)));
+        }
+        let kinds = [("bind TCP ports", tcp::BIND), ("connect to TCP ports", tcp::CONNECT)];
+        for (verb, access) in kinds.into_iter().filter(|(_, access)| handled.tcp & access != 0) {
+            let allowed = ports.iter().filter(|(_, allowed)| allowed & access != 0);
+            let allowed = allowed.map(|(port, _)| port.to_string()).collect();
+            lines.push(format!("lets it {verb}: {}", none_or(allowed)));
+        }
+        let kinds = [
+            ("no signal of it reaches processes outside", scope::SIGNAL),
+            ("no abstract socket outside is reached", scope::ABSTRACT_UNIX_SOCKET),
+        ];
+        let kinds = kinds.into_iter().filter(|(_, kind)| handled.scope & kind != 0);
+        lines.extend(kinds.map(|(what, _)| what.to_owned()));
+    }
+    lines
+}
+
+fn none_or(allowed: Vec<String>) -> String {
+    match allowed.is_empty() {
+        true => "nothing".to_owned(),
+        false => format!("{}, and nothing else", allowed.join(", ")),
+    }
+}
+
 /// Namespaces that no layer has made, the kinds that no layer makes included.
 fn shared(model: &Model) -> Vec<&'static str> {
     let mut shared = Vec::new();
@@ -216,11 +315,14 @@ fn shared(model: &Model) -> Vec<&'static str> {
         (Namespace::Mount, "mounts"),
         (Namespace::Uts, "hostname"),
         (Namespace::Pid, "processes"),
+        (Namespace::Network, "network"),
+        (Namespace::Ipc, "System V IPC"),
+        (Namespace::Cgroup, "control groups"),
+        (Namespace::Time, "clocks"),
     ] {
         if !model.has_own(kind) {
             shared.push(what);
         }
     }
-    shared.extend(["network", "System V IPC", "control groups", "clocks"]);
     shared
 }

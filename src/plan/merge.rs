@@ -83,7 +83,7 @@ fn is_same(plan: &Plan, at_birth: &[usize]) -> bool {
         if at_birth.contains(&index) {
             continue;
         }
-        if step.op.operation().simulate(&mut model) != step.answer {
+        if step.op.simulate(&mut model) != step.answer {
             return false;
         }
     }

@@ -11,14 +11,15 @@ use crate::{
     diagnostic::Refusal,
     host::Host,
     model::{Answer, Filesystem, Model, Slot, Thing},
-    ops::{self, Bind, Evidence, HoldSource, Op, Source},
+    ops::{self, Evidence, HoldSource, Op, Source},
     sys::{Errno, KernelPath},
     yaml,
 };
 
-use super::{Actor, MadeByRecipe, Pause, Plan, Step, merge, observed, tell_how_to_make};
+use super::{Actor, MadeByRecipe, Pause, Plan, Step, Wanted, merge, observed, tell_how_to_make};
 
 mod facts;
+mod protection;
 
 /// Takes the steps of one layer after the other.
 pub struct Planner {
@@ -37,6 +38,8 @@ pub struct Planner {
     /// The state in which the held sources were found
     old_tree: Option<Model>,
     said: BTreeSet<(String, String)>,
+    /// Whether `no_new_privs` is wanted, and no step has set it yet
+    wants_no_new_privs: bool,
 }
 
 impl Planner {
@@ -53,10 +56,12 @@ impl Planner {
             prohibitions: Vec::new(),
             leaks: Vec::new(),
             warnings: Vec::new(),
+            notes: Vec::new(),
             start: model.clone(),
             end: model.clone(),
             slots: 0,
             pauses: Vec::new(),
+            injection: None,
             made: None,
         };
         Self {
@@ -73,6 +78,7 @@ impl Planner {
             held: Vec::new(),
             old_tree: None,
             said: BTreeSet::new(),
+            wants_no_new_privs: true,
         }
     }
 
@@ -131,8 +137,8 @@ impl Planner {
     fn push(&mut self, by: Actor, op: Op) {
         let origin = self.origin();
         let number = self.plan.steps.len();
+        let answer = op.answer(&self.model);
         let operation = op.operation();
-        let answer = operation.answer(&self.model);
         let needs = operation.needs(&self.model);
         let is_capable = needs.is_none_or(|need| match by {
             Actor::Child => self.model.capable(need.over, need.capability),
@@ -151,7 +157,8 @@ impl Planner {
         {
             self.plan.leaks.push(leak.at(origin.clone()));
         }
-        let step = Step { by, op, origin, answer, needs, is_capable, at_birth: false };
+        let is_idle = operation.is_idle(&self.model);
+        let step = Step { by, op, origin, answer, needs, is_capable, is_idle, at_birth: false };
         step.take_effect(&mut self.model);
         self.plan.steps.push(step);
     }
@@ -295,28 +302,28 @@ impl Planner {
     }
 
     /// Holds sources that layers after the pivot name, before the old tree goes.
-    pub fn hold_sources(&mut self, sources: &[(yaml::Path, PathBuf)]) {
+    pub fn hold_sources(&mut self, sources: Vec<(yaml::Path, Wanted)>) {
         self.old_tree = Some(self.model.clone());
-        for (origin, path) in sources {
+        for (layer, wanted) in sources {
             let slot = self.slot();
+            let origin = layer.join(&wanted.within);
             let layer = std::mem::replace(&mut self.layer, origin.clone());
-            let from = KernelPath::new(self.source_path(path));
-            self.step(HoldSource { from, slot });
+            let from = KernelPath::new(self.source_path(&wanted.path));
+            self.step(HoldSource { from, slot, extent: wanted.extent });
             self.layer = layer;
-            self.held.push((origin.clone(), slot));
+            self.held.push((origin, slot));
         }
     }
 
-    /// Binds a source, which was held if the root has changed since.
-    pub fn bind(&mut self, from: &Path, to: PathBuf, read_only: bool) {
-        let path = KernelPath::new(self.source_path(from));
-        let origin = self.layer.key("from");
-        let held = self.held.iter().find(|(at, _)| *at == origin);
-        let from = match held {
+    /// A source that this layer has named as [`Wanted`]: held, if the root has
+    /// changed since.
+    pub fn source(&self, wanted: &Wanted) -> Source {
+        let path = KernelPath::new(self.source_path(&wanted.path));
+        let origin = self.layer.join(&wanted.within);
+        match self.held.iter().find(|(at, _)| *at == origin) {
             Some(&(_, slot)) => Source::Slot(slot, path),
             None => Source::Path(path),
-        };
-        self.step(Bind { from, to: KernelPath::new(to), read_only });
+        }
     }
 
     /// The root is another from now on; the old one may be kept for a while.

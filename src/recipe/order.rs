@@ -12,7 +12,7 @@ use crate::{
     model::{Answer, Filesystem, Model},
     ops::Op,
     plan::{Plan, Step},
-    sys::Namespace,
+    sys::{Namespace, landlock::Handled},
     yaml::Segment,
 };
 
@@ -192,6 +192,7 @@ struct Meaning {
     names: (Option<String>, Option<String>),
     ids: (Option<u32>, Option<u32>),
     is_init: bool,
+    landlock: Vec<Handled>,
 }
 
 impl Meaning {
@@ -203,6 +204,7 @@ impl Meaning {
             names: (model.hostname.clone(), model.domainname.clone()),
             ids: (user.uids.from_host(model.process.uid), user.gids.from_host(model.process.gid)),
             is_init: model.is_init,
+            landlock: model.process.rulesets.iter().map(|ruleset| ruleset.handled).collect(),
         }
     }
 }
@@ -229,7 +231,7 @@ fn asked_for(plan: &Plan) -> Vec<(&'static str, bool)> {
     plan.steps
         .iter()
         .filter_map(|step| match &step.op {
-            Op::Bind(bind) => Some(("bind", bind.read_only)),
+            Op::Bind(bind) => Some(("bind", bind.flags.read_only)),
             Op::MountOverlay(_) => Some(("overlay", false)),
             Op::MountNew(new) if new.is_proc() => Some(("proc", false)),
             _ => None,

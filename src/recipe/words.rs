@@ -7,25 +7,8 @@ use crate::yaml::{self, Kind, Mistake, Tree};
 pub(super) const FORMAT: u32 = 1;
 /// Layers that the format has a name for, and this version does nothing for.
 const LATER: &[&str] = &[
-    "ipc",
-    "net",
-    "cgroup",
-    "time",
-    "sysfs",
-    "dev",
-    "file",
-    "symlink",
-    "read_only",
-    "mask",
-    "identity",
-    "capabilities",
-    "seccomp",
-    "landlock",
-    "rlimits",
-    "limits",
-    "root",
-    "mqueue",
-    "network",
+    "ipc", "net", "cgroup", "time", "sysfs", "dev", "file", "symlink", "seccomp", "landlock",
+    "limits", "root", "mqueue", "network",
 ];
 
 /// Says in a recipe's own words what the reader of YAML can only say in general.

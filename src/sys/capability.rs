@@ -67,11 +67,22 @@ pub const NAMES: [(u32, &str); 41] = [
     (40, "CAP_CHECKPOINT_RESTORE"),
 ];
 
-/// The effective set, one bit a capability.
+/// The sets that `capget(2)` knows, one bit a capability.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sets {
+    /// What the kernel looks at
+    pub effective: u64,
+    /// What may become effective
+    pub permitted: u64,
+    /// What may go through `execve(2)`
+    pub inheritable: u64,
+}
+
+/// The sets of this process.
 ///
 /// # Errors
 /// As `capget(2)`.
-pub fn effective() -> Result<u64, Errno> {
+pub fn sets() -> Result<Sets, Errno> {
     let mut header = Header { version: VERSION_3, pid: 0 };
     let mut halves = [Half::default(); 2];
     // SAFETY: header and both halves outlive the call.
@@ -82,7 +93,122 @@ pub fn effective() -> Result<u64, Errno> {
         )
     }?;
     let [low, high] = halves;
-    Ok(u64::from(low.effective) | u64::from(high.effective) << 32)
+    let whole = |set: fn(Half) -> u32| u64::from(set(low)) | u64::from(set(high)) << 32;
+    Ok(Sets {
+        effective: whole(|half| half.effective),
+        permitted: whole(|half| half.permitted),
+        inheritable: whole(|half| half.inheritable),
+    })
+}
+
+/// The effective set, one bit a capability.
+///
+/// # Errors
+/// As `capget(2)`.
+pub fn effective() -> Result<u64, Errno> {
+    sets().map(|sets| sets.effective)
+}
+
+/// Gives this process other sets.
+///
+/// # Errors
+/// As `capset(2)`.
+pub fn set(sets: Sets) -> Result<(), Errno> {
+    let mut header = Header { version: VERSION_3, pid: 0 };
+    let half = |shift: u32| Half {
+        effective: (sets.effective >> shift) as u32,
+        permitted: (sets.permitted >> shift) as u32,
+        inheritable: (sets.inheritable >> shift) as u32,
+    };
+    let halves = [half(0), half(32)];
+    // SAFETY: header and both halves outlive the call.
+    unsafe {
+        super::call(
+            libc::SYS_capset,
+            [&raw mut header as libc::c_long, halves.as_ptr() as libc::c_long, 0, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
+/// Takes from the bounding set what is not to be kept; a call for what is there only.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn bound(keep: u64) -> Result<(), Errno> {
+    for capability in (0..64).filter(|capability| keep & 1 << capability == 0) {
+        match prctl(libc::PR_CAPBSET_READ, capability, 0) {
+            Ok(0) => {}
+            Ok(_) => drop(prctl(libc::PR_CAPBSET_DROP, capability, 0)?),
+            // The kernel knows no more.
+            Err(Errno::EINVAL) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// The bounding set.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn bounding() -> Result<u64, Errno> {
+    gathered(|capability| prctl(libc::PR_CAPBSET_READ, capability, 0))
+}
+
+/// The ambient set.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn ambient() -> Result<u64, Errno> {
+    let is_set = libc::PR_CAP_AMBIENT_IS_SET as libc::c_ulong;
+    gathered(|capability| prctl(libc::PR_CAP_AMBIENT, is_set, capability))
+}
+
+/// Makes the ambient set this one; what is to be in it is permitted and inheritable.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn set_ambient(set: u64) -> Result<(), Errno> {
+    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0)?;
+    for capability in (0..64).filter(|capability| set & 1 << capability != 0) {
+        prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, capability)?;
+    }
+    Ok(())
+}
+
+/// Lets the permitted set survive the next change of user id (`PR_SET_KEEPCAPS`); `execve(2)` ends it.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn keep_over_change_of_user() -> Result<(), Errno> {
+    prctl(libc::PR_SET_KEEPCAPS, 1, 0).map(drop)
+}
+
+/// Whether it does.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn are_kept() -> Result<bool, Errno> {
+    prctl(libc::PR_GET_KEEPCAPS, 0, 0).map(|kept| kept == 1)
+}
+
+/// A set that is asked for one by one, up to the last that the kernel knows.
+fn gathered(is_set: impl Fn(libc::c_ulong) -> Result<i32, Errno>) -> Result<u64, Errno> {
+    let mut set = 0;
+    for capability in 0..64 {
+        match is_set(capability) {
+            Ok(found) => set |= u64::from(found != 0) << capability,
+            Err(Errno::EINVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(set)
+}
+
+fn prctl(option: libc::c_int, second: libc::c_ulong, third: libc::c_ulong) -> Result<i32, Errno> {
+    // SAFETY: the options used here take numbers.
+    Errno::result(unsafe { libc::prctl(option, second, third, 0, 0) })
 }
 
 /// Lets a program that is executed next have this capability, whoever it runs
@@ -91,33 +217,10 @@ pub fn effective() -> Result<u64, Errno> {
 /// # Errors
 /// As `prctl(2)` and `capset(2)`.
 pub fn keep_only(capability: u32) -> Result<(), Errno> {
-    for other in (0..64).filter(|&other| other != capability) {
-        // SAFETY: `prctl` takes numbers here.
-        let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, other, 0, 0, 0) };
-        match Errno::result(dropped) {
-            // The kernel knows fewer than there could be.
-            Ok(_) | Err(Errno::EINVAL) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    let mut header = Header { version: VERSION_3, pid: 0 };
-    let bits = |half: u32| if capability / 32 == half { 1 << (capability % 32) } else { 0 };
-    let halves = [0, 1].map(|half| Half {
-        effective: bits(half),
-        permitted: bits(half),
-        inheritable: bits(half),
-    });
-    // SAFETY: header and both halves outlive the call.
-    unsafe {
-        super::call(
-            libc::SYS_capset,
-            [&raw mut header as libc::c_long, halves.as_ptr() as libc::c_long, 0, 0, 0],
-        )
-    }?;
-    // SAFETY: `prctl` takes numbers here.
-    let raised =
-        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0) };
-    Errno::result(raised).map(drop)
+    let only = 1 << capability;
+    bound(only)?;
+    set(Sets { effective: only, permitted: only, inheritable: only })?;
+    set_ambient(only)
 }
 
 /// Whether a program gives capabilities to who executes it (`security.capability`).

@@ -10,14 +10,25 @@ use nix::errno::Errno;
 pub struct Fault {
     /// Which call.
     pub call: Call,
-    /// The kernel's answer.
+    /// The kernel's answer; 0: it said yes, and a look shows that it did not do it.
     pub errno: Errno,
 }
 
+/// In the place of an errno: the kernel gave none, so it said yes, and did not do it.
+pub const NOT_DONE: Errno = Errno::UnknownErrno;
+
 impl Fault {
+    /// Whether the call said that it was done, and it was not.
+    pub fn is_lie(self) -> bool {
+        self.errno == NOT_DONE
+    }
+
     /// `unshare gave EPERM: Operation not permitted`
     pub fn in_words(self) -> String {
         let Self { call, errno } = self;
+        if self.is_lie() {
+            return format!("{call} said yes, and did not do it");
+        }
         format!("{call} gave {errno:?}: {}", errno.desc())
     }
 }
@@ -44,16 +55,29 @@ macro_rules! calls {
 calls! {
     Bind => "open_tree",
     CacheOwner => "fstat",
+    Capset => "capset",
     Chdir => "chdir",
     Clone => "clone3",
     CloseRange => "close_range",
+    Device => "fstat",
+    DropBounding => "prctl",
     Execve => "execve",
     Fchdir => "fchdir",
     Fork => "clone",
+    Fcntl => "fcntl",
     Fsconfig => "fsconfig",
     Fsmount => "fsmount",
     Fsopen => "fsopen",
+    Getgroups => "getgroups",
+    Getresgid => "getresgid",
+    Getresuid => "getresuid",
     Helper => "newuidmap",
+    KeepCapabilities => "prctl",
+    Look => "statx",
+    Interface => "SIOCSIFFLAGS",
+    LandlockCreate => "landlock_create_ruleset",
+    LandlockRestrict => "landlock_restrict_self",
+    LandlockRule => "landlock_add_rule",
     Loop => "LOOP_CONFIGURE",
     MemoryFile => "memfd_create",
     Mkdir => "mkdirat",
@@ -67,7 +91,9 @@ calls! {
     PivotRoot => "pivot_root",
     Poll => "poll",
     Prctl => "prctl",
+    Prlimit => "prlimit64",
     Program => "execve",
+    RaiseAmbient => "prctl",
     ReadOnly => "statfs",
     Recvmsg => "recvmsg",
     Rename => "rename",
@@ -85,11 +111,16 @@ calls! {
     Sigaction => "rt_sigaction",
     Signalfd => "signalfd4",
     Sigprocmask => "rt_sigprocmask",
+    Statmount => "statmount",
+    Socket => "socket",
     Socketpair => "socketpair",
     Umount => "umount2",
+    Wait => "wait4",
+    Uname => "uname",
     Unshare => "unshare",
     WriteGidMap => "write gid_map",
     WriteSetgroups => "write setgroups",
+    WriteSysctl => "write max_user_namespaces",
     WriteUidMap => "write uid_map",
 }
 
@@ -102,6 +133,11 @@ impl Call {
     /// A fault of this call.
     pub fn gave(self, errno: Errno) -> Fault {
         Fault { call: self, errno }
+    }
+
+    /// This call said yes, and did not do it.
+    pub fn lied(self) -> Fault {
+        self.gave(NOT_DONE)
     }
 }
 
@@ -127,5 +163,12 @@ mod tests {
     fn a_fault_is_the_call_the_errno_and_what_it_means() {
         let fault = Call::Unshare.gave(Errno::EPERM);
         assert_eq!(fault.in_words(), "unshare gave EPERM: Operation not permitted");
+    }
+
+    #[test]
+    fn a_yes_that_is_none_is_a_fault_too() {
+        let fault = Call::Unshare.lied();
+        assert!(fault.is_lie());
+        assert_eq!(fault.in_words(), "unshare said yes, and did not do it");
     }
 }

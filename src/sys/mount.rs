@@ -13,6 +13,7 @@ use std::{
 use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags},
+    sys::statvfs::FsFlags,
 };
 
 use super::{call, descriptor::own};
@@ -42,6 +43,52 @@ pub mod attribute {
     pub const NO_EXEC: u64 = 0x08;
     /// Ids are translated through a user namespace
     pub(super) const IDMAP: u64 = 0x0010_0000;
+}
+
+/// What a mount does not let through, as `mount(8)` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Nothing can be written (`ro`)
+    pub read_only: bool,
+    /// Set-user-ID bits do nothing (`nosuid`)
+    pub no_suid: bool,
+    /// Device nodes cannot be opened (`nodev`)
+    pub no_dev: bool,
+    /// Programs cannot be executed (`noexec`)
+    pub no_exec: bool,
+}
+
+impl Flags {
+    /// Nothing can be written, and that is all.
+    pub const READ_ONLY: Self =
+        Self { read_only: true, no_suid: false, no_dev: false, no_exec: false };
+
+    /// As `mount_setattr(2)` and `fsmount(2)` take them.
+    pub fn attributes(self) -> u64 {
+        let all = [
+            (self.read_only, attribute::READ_ONLY),
+            (self.no_suid, attribute::NO_SUID),
+            (self.no_dev, attribute::NO_DEV),
+            (self.no_exec, attribute::NO_EXEC),
+        ];
+        all.into_iter().filter(|(is_set, _)| *is_set).fold(0, |bits, (_, bit)| bits | bit)
+    }
+
+    /// Whether everything passes.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The options of `mount(8)`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (self.read_only, "ro"),
+            (self.no_suid, "nosuid"),
+            (self.no_dev, "nodev"),
+            (self.no_exec, "noexec"),
+        ];
+        all.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name)
+    }
 }
 
 /// A filesystem being configured (`fsopen(2)`).
@@ -137,9 +184,20 @@ impl Configuration {
 /// # Errors
 /// As `open_tree(2)` with `OPEN_TREE_CLONE | AT_RECURSIVE`.
 pub fn clone_tree(path: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OPEN_TREE_CLONE
-        | libc::c_long::from(libc::O_CLOEXEC)
-        | libc::c_long::from(libc::AT_RECURSIVE);
+    clone(path, libc::AT_RECURSIVE)
+}
+
+/// A detached copy of the mount at `path`, without those below.
+///
+/// # Errors
+/// As `open_tree(2)` with `OPEN_TREE_CLONE`; `EINVAL` where a mount below is
+/// there to hide something.
+pub fn clone_top(path: &CStr) -> Result<OwnedFd, Errno> {
+    clone(path, 0)
+}
+
+fn clone(path: &CStr, how: libc::c_int) -> Result<OwnedFd, Errno> {
+    let flags = OPEN_TREE_CLONE | libc::c_long::from(libc::O_CLOEXEC) | libc::c_long::from(how);
     let at = libc::c_long::from(libc::AT_FDCWD);
     // SAFETY: the path outlives the call.
     let fd =
@@ -326,8 +384,22 @@ fn id_of(path: &CStr) -> Result<u64, Errno> {
 /// # Errors
 /// As `fstatfs(2)`.
 pub fn is_read_only(mount: impl AsFd) -> Result<bool, Errno> {
-    let found = nix::sys::statvfs::fstatvfs(mount)?;
-    Ok(found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
+    has_flags(mount, Flags::READ_ONLY)
+}
+
+/// Whether a mount turned out with these flags, at least (`statfs(2)`).
+///
+/// # Errors
+/// As `fstatfs(2)`.
+pub fn has_flags(mount: impl AsFd, flags: Flags) -> Result<bool, Errno> {
+    let found = nix::sys::statvfs::fstatvfs(mount)?.flags();
+    let wanted = [
+        (flags.read_only, FsFlags::ST_RDONLY),
+        (flags.no_suid, FsFlags::ST_NOSUID),
+        (flags.no_dev, FsFlags::ST_NODEV),
+        (flags.no_exec, FsFlags::ST_NOEXEC),
+    ];
+    Ok(wanted.into_iter().all(|(is_wanted, flag)| !is_wanted || found.contains(flag)))
 }
 
 /// Whether this is a real procfs (`statfs(2)`).

@@ -17,13 +17,30 @@ pub enum Namespace {
     Mount,
     /// `uts_namespaces(7)`
     Uts,
+    /// `ipc_namespaces(7)`
+    Ipc,
     /// `pid_namespaces(7)`
     Pid,
+    /// `cgroup_namespaces(7)`
+    Cgroup,
+    /// `network_namespaces(7)`
+    Network,
+    /// `time_namespaces(7)`
+    Time,
 }
 
 impl Namespace {
     /// All kinds, in the kernel's order of creation.
-    pub const ALL: [Namespace; 4] = [Self::User, Self::Mount, Self::Uts, Self::Pid];
+    pub const ALL: [Namespace; 8] = [
+        Self::User,
+        Self::Mount,
+        Self::Uts,
+        Self::Ipc,
+        Self::Pid,
+        Self::Cgroup,
+        Self::Network,
+        Self::Time,
+    ];
 
     /// The `CLONE_NEW*` bit.
     pub fn flag(self) -> u64 {
@@ -31,7 +48,11 @@ impl Namespace {
             Self::User => libc::CLONE_NEWUSER,
             Self::Mount => libc::CLONE_NEWNS,
             Self::Uts => libc::CLONE_NEWUTS,
+            Self::Ipc => libc::CLONE_NEWIPC,
             Self::Pid => libc::CLONE_NEWPID,
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Time => CLONE_NEWTIME,
         };
         flag as u32 as u64
     }
@@ -42,12 +63,25 @@ impl Namespace {
             Self::User => "user",
             Self::Mount => "mnt",
             Self::Uts => "uts",
+            Self::Ipc => "ipc",
             Self::Pid => "pid",
+            Self::Cgroup => "cgroup",
+            Self::Network => "net",
+            Self::Time => "time",
+        }
+    }
+
+    /// The same, of the one that `unshare(2)` makes: a process stays in its PID
+    /// namespace, and its next child goes into the new one.
+    pub fn link_of_next(self) -> &'static str {
+        match self {
+            Self::Pid => "pid_for_children",
+            kind => kind.link(),
         }
     }
 }
 
-/// Moves the caller into a new namespace (`Pid`: its next child).
+/// Moves the caller into a new namespace (`Pid` and `Time`: its next child).
 pub fn unshare(kind: Namespace) -> Result<(), Errno> {
     // SAFETY: `unshare` takes a number.
     Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
@@ -60,41 +94,6 @@ pub fn unshare(kind: Namespace) -> Result<(), Errno> {
 pub fn enter(namespace: BorrowedFd) -> Result<(), Errno> {
     // SAFETY: `setns` takes numbers.
     Errno::result(unsafe { libc::setns(namespace.as_raw_fd(), 0) }).map(drop)
-}
-
-/// The kinds of namespace that no layer makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Other {
-    /// `cgroup_namespaces(7)`
-    Cgroup,
-    /// `ipc_namespaces(7)`
-    Ipc,
-    /// `network_namespaces(7)`
-    Network,
-    /// `time_namespaces(7)`
-    Time,
-}
-
-impl Other {
-    /// The `CLONE_NEW*` bit.
-    pub fn flag(self) -> u64 {
-        let flag = match self {
-            Self::Cgroup => libc::CLONE_NEWCGROUP,
-            Self::Ipc => libc::CLONE_NEWIPC,
-            Self::Network => libc::CLONE_NEWNET,
-            Self::Time => CLONE_NEWTIME,
-        };
-        flag as u32 as u64
-    }
-}
-
-/// Moves the caller into a new namespace of this kind (`Time`: its next child).
-///
-/// # Errors
-/// As `unshare(2)`.
-pub fn unshare_other(kind: Other) -> Result<(), Errno> {
-    // SAFETY: `unshare` takes a number.
-    Errno::result(unsafe { libc::unshare(kind.flag() as libc::c_int) }).map(drop)
 }
 
 /// `ioctl_nsfs(2)`
@@ -148,11 +147,15 @@ pub enum Side {
 /// # Errors
 /// As `clone(2)`.
 pub fn fork() -> Result<Side, Errno> {
+    let mut own = 0;
+    let flags = libc::c_long::from(libc::SIGCHLD | libc::CLONE_CHILD_SETTID);
+    // Architectures do not agree which of the last two it is; the other is not asked for.
+    let number = &raw mut own as libc::c_long;
     // SAFETY: with no CLONE_VM and no stack this is a plain fork, and the
-    // program has one thread: the child finds every lock free.
-    let pid =
-        unsafe { super::call(libc::SYS_clone, [libc::c_long::from(libc::SIGCHLD), 0, 0, 0, 0]) }?;
-    Ok(side(pid))
+    // program has one thread: the child finds every lock free. The number
+    // outlives the call.
+    let pid = unsafe { super::call(libc::SYS_clone, [flags, 0, 0, number, number]) }?;
+    side(pid, own)
 }
 
 /// Forks into the namespaces of `flags` in one call.
@@ -160,20 +163,28 @@ pub fn fork() -> Result<Side, Errno> {
 /// # Errors
 /// As `clone3(2)`; nothing was made.
 pub fn fork_into(flags: u64) -> Result<Side, Errno> {
-    let arguments =
-        CloneArguments { flags, exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
+    let mut own = 0;
+    let arguments = CloneArguments {
+        flags: flags | libc::CLONE_CHILD_SETTID as u64,
+        child_tid: &raw mut own as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArguments::default()
+    };
     let size = size_of::<CloneArguments>() as libc::c_long;
-    // SAFETY: the structure outlives the call; otherwise as `fork`.
+    // SAFETY: the structure and the number outlive the call; otherwise as `fork`.
     let pid = unsafe {
         super::call(libc::SYS_clone3, [&raw const arguments as libc::c_long, size, 0, 0, 0])
     }?;
-    Ok(side(pid))
+    side(pid, own)
 }
 
-fn side(pid: libc::c_long) -> Side {
-    match pid {
-        0 => Side::Child,
-        pid => Side::Parent(pid as libc::pid_t),
+/// In a child the kernel has written its number; without one nobody was made,
+/// and who believed otherwise would run the command on the host.
+fn side(pid: libc::c_long, own: libc::pid_t) -> Result<Side, Errno> {
+    match (pid, own) {
+        (0, 0) => Err(Errno::ECHILD),
+        (0, _) => Ok(Side::Child),
+        (pid, _) => Ok(Side::Parent(pid as libc::pid_t)),
     }
 }
 
@@ -188,6 +199,8 @@ pub fn of_root_being(uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
     let flag = Namespace::User.flag();
     let pid = match fork_into(flag).map_err(|e| Call::Clone.gave(e))? {
         Side::Child => {
+            // Should the other end stay open, its parent's end is its own.
+            let _ = process::die_with_parent();
             drop(holds);
             // Until its parent lets go of the other end, or dies.
             while nix::unistd::read(&held, &mut [0]) == Err(Errno::EINTR) {}
@@ -206,6 +219,7 @@ pub fn of_root_being(uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
             namespace.map_err(|error| Call::Open.gave(errno(&error)))
         });
     drop(holds);
+    let _ = process::send(pid, libc::SIGKILL);
     process::reap(pid);
     namespace.map(OwnedFd::from)
 }

@@ -7,6 +7,8 @@ use std::{
 
 use nix::{errno::Errno, unistd::Pid};
 
+use super::NOT_DONE;
+
 /// A program's arguments or environment, laid out for `execve` before the fork.
 pub struct Vector {
     strings: Vec<std::ffi::CString>,
@@ -42,29 +44,37 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Asks the kernel for SIGKILL when the parent dies.
+/// Asks the kernel for SIGKILL when the parent dies, and looks whether it will come.
 ///
 /// # Errors
-/// As `prctl(2)`.
+/// As `prctl(2)`; [`NOT_DONE`].
 pub fn die_with_parent() -> Result<(), Errno> {
-    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)?;
+    is_done(super::look::death_signal()? == libc::SIGKILL)
+}
+
+/// What a call that said yes is known to be worth.
+fn is_done(done: bool) -> Result<(), Errno> {
+    if done { Ok(()) } else { Err(NOT_DONE) }
 }
 
 /// Lets the owner of the process write its `/proc/PID` files again, after a
 /// change of ids took that away (`PR_SET_DUMPABLE`).
 ///
 /// # Errors
-/// As `prctl(2)`.
+/// As `prctl(2)`; [`NOT_DONE`].
 pub fn become_dumpable() -> Result<(), Errno> {
-    prctl(libc::PR_SET_DUMPABLE, 1)
+    prctl(libc::PR_SET_DUMPABLE, 1)?;
+    is_done(is_dumpable() == Some(true))
 }
 
 /// Hides the process from others of the same user (`PR_SET_DUMPABLE`).
 ///
 /// # Errors
-/// As `prctl(2)`.
+/// As `prctl(2)`; [`NOT_DONE`].
 pub fn become_undumpable() -> Result<(), Errno> {
-    prctl(libc::PR_SET_DUMPABLE, 0)
+    prctl(libc::PR_SET_DUMPABLE, 0)?;
+    is_done(is_dumpable() == Some(false))
 }
 
 /// No `execve` gives more than the process has (`PR_SET_NO_NEW_PRIVS`).
@@ -113,6 +123,8 @@ pub enum Change {
     Stopped(i32),
     /// Nothing to report just now.
     None,
+    /// It cannot be known: this is what waiting for it gave.
+    Unknown(Errno),
 }
 
 /// The next change of a child, without waiting; an ended child is reaped.
@@ -167,10 +179,16 @@ pub fn reap(pid: i32) {
 /// By hand: a real-time signal has no name, and must end nobody's waiting.
 fn wait(pid: i32) -> Result<(i32, Change), Errno> {
     let mut status = 0;
-    // SAFETY: the status outlives the call.
-    let found = Errno::result(unsafe {
-        libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::WUNTRACED)
-    })?;
+    let found = loop {
+        // SAFETY: the status outlives the call.
+        let found = Errno::result(unsafe {
+            libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::WUNTRACED)
+        });
+        match found {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
     let change = match status {
         _ if found == 0 => Change::None,
         status if libc::WIFEXITED(status) => Change::Exited(libc::WEXITSTATUS(status)),

@@ -1,6 +1,6 @@
 //! Signals as things to wait for: `sigprocmask(2)`, `signalfd(2)`, `sigwaitinfo(2)`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::{
     errno::Errno,
@@ -9,6 +9,8 @@ use nix::{
         signalfd::{SfdFlags, SignalFd},
     },
 };
+
+use super::NOT_DONE;
 
 /// The name of a signal: `SIGSEGV`. A real-time signal is called by its number.
 pub fn name(signal: i32) -> String {
@@ -38,7 +40,10 @@ pub fn hold() -> Result<Before, Errno> {
     unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &action) }?;
     let mut mask = SigSet::empty();
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
-    Ok(Before { mask })
+    let mut now = SigSet::empty();
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut now))?;
+    // Who is told of no end waits for ever.
+    if now.contains(Signal::SIGCHLD) { Ok(Before { mask }) } else { Err(NOT_DONE) }
 }
 
 /// Holds the signals that ask a program to end, and news of its children;
@@ -59,22 +64,28 @@ pub fn hold_endings() -> Result<(Before, SignalFd), Errno> {
     Ok((Before { mask }, read))
 }
 
-/// Gives the process the mask it had before [`hold`].
+/// Gives the process the mask it had before [`hold`], and looks whether it has it.
 ///
 /// # Errors
-/// As `sigprocmask(2)`.
+/// As `sigprocmask(2)`; [`NOT_DONE`].
 pub fn release(before: &Before) -> Result<(), Errno> {
-    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before.mask), None)
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before.mask), None)?;
+    let mut now = SigSet::empty();
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut now))?;
+    if now == before.mask { Ok(()) } else { Err(NOT_DONE) }
 }
 
 /// Lets SIGPIPE kill again: Rust ignores it, and ignoring survives `execve`.
 ///
 /// # Errors
-/// As `sigaction(2)`.
+/// As `sigaction(2)`; [`NOT_DONE`].
 pub fn default_sigpipe() -> Result<(), Errno> {
     let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: the default action runs no code of ours.
-    unsafe { nix::sys::signal::sigaction(Signal::SIGPIPE, &action) }.map(drop)
+    unsafe { nix::sys::signal::sigaction(Signal::SIGPIPE, &action) }?;
+    // SAFETY: as above; what it was before is what it was set to.
+    let now = unsafe { nix::sys::signal::sigaction(Signal::SIGPIPE, &action) }?;
+    if matches!(now.handler(), SigHandler::SigDfl) { Ok(()) } else { Err(NOT_DONE) }
 }
 
 /// A descriptor from which the held signals can be read.
@@ -82,7 +93,14 @@ pub fn default_sigpipe() -> Result<(), Errno> {
 /// # Errors
 /// As `signalfd(2)`.
 pub fn descriptor() -> Result<SignalFd, Errno> {
-    SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+    let made =
+        SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    if made.as_fd().as_raw_fd() > 2 {
+        return Ok(made);
+    }
+    // A standard stream, which is somebody's already: nothing was made.
+    std::mem::forget(made);
+    Err(NOT_DONE)
 }
 
 /// A descriptor that can be read when somebody wants the process to stop.

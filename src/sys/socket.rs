@@ -9,10 +9,9 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
-use nix::{
-    errno::Errno,
-    sys::socket::{AddressFamily, SockFlag, SockType},
-};
+use nix::errno::Errno;
+
+use super::{NOT_DONE, descriptor::own};
 
 /// Room for a control message with one descriptor and one with credentials,
 /// aligned as `cmsg(3)` asks.
@@ -43,12 +42,12 @@ pub fn ask_for_sender(end: BorrowedFd) -> Result<(), Errno> {
 /// # Errors
 /// As `socketpair(2)`.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    nix::sys::socket::socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
+    let mut ends = [-1; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: there is room for two numbers, which outlives the call.
+    Errno::result(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) })?;
+    let [one, other] = ends.map(libc::c_long::from);
+    if one < 0 || other < 0 { Err(NOT_DONE) } else { Ok((own(one), own(other))) }
 }
 
 /// Sends one message, with a descriptor if there is one.
@@ -116,6 +115,12 @@ pub fn receive(from: BorrowedFd, into: &mut [u8]) -> Result<Received, Errno> {
         }
     }
     Ok(received)
+}
+
+/// Ends the conversation on both sides; what was said before can still be received.
+pub fn end(end: BorrowedFd) {
+    // Who is not connected any more has ended it already.
+    let _ = nix::sys::socket::shutdown(end.as_raw_fd(), nix::sys::socket::Shutdown::Both);
 }
 
 /// Whether the other end is closed.

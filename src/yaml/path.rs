@@ -33,6 +33,11 @@ impl Path {
         self.then(Segment::Index(index))
     }
 
+    /// The value that a path leads to from here.
+    pub fn join(&self, rest: &Path) -> Path {
+        self.0.iter().chain(&rest.0).cloned().collect()
+    }
+
     /// The steps from the root.
     pub fn segments(&self) -> &[Segment] {
         &self.0

@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 19] = [
+const TOOLS: [(&str, &str); 20] = [
     ("fallocate", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
@@ -42,6 +42,7 @@ const TOOLS: [(&str, &str); 19] = [
     ("mount", "mount"),
     ("umount", "mount"),
     ("hostname", "hostname"),
+    ("ip", "iproute2"),
     ("pgrep", "procps"),
     ("ps", "procps"),
     ("mkfs.xfs", "xfsprogs"),

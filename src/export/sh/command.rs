@@ -9,34 +9,10 @@ use crate::{
     yaml,
 };
 
-use super::words::Words;
+use super::{rights::Rights, words::Words};
 
 /// Where a shell looks when nobody has told it.
 const DEFAULT_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What the command gives up on its way.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Rights {
-    /// No program gains rights from here on
-    pub no_new_privs: bool,
-    /// Capabilities were kept over `execve`, for the shell only
-    pub kept_capabilities: bool,
-}
-
-impl Rights {
-    pub(super) fn words(self) -> Words {
-        let words = match self.kept_capabilities {
-            // With them the kernel takes the ambient ones away (`capabilities(7)`).
-            true => Words::of("setpriv --inh-caps=-all"),
-            false if self.no_new_privs => Words::of("setpriv"),
-            false => Words::default(),
-        };
-        match self.no_new_privs {
-            true => words.raw("--no-new-privs"),
-            false => words,
-        }
-    }
-}
 
 /// The command of a run.
 pub(super) struct Command<'a> {
@@ -46,7 +22,7 @@ pub(super) struct Command<'a> {
 
 impl Command<'_> {
     /// Its words behind those of its rights and its environment.
-    pub(super) fn words(&self, rights: Rights, stays: bool) -> Words {
+    pub(super) fn words(&self, rights: &Rights, stays: bool) -> Words {
         let command = self.command();
         let first = command.first().map(|word| word.as_encoded_bytes()).unwrap_or_default();
         let (is_like_option, is_like_variable) = (first.starts_with(b"-"), first.contains(&b'='));
@@ -68,10 +44,12 @@ impl Command<'_> {
     }
 
     /// The programs that it takes to start it.
-    pub(super) fn tools(&self, rights: Rights, stays: bool) -> Vec<&'static str> {
-        let words = self.words(rights, stays);
-        let all = ["setpriv", "env"];
-        all.into_iter().filter(|tool| words.begins_with(tool)).collect()
+    pub(super) fn tools(&self, rights: &Rights, stays: bool) -> Vec<&'static str> {
+        let mut tools = rights.tools();
+        if tools.is_empty() && self.words(rights, stays).begins_with("env") {
+            tools.push("env");
+        }
+        tools
     }
 
     /// The caller's PATH, where the shell looks for its tools.

@@ -10,7 +10,7 @@ use crate::{
     yaml::Path,
 };
 
-use super::{Level, Words, Writer, become_words, limits, mounts};
+use super::{Level, Words, Writer, limits, mounts, rights::Rights};
 
 impl Writer<'_> {
     /// Takes the steps that bring images to their places before all others,
@@ -104,7 +104,12 @@ impl Writer<'_> {
             Op::Become(who) => Some(who),
             _ => None,
         });
-        who.map(become_words).unwrap_or_default()
+        let mut rights = Rights::default();
+        // Without `sudo`, it is who the command is to be, and root stays root.
+        if let Some(who) = who.filter(|_| self.plan.start.host.invoker.is_some()) {
+            rights.become_user(who, false);
+        }
+        rights.words()
     }
 }
 

@@ -42,6 +42,13 @@ pub(super) fn held_source() -> Refusal {
         .help("keep the old root for a while: `pivot_root: {new: merged, old: .old}`")
 }
 
+/// `setpriv` of util-linux 2.41 could, for some of it.
+fn landlock() -> Refusal {
+    Refusal::new("export::landlock", "a shell cannot restrict itself with Landlock")
+        .why("its tools, before util-linux 2.41, do not have the call")
+        .help("run it with `isorecipe apply`, or take the layer out for the script")
+}
+
 /// What the tools need to say this step, and do not have.
 pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
     // A step that fails anyway may fail for want of a right, too.
@@ -54,6 +61,8 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         | Op::MountOverlay(_)
         | Op::AttachImage(_)
         | Op::Bind(_)
+        | Op::Mask(_)
+        | Op::Restrict(_)
         | Op::PivotRoot(_)
         | Op::SetPropagation(_)
         | Op::DetachMount(_)
@@ -61,9 +70,11 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         {
             Some(mount_needs_root())
         }
+        Op::MakeRuleset(_) => Some(landlock()),
         Op::ServeImage(_) | Op::UnpackImage(_) => Some(image_without_root()),
         Op::SetHostname(name) if !is_hostname(&name.0) => Some(odd_hostname(&name.0)),
-        Op::Bind(bind) if bind.read_only => no_proc(before, Path::new("/proc")),
+        Op::Mask(_) | Op::Restrict(_) => no_proc(before, Path::new("/proc")),
+        Op::Bind(bind) if !bind.flags.is_empty() => no_proc(before, Path::new("/proc")),
         Op::DetachMount(_) => no_proc(before, Path::new("/proc")),
         Op::PivotRoot(pivot) if pivot.old.is_none() => {
             no_proc(before, &pivot.new.as_path().join("proc"))

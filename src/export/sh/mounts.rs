@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     ops::{MakeDirectory, MountImage, MountKind, MountNew, MountOverlay, PivotRoot},
-    sys::Propagation,
+    sys::{Propagation, mount::Flags},
 };
 
 use super::words::Words;
@@ -68,20 +68,23 @@ fn escaped(path: &Path) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// Nothing can be written from here on, mounts below included: `mount` before
-/// util-linux 2.39 takes them one by one.
-pub(super) fn read_only(at: &Path, has_mounts_below: bool) -> Vec<Words> {
+/// These flags from here on, on mounts below too: `mount` before util-linux
+/// 2.39 takes them one by one.
+pub(super) fn restrict(at: &Path, flags: Flags, has_mounts_below: bool) -> Vec<Words> {
+    let names: Vec<&str> = flags.names().collect();
+    let remount = format!("mount -o remount,bind,{}", names.join(","));
     if !has_mounts_below {
-        return vec![Words::of("mount -o remount,bind,ro").word(at)];
+        return vec![Words::of(&remount).word(at)];
     }
     let found = Words::of("findmnt --list --noheadings --submounts --output TARGET").word(at);
-    vec![
-        Words::output_of(found, "mounts"),
-        Words::of(
-            "printf \"%s\\n\" \"$mounts\" | while IFS= read -r at; do \
-             mount -o remount,bind,ro \"$at\"; done",
-        ),
-    ]
+    let each =
+        format!("printf \"%s\\n\" \"$mounts\" | while IFS= read -r at; do {remount} \"$at\"; done");
+    vec![Words::output_of(found, "mounts"), Words::of(&each)]
+}
+
+/// A directory with nothing in it, for good.
+pub(super) fn empty(at: &Path) -> Words {
+    Words::of("mount -t tmpfs -o ro,nosuid,nodev,noexec,mode=555 tmpfs").word(at)
 }
 
 pub(super) fn propagation(propagation: Propagation) -> Words {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     model::Slot,
-    ops::{Bind, HoldSource, Op, PivotRoot, Source},
+    ops::{Bind, HoldSource, Mask, Op, PivotRoot, Restrict, Source},
     plan::Step,
 };
 
@@ -21,6 +21,9 @@ pub(super) enum Held {
 impl Writer<'_> {
     /// Remembers a source, without a word where its path says it all.
     pub(super) fn hold(&mut self, held: &HoldSource, step: &Step) {
+        if step.is_idle {
+            return;
+        }
         let path = held.from.as_path();
         let found = self.model.walk(path).ok();
         let real = found.and_then(|found| self.model.on_host(&found));
@@ -36,20 +39,59 @@ impl Writer<'_> {
     }
 
     pub(super) fn bind(&mut self, bind: &Bind, step: &Step) {
-        let words = Words::of("mount --rbind");
-        let words = match &bind.from {
+        // What is skipped needs no words.
+        if step.is_idle {
+            return;
+        }
+        let words = Words::of(if bind.extent.recursive { "mount --rbind" } else { "mount --bind" });
+        let Some(words) = self.source_words(words, &bind.from, step) else { return };
+        let at = bind.to.as_path();
+        self.line(words.word(at));
+        if !bind.flags.is_empty() {
+            let has_mounts_below = bind.extent.recursive && self.has_mounts_below(&bind.from);
+            let lines = mounts::restrict(at, bind.flags, has_mounts_below);
+            lines.into_iter().for_each(|line| self.line(line));
+        }
+    }
+
+    /// The words with a source after them, which has to have a path.
+    fn source_words(&mut self, words: Words, source: &Source, step: &Step) -> Option<Words> {
+        let words = match source {
             Source::Path(path) => Some(words.word(path.as_path())),
             Source::Slot(slot, _) => self.held_words(words, *slot),
         };
-        let Some(words) = words else {
-            return self.refuse(limits::held_source(), step);
-        };
-        let at = bind.to.as_path();
-        self.line(words.word(at));
-        if bind.read_only {
-            let lines = mounts::read_only(at, self.has_mounts_below(&bind.from));
-            lines.into_iter().for_each(|line| self.line(line));
+        if words.is_none() {
+            self.refuse(limits::held_source(), step);
         }
+        words
+    }
+
+    pub(super) fn restrict(&mut self, restrict: &Restrict, step: &Step) {
+        if step.is_idle {
+            return;
+        }
+        let at = restrict.at.as_path();
+        let mounts = &self.model.mounts;
+        let has_mounts_below = self.model.walk(at).is_ok_and(|found| {
+            mounts.mount(found.at.mount).opaque || mounts.children(found.at.mount).next().is_some()
+        });
+        let lines = mounts::restrict(at, restrict.flags, has_mounts_below);
+        lines.into_iter().for_each(|line| self.line(line));
+    }
+
+    pub(super) fn mask(&mut self, mask: &Mask, step: &Step) {
+        if step.is_idle {
+            return;
+        }
+        let at = mask.at.as_path();
+        let found = self.model.walk(at).ok();
+        if found.and_then(|found| found.thing.is_directory()) == Some(true) {
+            return self.line(mounts::empty(at));
+        }
+        let words = Words::of("mount --bind");
+        let Some(words) = self.source_words(words, &mask.null, step) else { return };
+        self.line(words.word(at));
+        mounts::restrict(at, Mask::NODE, false).into_iter().for_each(|line| self.line(line));
     }
 
     /// Whether a source has mounts inside; where nobody knows, it may have.

@@ -3,13 +3,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
-use crate::{
-    diagnostic::Refusal,
-    model::Model,
-    ops::{Bind, Op},
-    plan::Step,
-    sys::Errno,
-};
+use crate::{diagnostic::Refusal, model::Model, ops::Op, plan::Step, sys::Errno};
 
 /// What is sure to be missing for a step.
 pub(super) fn missing(step: &Step, model: &Model, search_path: &OsStr) -> Option<Refusal> {
@@ -41,29 +35,41 @@ pub(super) fn first_missing(
 
 fn wanted(op: &Op) -> &'static [&'static str] {
     match op {
+        Op::BringLoopbackUp(_) => &["ip"],
         Op::SetHostname(_) => &["hostname"],
         Op::SetDomainname(_) => &["domainname"],
         Op::MakeDirectory(_) => &["mkdir"],
         Op::RemoveDirectory(_) => &["rmdir"],
         Op::DetachMount(_) => &["umount"],
-        Op::Bind(Bind { read_only: true, .. }) => &["mount", "findmnt"],
+        Op::Bind(bind) if !bind.flags.is_empty() => &["mount", "findmnt"],
+        Op::Restrict(_) => &["mount", "findmnt"],
         Op::AttachImage(_)
         | Op::Bind(_)
+        | Op::Mask(_)
         | Op::MountNew(_)
         | Op::MountOverlay(_)
         | Op::SetPropagation(_) => &["mount"],
         Op::PivotRoot(_) => &["umount"],
         Op::NewNamespace(_) | Op::Fork(_) => &["unshare", "sh"],
-        Op::DenySetgroups(_)
+        Op::AllowFiles(_)
+        | Op::AllowPort(_)
+        | Op::MakeRuleset(_)
+        | Op::RestrictSelf(_)
+        | Op::DenySetgroups(_)
         | Op::WriteMap(_)
         | Op::HelperMap(_)
         | Op::Become(_)
         | Op::ChangeDirectory(_)
+        | Op::ForbidNested(_)
         | Op::HoldSource(_)
+        | Op::KeepCapabilities(_)
+        | Op::LimitCapabilities(_)
         | Op::MountImage(_)
         | Op::NoNewPrivileges(_)
         | Op::ServeImage(_)
+        | Op::SetLimit(_)
         | Op::StayAsInit(_)
+        | Op::TakeUpCapabilities(_)
         | Op::UnpackImage(_)
         | Op::Execute(_) => &[],
     }

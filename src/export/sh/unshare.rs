@@ -103,7 +103,9 @@ impl Unshare {
                 let line = |words: Words, line: &Line| words.raw(&line.to_string());
                 self.outside.push(map.lines.iter().fold(words, line));
             }
-            (Op::Become(own), _) if !self.outside.is_empty() && own.groups.is_empty() => {
+            (Op::Become(own), _)
+                if !self.outside.is_empty() && own.groups.as_ref().is_some_and(Vec::is_empty) =>
+            {
                 self.becomes = Some((own.uid, own.gid));
             }
             _ => return false,
@@ -126,6 +128,9 @@ impl Unshare {
         }
         option(keeps_capabilities, "--keep-caps");
         option(has(Namespace::Uts), "--uts");
+        option(has(Namespace::Ipc), "--ipc");
+        option(has(Namespace::Network), "--net");
+        option(has(Namespace::Cgroup), "--cgroup");
         option(has(Namespace::Pid), "--pid");
         option(self.is_forked, "--fork");
         option(has(Namespace::Mount) && !self.mounts_proc, "--mount");

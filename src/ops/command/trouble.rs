@@ -147,6 +147,9 @@ fn forbidden(command: &Execute, path: &Path, before: &Model) -> Option<Refusal> 
     if !before.lets_execute(&found) {
         return Some(on_noexec(path, &found, before));
     }
+    if let Some(refusal) = kept_by_landlock(path, before) {
+        return Some(refusal);
+    }
     if let Some(Nature::Script(interpreter)) = nature(path, before)
         && let Ok(other) = before.walk(&interpreter)
         && !before.lets_execute(&other)
@@ -158,6 +161,25 @@ fn forbidden(command: &Execute, path: &Path, before: &Model) -> Option<Refusal> 
         _ => None,
     };
     Some(not_executable(command, path, owner))
+}
+
+/// What of it Landlock keeps the process from: the kernel opens a loader or an
+/// interpreter to execute it, too.
+fn kept_by_landlock(path: &Path, before: &Model) -> Option<Refusal> {
+    if before.process.rulesets.is_empty() {
+        return None;
+    }
+    let kept = before.kept_from_executing(path)?;
+    let (program, shown) = (path.display(), kept.display());
+    let refusal =
+        Refusal::new("landlock::not_executable", format!("Landlock forbids running {program}"));
+    Some(
+        match kept == path {
+            true => refusal.why("no `landlock` layer's `execute` has it"),
+            false => refusal.why(format!("it is run by {shown}, which `execute` does not have")),
+        }
+        .help(format!("name it, or a directory around it: `execute: [{}]`", typed(&kept))),
+    )
 }
 
 fn on_noexec(path: &Path, found: &Found, before: &Model) -> Refusal {

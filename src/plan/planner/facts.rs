@@ -5,7 +5,7 @@ use std::{fs, path::Path, rc::Rc};
 
 use crate::{
     cache::{Cache, Identity, Unpacked},
-    host::{Host, ImageTools, Owner, PathFact, SubordinateIds},
+    host::{Host, ImageTools, Landlock, Owner, PathFact, SubordinateIds},
 };
 
 use super::Planner;
@@ -72,11 +72,24 @@ impl Planner {
         })
     }
 
+    /// Which Landlock answers, asking if need be; the steps then know it, too.
+    pub fn landlock(&mut self) -> Option<Landlock> {
+        let known = |host: &Host| host.kernel_settings.as_ref()?.landlock;
+        if known(self.host()).is_none() && self.is_live {
+            let host = Rc::make_mut(&mut self.model.host);
+            host.kernel_settings.get_or_insert_default().landlock = Landlock::probe();
+            self.plan.start.host = Rc::clone(&self.model.host);
+        }
+        known(self.host())
+    }
+
     /// What stands at a path of the host, looking if need be and possible.
     pub fn look_at(&self, path: &Path) -> Option<PathFact> {
-        match self.host().paths.get(path) {
-            Some(fact) => Some(fact.clone()),
-            None => self.is_live.then(|| Host::look_at(path)),
+        if let Some(fact) = self.host().paths.get(path) {
+            return Some(fact.clone());
         }
+        // A record of this machine is to have it.
+        self.model.ask([path.to_owned()].into());
+        self.is_live.then(|| Host::look_at(path))
     }
 }

@@ -2,6 +2,8 @@
 
 /// Read by `Case::parse`.
 pub const FOUND: &[&str] = &[
+    "landlock: {execute: [/bin]} + overlay: {lower: /proc, upper: upper, work: work, at: TARGET/in}",
+    "landlock: {execute: [/bin]} + overlay: {lower: alien, upper: upper, work: work, at: target/in}",
     "user: {map: none} + mount: {} + overlay: {lower: lower, upper: upper, work: work, at: TARGET}",
     "user: {map: root} + mount: {} + user: {map: none} + mount: {} + overlay: {lower: /, upper: upper, work: work, at: TARGET}",
     "dir: /proc/here + mount: {} + bind: {from: missing, to: TARGET}",
@@ -51,4 +53,6 @@ pub const FOUND: &[&str] = &[
     "@mount unbindable source + mount: {propagation: slave} + overlay: {lower: [source], upper: upper, work: work, at: TARGET}",
     "overlay: {lower: [deep/a/../../source], upper: upper, work: work, at: target} + overlay: {lower: lower, upper: upper, work: work, at: upper} + pivot_root: {new: target/in, old: file}",
     "user: {map: root} + mount + tmpfs: TARGET + dir: target/in/made + pivot_root: {new: TARGET, old: in}",
+    "user: {map: root} + mount + overlay: {lower: {image: squashfs, via: kernel}, at: TARGET}",
+    "user: {map: root} + mount + mount + overlay: {lower: {image: squashfs, trusted: true, via: kernel}, upper: upper, work: work, at: TARGET} + uts",
 ];

@@ -11,7 +11,7 @@ use nix::{
     unistd::{Gid, Uid, chdir, chroot, getegid, geteuid, setgid, setgroups, setuid},
 };
 
-use super::Who;
+use super::{Who, scratch};
 
 /// A case that needs more than this is wrong.
 const MEMORY: u64 = 2 << 30;
@@ -59,6 +59,7 @@ pub fn limit() -> Done {
 /// Prepares the ground of one case, and becomes who runs it.
 pub fn prepare<'a>(ground: impl Iterator<Item = &'a str>, who: Who, folder: &Path) -> Done {
     let ground: Vec<&str> = ground.collect();
+    set_variables(&[("XDG_CACHE_HOME", &folder.join(scratch::CACHE).display().to_string())]);
     let all = |word: &str| -> Vec<Vec<&str>> {
         let parts = ground.iter().map(|part| part.split(' ').collect::<Vec<_>>());
         parts.filter(|part| part[0] == word).collect()
@@ -88,6 +89,10 @@ pub fn prepare<'a>(ground: impl Iterator<Item = &'a str>, who: Who, folder: &Pat
         if !all("sudo").is_empty() {
             set_variables(&[("SUDO_UID", "54321"), ("SUDO_GID", "54321")]);
         }
+        // The bounding set stays what it is when root becomes a user.
+        for part in all("bound") {
+            drop_bounding(part[1].parse().map_err(|_| "bound".to_owned())?)?;
+        }
         let groups = all("groups");
         become_user(who, groups.first().map(|part| part[1]))?;
         let dropped: Vec<u32> =
@@ -95,6 +100,9 @@ pub fn prepare<'a>(ground: impl Iterator<Item = &'a str>, who: Who, folder: &Pat
         if !dropped.is_empty() {
             drop_capabilities(&dropped)?;
         }
+    }
+    for part in all("hard") {
+        hard_limit(part[1], part[2])?;
     }
     for part in all("inside") {
         go_inside(part.get(1) == Some(&"mount"))?;
@@ -230,6 +238,27 @@ fn drop_capabilities(dropped: &[u32]) -> Done {
         }
     }
     call(libc::SYS_capset, &mut header, &mut sets).map_err(said("capset"))
+}
+
+/// Takes one out of the bounding set; an ordinary user may not.
+fn drop_bounding(capability: libc::c_ulong) -> Done {
+    // SAFETY: `prctl` takes numbers here.
+    #[allow(unsafe_code)]
+    let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+    Errno::result(dropped).map(drop).map_err(said("bound"))
+}
+
+/// A limit that the recipe finds, no lower than what a test needs to go on.
+fn hard_limit(resource: &str, amount: &str) -> Done {
+    use isorecipe::sys::limit::{self, Limit, Resource};
+    let resource = Resource::named(resource).ok_or("no such resource")?;
+    let most = limit::get(resource).map_err(said("getrlimit"))?.hard;
+    let least = match resource {
+        Resource::OpenFiles | Resource::Processes => 64,
+        _ => 1 << 30,
+    };
+    let hard = amount.parse().unwrap_or(u64::MAX).max(least).min(most);
+    limit::set(resource, Limit { soft: hard, hard }).map_err(said("setrlimit"))
 }
 
 fn set_variables(variables: &[(&str, &str)]) {

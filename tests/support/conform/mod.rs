@@ -11,6 +11,7 @@
 
 pub mod case;
 pub mod dice;
+pub mod end;
 pub mod found;
 pub mod generate;
 pub mod ground;

@@ -43,6 +43,14 @@ const LINKS: &[(&str, &str)] = &[
     ("source/out", "/proc"),
     ("lower/out", "../file"),
 ];
+/// Filesystems in a file, each with a file, a directory and a link to it.
+const IMAGES: &[(&str, &[u8])] = &[
+    ("squashfs", include_bytes!("tiny.squashfs")),
+    ("erofs", include_bytes!("tiny.erofs")),
+    ("theirs/erofs", include_bytes!("tiny.erofs")),
+];
+/// What is unpacked goes there, and stays for the next case.
+pub const CACHE: &str = "cache";
 /// Somebody the user is not.
 const SOMEBODY: u32 = 54_322;
 
@@ -87,6 +95,9 @@ impl Scratch {
         self.write("file", b"", 0o644);
         self.write("source/file", b"", 0o644);
         self.write("garbage", b"neither ELF nor script\n", 0o755);
+        for (image, bytes) in IMAGES {
+            self.write(image, bytes, 0o644);
+        }
         for program in ["prog", "source/prog", "lower/prog"] {
             self.write(program, &program_bytes(b""), 0o755);
         }
@@ -153,8 +164,10 @@ impl Scratch {
 
     /// What is there, with its mode, owner and size.
     fn listed(&self) -> BTreeMap<PathBuf, (u32, u32, u32, u64)> {
+        let cache = self.at(CACHE);
         walk(&self.folder)
             .into_iter()
+            .filter(|path| !path.starts_with(&cache))
             .filter_map(|path| {
                 let found = fs::symlink_metadata(&path).ok()?;
                 let size = if found.is_file() { found.len() } else { 0 };

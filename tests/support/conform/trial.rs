@@ -13,7 +13,7 @@ use isorecipe::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Who, case::Case, ground};
+use super::{Who, case::Case, end::Words, ground};
 
 /// What came of a case.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,9 +57,14 @@ pub fn compare(case: &Case, who: Who, folder: &Path) -> Verdict {
     }
     let run = Run { is_live: true, ..Run::default() };
     let mut plan = recipe.plan_knowing(Host::probe(), &run);
+    // Planning goes on after it as if the image were there, which it is not.
+    if let Some(refusal) = plan.prohibitions.iter().find(|it| it.code().starts_with("image::")) {
+        return Verdict::Unfit(refusal.code().to_owned());
+    }
     let predicted = plan.first_no();
     let answers: Vec<Answer> = plan.steps.iter().map(|step| step.answer).collect();
     let codes = plan.refusals.first().map(|refusal| refusal.code().to_owned());
+    let words = Words::new();
     let observed = match exec::run(&mut plan, &exec::Nobody) {
         Outcome::Refused { step, fault, .. } => Some((step, fault)),
         // However the command ends, it began.
@@ -80,6 +85,11 @@ pub fn compare(case: &Case, who: Who, folder: &Path) -> Verdict {
             how: format!("model {}, kernel {}", say(predicted), say(observed)),
             code: codes,
         };
+    }
+    if observed.is_none()
+        && let Some(how) = words.difference(&plan.end)
+    {
+        return disagree(how);
     }
     let reached = observed.map_or(answers.len(), |(step, _)| step + 1);
     let seen = |(index, answer): (usize, &Answer)| {
@@ -105,7 +115,13 @@ fn kind(step: &str) -> String {
     let is_plain = |word: &&str| !word.contains(['/', '.']) && !word.starts_with(char::is_numeric);
     let words: Vec<&str> = step.split([' ', ':']).take_while(is_plain).collect();
     let words = words.join(" ");
-    let is_name = ["set the hostname to", "set the domain name to", "execute"];
+    let is_name = [
+        "set the hostname to",
+        "set the domain name to",
+        "execute",
+        "drop",
+        "change the capabilities",
+    ];
     let name = is_name.iter().find(|name| words.starts_with(*name));
     name.map_or(words.trim().to_owned(), |name| (*name).to_owned())
 }
