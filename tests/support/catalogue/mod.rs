@@ -3,4 +3,5 @@
 
 pub mod page;
 pub mod row;
+mod shell;
 pub mod trial;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +13,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::row::{Around, Person, Row};
+use super::{
+    row::{Person, Row},
+    shell,
+};
 use crate::{
     json_schema,
     machine::{Desk, Who, own_uid},
@@ -153,7 +156,8 @@ impl<'a> Try<'a> {
     fn run(mut self) -> Trial {
         self.desk.make_dir(&self.name);
         self.write_recipe(&self.row.recipe);
-        let mut shell = self.shell().spawn().expect("unshare, bash");
+        let mut shell =
+            shell::of(self.row, self.person, self.desk, &self.name).spawn().expect("unshare, bash");
         let mut lines = BufReader::new(shell.stdout.take().expect("a pipe")).lines();
         let mut answer = shell.stdin.take().expect("a pipe");
         let has_tried = lines.by_ref().map_while(Result::ok).any(|line| line == "tried");
@@ -199,66 +203,6 @@ impl<'a> Try<'a> {
         };
         let text = self.filled(&format!("isorecipe: 1\n{recipe}{command}"));
         self.desk.write(&format!("{}/r.yaml", self.name), &text);
-    }
-
-    /// A shell that sets up, tries twice, waits, and tries again after the remedy.
-    fn shell(&self) -> Command {
-        let row = self.row;
-        let who = self.desk.who;
-        let is_root = own_uid() == 0;
-        let drop_rights = match (row.around, self.person, is_root) {
-            (Around::Mounts, Person::User, true) => {
-                let (uid, gid) = (who.uid(), who.gid());
-                format!("setpriv --reuid {uid} --regid {gid} --clear-groups env")
-            }
-            (Around::Mounts, Person::User, false) => {
-                format!("unshare --user --map-user={} --map-group={}", who.uid(), who.gid())
-            }
-            _ => String::new(),
-        };
-        let script = format!(
-            "set -e\n\
-             sudo() {{ \"$@\"; }}\n\
-             program=../isorecipe; drop='{drop_rights}'; prefix=\"$drop {prefix}\"\n\
-             mine() {{ mkdir -p \"$@\"; chown -R $uid:$gid \"$@\" 2> /dev/null || true; }}\n\
-             run() {{ $prefix $program --json \"$@\" < /dev/null; }}\n\
-             {setup}\n\
-             set +e\n\
-             run plan r.yaml > plan.out 2> plan.err; echo $? > plan.status\n\
-             run apply --unchecked r.yaml > apply.out 2> apply.err; echo $? > apply.status\n\
-             echo tried; read -r go || exit 0\n\
-             . ./remedy\n\
-             run apply r.yaml > after.out 2> after.err; echo $? > after.status\n",
-            prefix = row.prefix,
-            setup = row.setup,
-        );
-        let shell = ["bash", "-c", &script];
-        let mut command = match row.around {
-            Around::Mounts if is_root => {
-                words("unshare", &["--mount", "--propagation", "private"], &shell)
-            }
-            Around::Mounts | Around::Box => words(
-                "unshare",
-                &["--user", "--map-root-user", "--mount", "--propagation", "private"],
-                &shell,
-            ),
-            Around::Nothing => words("bash", &[], &shell[1..]),
-        };
-        let is_own = row.around != Around::Mounts;
-        if is_root && is_own && self.person == Person::User {
-            use std::os::unix::process::CommandExt;
-            command.uid(who.uid()).gid(who.gid());
-        }
-        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        command.current_dir(self.desk.path(&self.name)).env_clear();
-        command.envs([("PATH", path), ("HOME", "/"), ("LANG", "C.UTF-8"), ("SHELL", "/bin/sh")]);
-        command.envs([("uid", who.uid().to_string()), ("gid", who.gid().to_string())]);
-        for (name, number) in NUMBERS {
-            command.env(format!("SYS_{name}"), number.to_string());
-        }
-        command.env("person", format!("{:?}", self.person).to_lowercase());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
     }
 
     fn said(&self, what: &str) -> Said {
@@ -398,37 +342,10 @@ const NEW_ROOT: &str = "{tmpfs: new}, {dir: new/usr}, {dir: new/lib}, {dir: new/
     {bind: {from: /lib, to: new/lib, read_only: true}}, \
     {bind: {from: /lib64, to: new/lib64, read_only: true}}";
 
-/// Calls that a script names by number.
-const NUMBERS: [(&str, libc::c_long); 17] = [
-    ("clone3", libc::SYS_clone3),
-    ("execve", libc::SYS_execve),
-    ("fsconfig", libc::SYS_fsconfig),
-    ("fsmount", libc::SYS_fsmount),
-    ("fsopen", libc::SYS_fsopen),
-    ("landlock_create_ruleset", libc::SYS_landlock_create_ruleset),
-    ("landlock_restrict_self", libc::SYS_landlock_restrict_self),
-    ("mkdirat", libc::SYS_mkdirat),
-    ("mount", libc::SYS_mount),
-    ("mount_setattr", libc::SYS_mount_setattr),
-    ("move_mount", libc::SYS_move_mount),
-    ("open_tree", libc::SYS_open_tree),
-    ("pivot_root", libc::SYS_pivot_root),
-    ("prctl", libc::SYS_prctl),
-    ("sethostname", libc::SYS_sethostname),
-    ("umount2", libc::SYS_umount2),
-    ("unshare", libc::SYS_unshare),
-];
-
 fn in_short(problem: &Value) -> String {
     ["code", "message", "why", "help", "call", "errno_name"]
         .map(|key| problem[key].as_str().unwrap_or("-"))
         .join(" | ")
-}
-
-fn words(program: &str, options: &[&str], rest: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.args(options).args(rest);
-    command
 }
 
 /// Without what means nothing in YAML.
