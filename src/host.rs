@@ -16,7 +16,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::sys::{Call, Errno};
+use crate::sys::{self, Call, Errno};
 
 mod clocks;
 mod confinement;
@@ -38,6 +38,7 @@ pub use images::{FuseDevice, ImageTools, Tool};
 pub use kernel::{Device, Kernel, Landlock};
 pub use limits::NamespaceLimits;
 pub use names::Names;
+pub use program::Nature;
 
 /// A machine and the process that asks, as far as known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -315,9 +316,14 @@ impl Host {
         probe::look_at(path)
     }
 
-    /// The loader or interpreter that a program names.
-    pub fn loader_of(program: &Path) -> Option<PathBuf> {
-        program::loader(program)
+    /// What a file is that should be a program.
+    pub fn nature_of(program: &Path) -> Option<Nature> {
+        program::nature(program)
+    }
+
+    /// The capabilities that a program has in its file and isorecipe in no set.
+    pub fn capabilities_out_of_bounds(program: &Path) -> u64 {
+        sys::capability::out_of_bounds(program)
     }
 
     /// The caller's subordinate ids, asking the machine if they are not known.

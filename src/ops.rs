@@ -30,6 +30,7 @@ mod lie;
 mod limit;
 mod maps;
 mod mask;
+mod module;
 mod mount;
 mod name;
 mod namespace;
@@ -42,12 +43,14 @@ mod pivot;
 mod place;
 mod program;
 mod restrict;
+mod room;
 mod seccomp;
 mod source;
 mod stage;
 mod time;
 mod unpack;
 mod uts;
+mod way;
 
 pub use bind::{Bind, HoldSource};
 pub use capabilities::LimitCapabilities;
@@ -66,6 +69,7 @@ pub use landlock::{
 pub use limit::SetLimit;
 pub use maps::{DenySetgroups, WriteMap, Writer};
 pub use mask::Mask;
+pub use module::module_denies;
 pub use mount::{MountKind, MountNew, SetPropagation};
 pub use name::NewName;
 pub use namespace::{Fork, NewNamespace};
@@ -282,6 +286,9 @@ pub fn explain(
         return match is_permission && before.is_stripped_by_apparmor() {
             true => explain_stripped(operation, fault, before, seen),
             false if is_permission => capabilities::given_up(operation, fault, before)
+                .or_else(|| {
+                    module::is_left(operation, fault, before).then(|| module_denies(fault, host))
+                })
                 .unwrap_or_else(|| operation.explain(fault, before, seen)),
             false => operation.explain(fault, before, seen),
         };

@@ -34,6 +34,18 @@ fn the_schema_of_what_is_observed_is_the_one_of_its_types() {
 }
 
 #[test]
+fn the_schema_of_a_diagnostic_is_the_one_of_its_types() {
+    let schema = schemars::schema_for!(isorecipe::diagnostic::Record);
+    let printed = format!("{}\n", serde_json::to_string_pretty(&schema).expect("JSON"));
+    let file = checkout("schemas/diagnostic.schema.json");
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        fs::write(&file, &printed).expect("the schema can be written");
+    }
+    let kept = fs::read_to_string(&file).expect("schemas/diagnostic.schema.json");
+    assert!(kept == printed, "the schema now is\n{printed}");
+}
+
+#[test]
 fn every_recipe_that_comes_with_isorecipe_is_right() {
     for entry in fs::read_dir(checkout("recipes")).expect("recipes") {
         let file = entry.expect("an entry").path();

@@ -8,14 +8,16 @@ use crate::{
     diagnostic::Diagnostic,
     exec,
     host::Host,
+    ops::Op,
     plan::{Injection, Plan},
     recipe::Run,
+    sys::{Call, Errno},
 };
 
 use super::{
     Arguments, COULD_NOT_START, Choice, Output, RecipePath,
     choice::Pauses,
-    ending::{Account, Ending, Ledger},
+    ending::{Account, Ending, Ledger, refusal_status},
     environment,
     inspection::Inspection,
     located, mishap,
@@ -165,16 +167,19 @@ fn no_such_step(plan: &Plan) -> u8 {
     COULD_NOT_START
 }
 
-/// A command that cannot be found is the only refusal with a status of its own.
+/// A command that cannot be executed is the only refusal with a status of its own.
 fn stopped_status(plan: &Plan) -> u8 {
+    let is_alone = plan.prohibitions.is_empty() && plan.leaks.is_empty();
     match plan.refusals.as_slice() {
-        [only]
-            if only.code() == "command::not_found"
-                && plan.prohibitions.is_empty()
-                && plan.leaks.is_empty() =>
-        {
-            127
-        }
+        [only] if is_alone => only.observed().map_or(COULD_NOT_START, |observed| {
+            let step = observed.step().checked_sub(1).and_then(|step| plan.steps.get(step));
+            match step.map(|step| &step.op) {
+                Some(Op::Execute(_)) => {
+                    refusal_status(Call::Execve.gave(Errno::from_raw(observed.errno())))
+                }
+                _ => COULD_NOT_START,
+            }
+        }),
         _ => COULD_NOT_START,
     }
 }

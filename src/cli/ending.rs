@@ -307,7 +307,9 @@ fn killed(signal: i32) -> u8 {
     ((128 + signal) & 0xff) as u8
 }
 
-fn refusal_status(fault: Fault) -> u8 {
+/// As the shell counts: 127 for a command that is not found, 126 for one that
+/// may not be executed.
+pub(super) fn refusal_status(fault: Fault) -> u8 {
     match (fault.call, fault.errno) {
         (Call::Execve, Errno::ENOENT | Errno::ENOTDIR) => 127,
         (Call::Execve, _) => 126,

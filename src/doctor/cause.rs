@@ -39,27 +39,10 @@ fn module_denies(plan: &Plan, step: usize, failure: &Failure, host: &Host) -> Op
     let is_permission = matches!(fault.errno, Errno::EPERM | Errno::EACCES);
     let has_right = failure.is_admin || fault.call == Call::Unshare;
     let is_allowed = !matches!(operation.answer(&plan.before(step)), Answer::No(_));
-    (is_permission && has_right && is_allowed).then(|| module(fault, host))
-}
-
-fn module(fault: Fault, host: &Host) -> Refusal {
-    let known = host.kernel_settings.as_ref().and_then(|known| known.security_modules.as_ref());
-    let which = match known {
-        Some(modules) => format!("these are on: {}", modules.join(", ")),
-        None => "which ones are on is not known here".to_owned(),
-    };
-    let refusal = match fault.call {
-        Call::Unshare => Refusal::new("user::denied", "no user namespace can be made here")
-            .why(format!(
-                "no limit, switch or filter forbids it: isorecipe runs in a chroot that is a \
-                 mount of its own, or a security module denies it; {which}"
-            ))
-            .help("start it outside any chroot; then see who denies: `sudo dmesg | grep -iE 'apparmor|avc:'`"),
-        call => Refusal::new("lsm::denies", format!("a security module denies `{call}`"))
-            .why(format!("the rights are there and no seccomp filter answers; {which}"))
-            .help("start it outside any Landlock sandbox; then see who denies: `sudo dmesg | grep -iE 'apparmor|avc:|landlock'`"),
-    };
-    refusal.observed(Observed::new(1, fault.call.name(), fault.errno as i32))
+    (is_permission && has_right && is_allowed).then(|| {
+        let observed = Observed::new(1, fault.call.name(), fault.errno as i32);
+        ops::module_denies(fault, host).observed(observed)
+    })
 }
 
 /// What a call has said that no step of a plan makes.

@@ -35,12 +35,35 @@ pub(super) fn of(path: &Path) -> Program {
     }
 }
 
-/// The loader or interpreter that a file names.
-pub(super) fn loader(path: &Path) -> Option<PathBuf> {
-    match of_bytes(&read(path)?) {
-        Program::Loader(loader) | Program::Interpreter(loader) => Some(loader),
-        Program::Static | Program::Unknown => None,
-    }
+/// What a file is that the kernel does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// Nothing is in it
+    Empty,
+    /// A script, and what its first line names
+    Script(PathBuf),
+    /// An ELF program, and what loads it
+    Elf(Option<PathBuf>),
+    /// An ELF program for processors of this number (`e_machine`)
+    OtherMachine(usize),
+    /// Something else
+    Other,
+}
+
+/// Looks into a file.
+pub(super) fn nature(path: &Path) -> Option<Nature> {
+    let bytes = read(path)?;
+    let machine = little_endian(&bytes, 18, 2).filter(|_| bytes.starts_with(b"\x7fELF"));
+    Some(match of_bytes(&bytes) {
+        Program::Interpreter(interpreter) => Nature::Script(interpreter),
+        Program::Loader(loader) => Nature::Elf(Some(loader)),
+        Program::Static => Nature::Elf(None),
+        Program::Unknown if bytes.is_empty() => Nature::Empty,
+        Program::Unknown => match machine.filter(|_| MACHINE.is_some() && machine != MACHINE) {
+            Some(machine) => Nature::OtherMachine(machine),
+            None => Nature::Other,
+        },
+    })
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
@@ -115,7 +138,7 @@ mod tests {
     #[test]
     fn the_loader_of_this_test_is_known() {
         let own = std::env::current_exe().expect("a path");
-        let loader = loader(&own).expect("a loader");
+        let Some(Nature::Elf(Some(loader))) = nature(&own) else { panic!("a loader") };
         assert!(loader.to_string_lossy().contains("ld-"));
     }
 

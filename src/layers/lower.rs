@@ -220,7 +220,7 @@ pub(super) fn find(
         }
         // A plan that knows says so itself, at its step.
         (Some(PathFact::Missing), Lower::Path(_))
-            if !to.host().paths.contains_key(&path) && !to.is_made(&path) =>
+            if !to.host().paths.contains_key(&path) && to.is_missing(&path) =>
         {
             to.at("lower").refuse(ops::no_layer(&path));
             Found::Directory(path)

@@ -59,7 +59,11 @@ impl Plan for Overlay {
         }
         let numbered = lower.into_iter().enumerate();
         let lower = numbered.map(|(index, found)| found.plan(to, &at, index)).collect();
-        if self.upper.is_none() || self.create {
+        if self.upper.is_some() != self.work.is_some() {
+            // What is missing was refused, and is no second mistake.
+            to.presume_directory(&changes.upper);
+            to.presume_directory(&changes.work);
+        } else if self.upper.is_none() || self.create {
             to.at("upper").step(MakeDirectory::named(&changes.upper, 0o755));
             to.at("work").step(MakeDirectory::named(&changes.work, 0o755));
         }
@@ -133,7 +137,8 @@ impl Overlay {
                     format!("the overlay would write to {shown} on the host"),
                 )
                 .why("it lies outside the folder of the recipe")
-                .help("add `write: true` if that is what you want"),
+                .help("add `write: true` if that is what you want")
+                .once(),
             );
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::host::{HostMount, Owner};
 
-use super::{FilesystemId, Mounts, Position, Process, Thing, UserId};
+use super::{FilesystemId, MountId, Mounts, Position, Process, Thing, UserId};
 
 /// What a mount shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,6 +163,13 @@ impl Mounts {
             // Nobody told what overlayfs says to these.
             Filesystem::Sysfs | Filesystem::Mqueue | Filesystem::Unknown => None,
         }
+    }
+
+    /// Whether a mount is an overlay that was there before.
+    pub fn is_overlay_of_host(&self, mount: MountId) -> bool {
+        let instance = self.filesystem(self.mount(mount).filesystem);
+        matches!(instance.filesystem, Filesystem::Host(_))
+            && instance.kind.as_deref() == Some("overlay")
     }
 
     /// Whether an overlay can keep its changes on a filesystem: not on another

@@ -48,6 +48,12 @@ impl Model {
         (at_least.min(at_most), at_most)
     }
 
+    /// The limit on namespaces of a kind where the recipe starts, and how many of
+    /// them it has made itself.
+    pub fn namespace_limit(&self, kind: Namespace) -> Option<(u64, u64)> {
+        Some((self.limit(kind)?, self.in_use(kind).0))
+    }
+
     /// Counts one more.
     pub(super) fn count(&mut self, kind: Namespace) {
         *self.made.entry((kind, self.account())).or_default() += 1;

@@ -340,6 +340,18 @@ impl Mounts {
             self.standing.remove(&id);
         }
     }
+
+    /// Where a mount is, as the process sees it, if it is attached.
+    pub fn path_of(&self, id: MountId) -> Option<PathBuf> {
+        let mut path = PathBuf::new();
+        let mut id = id;
+        while id != self.root {
+            let on = self.mount(id).on.as_ref()?;
+            path = join(&on.path, &path);
+            id = on.mount;
+        }
+        Some(Path::new("/").join(path))
+    }
 }
 
 /// Mounts that came with a more privileged namespace are locked, and nothing

@@ -19,6 +19,9 @@ use super::{
 /// Symbolic links that one walk follows (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
 
+/// A name has so many bytes at most (`NAME_MAX`).
+const LONGEST_NAME: usize = 255;
+
 /// What stands at a position.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Thing {
@@ -92,6 +95,11 @@ impl Model {
         if at == place {
             self.may_look_up(&of.at, name)?;
         }
+        if name.len() > LONGEST_NAME
+            && let Some(answer) = self.looks_up_long_name(&of.at)
+        {
+            return answer.map(|thing| Found { at, thing });
+        }
         // Below what nobody told of, only what somebody told of counts.
         let is_uncertain = self.mounts.mount(of.at.mount).uncertain;
         let is_unknown = of.thing == Thing::Unknown && at.mount == of.at.mount;
@@ -101,6 +109,19 @@ impl Model {
             self.thing_at(&at).ok_or(Errno::ENOENT)?
         };
         Ok(Found { at, thing })
+    }
+
+    /// What a filesystem says to a name that is too long for any file
+    /// (`simple_lookup()`, `ext4_lookup()`, `ovl_lookup()`).
+    fn looks_up_long_name(&self, directory: &Position) -> Option<Result<Thing, Errno>> {
+        let (filesystem, _) = self.mounts.within(directory);
+        match self.mounts.filesystem(filesystem).filesystem {
+            _ if self.mounts.keeps_files(filesystem) == Some(true) => {
+                Some(Err(Errno::ENAMETOOLONG))
+            }
+            Filesystem::Proc => None,
+            _ => Some(Ok(Thing::Unknown)),
+        }
     }
 
     /// An overlay looks for a name in one layer after the other, with the rights

@@ -75,8 +75,8 @@ impl Model {
         Ok(program)
     }
 
-    /// `path_noexec()`
-    fn lets_execute(&self, found: &Found) -> bool {
+    /// Whether its mount lets a file be executed (`path_noexec()`).
+    pub fn lets_execute(&self, found: &Found) -> bool {
         let mount = self.mounts.mount(found.at.mount);
         !mount.no_exec && !self.mounts.forbids_programs(mount.filesystem)
     }

@@ -46,6 +46,11 @@ impl Travel {
 impl Mounts {
     /// A namespace with copies of these mounts (`copy_mnt_ns()`).
     pub fn copy_for(&mut self, user: UserId) {
+        for id in self.attached_ids() {
+            let Some(mount) = self.mount_mut(id) else { continue };
+            // Whether a copy can be bound again, kernels differ.
+            mount.unbindable = mount.unbindable.filter(|is_so| !is_so);
+        }
         // A less privileged namespace may neither send events back nor lift a
         // mount to see what is below (`CL_SHARED_TO_SLAVE`, `lock_mnt_tree()`).
         if user != self.owner {

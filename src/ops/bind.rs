@@ -169,7 +169,10 @@ impl Operation for Bind {
             (Call::MoveMount, Errno::EINVAL) if self.is_mismatch(before) => {
                 let (from, to) = (from.display(), self.to.as_path().display());
                 Refusal::new("bind::mismatch", format!("{from} and {to} are not of one kind"))
-                    .why("a file covers a file, a directory a directory")
+                    .why(match self.is_directory(before) {
+                        Some(true) => format!("{from} is a directory, and {to} is none"),
+                        _ => format!("{to} is a directory, and {from} is none"),
+                    })
                     .help("bind a directory on a directory, or a file on a file")
             }
             _ => unexplained(self, fault),

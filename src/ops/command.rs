@@ -9,14 +9,15 @@ use std::{
 };
 
 use crate::{
-    diagnostic::{Refusal, typed},
-    host::Host,
+    diagnostic::Refusal,
     model::{Answer, Found, Model, Objection, Thing},
     seccomp::Action,
     sys::{Call, Errno, Fault, KernelPath, descriptor, directory, look, process},
 };
 
-use super::{Evidence, Operation, Stage, unexplained};
+mod trouble;
+
+use super::{Evidence, Operation, Stage, unexplained, way};
 
 /// The process stays as PID 1, and a child goes on.
 pub struct StayAsInit;
@@ -128,7 +129,7 @@ impl Operation for ChangeDirectory {
         }
     }
 
-    fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         let shown = self.0.as_path().display();
         match fault.errno {
             Errno::ENOENT => {
@@ -144,7 +145,8 @@ impl Operation for ChangeDirectory {
             Errno::EACCES => Refusal::new("cwd::hidden", format!("you may not enter {shown}"))
                 .why("the directory does not let you in")
                 .help("name another: `cwd: /`"),
-            _ => unexplained(self, fault),
+            errno => way::refused(self.0.as_path(), errno, before)
+                .unwrap_or_else(|| unexplained(self, fault)),
         }
     }
 }
@@ -184,6 +186,11 @@ impl Execute {
             environment: process::Vector::new(environment),
             is_default: false,
         }
+    }
+
+    /// Whether it is named by its path, and not looked for.
+    fn is_path(&self) -> bool {
+        self.name.as_bytes().contains(&b'/')
     }
 
     /// The same, where nobody has asked for this very command.
@@ -240,7 +247,9 @@ impl Operation for Execute {
                 Err(Objection::No(Errno::EACCES)) if !passes("faccessat") => {
                     return Answer::KernelDecides;
                 }
-                Err(Objection::No(Errno::EACCES)) if model.walk(path.as_path()).is_ok() => {
+                Err(Objection::No(Errno::EACCES))
+                    if self.is_path() || model.walk(path.as_path()).is_ok() =>
+                {
                     last = Errno::EACCES;
                 }
                 Err(Objection::No(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => {}
@@ -259,6 +268,7 @@ impl Operation for Execute {
                 // As the shell: what may not be executed is remembered, a directory
                 // that nobody may search is passed by, and the search goes on.
                 Errno::ENOENT | Errno::ENOTDIR => {}
+                Errno::EACCES if self.is_path() => last = Errno::EACCES,
                 Errno::EACCES if descriptor::exists(path.as_c_str()) => last = Errno::EACCES,
                 Errno::EACCES => {}
                 errno => return Err(Call::Execve.gave(errno)),
@@ -268,102 +278,7 @@ impl Operation for Execute {
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
-        let name = self.name.display();
-        let found = self.candidates.iter().find(|path| {
-            matches!(before.walk(path.as_path()), Ok(found) if found.thing != Thing::Unknown)
-        });
-        match (fault.errno, found) {
-            (Errno::ENOENT | Errno::ENOTDIR, None) => {
-                let refusal = Refusal::new(
-                    "command::not_found",
-                    format!("there is no `{name}` in the sandbox"),
-                );
-                if self.is_default {
-                    refusal
-                        .why("no command was given, so it is your shell")
-                        .help("give one that the sandbox has: `command: [sh]`")
-                } else if name.to_string().contains(char::is_whitespace) {
-                    refusal
-                        .why("a word with spaces in it is one word, the name of a program")
-                        .help("write the words apart: `command: [ls, -la]`")
-                } else if name.to_string().contains('/') {
-                    refusal
-                        .why("nothing has this path there")
-                        .help("name a program that the sandbox has")
-                } else {
-                    refusal
-                        .why("no directory of PATH has it there")
-                        .help("bind it into the sandbox, or name its full path")
-                }
-            }
-            (Errno::ENOENT, Some(path)) => missing_interpreter(path.as_path(), before),
-            (Errno::EACCES, Some(path)) if is_directory(path, before) => {
-                Refusal::new("command::is_directory", format!("`{name}` is a directory"))
-                    .why("a command is a program")
-                    .help(format!("name a program in it: `ls {}`", typed(&self.name)))
-            }
-            (Errno::EACCES, Some(path)) if !before.process.rulesets.is_empty() => {
-                kept_by_landlock(path.as_path(), before).unwrap_or_else(|| not_executable(&name))
-            }
-            (Errno::EACCES, _) => not_executable(&name),
-            (Errno::ENOEXEC, _) => {
-                Refusal::new("command::not_a_program", format!("`{name}` is not a program"))
-                    .why("it begins neither like an ELF file nor with `#!`")
-                    .help(format!("run it through its interpreter: `command: [sh, {name}]`"))
-            }
-            (Errno::E2BIG, _) => {
-                Refusal::new("command::too_long", "the arguments and the environment are too long")
-                    .why("the kernel takes a quarter of the stack limit at most")
-                    .help("pass them through a file, or set `clear_env: true`")
-            }
-            _ => unexplained(self, fault),
-        }
-    }
-}
-
-fn not_executable(name: &impl fmt::Display) -> Refusal {
-    Refusal::new("command::not_executable", format!("`{name}` may not be executed"))
-        .why("it has no `x` bit for you, or lies on a noexec mount")
-        .help(format!("`ls -l` and `findmnt -T` show which, for {name}"))
-}
-
-/// What of it Landlock keeps the process from: the kernel opens a loader or an
-/// interpreter to execute it, too.
-fn kept_by_landlock(path: &Path, before: &Model) -> Option<Refusal> {
-    let kept = before.kept_from_executing(path)?;
-    let (program, shown) = (path.display(), kept.display());
-    let refusal =
-        Refusal::new("landlock::not_executable", format!("Landlock forbids running {program}"));
-    Some(
-        match kept == path {
-            true => refusal.why("no `landlock` layer's `execute` has it"),
-            false => refusal.why(format!("it is run by {shown}, which `execute` does not have")),
-        }
-        .help(format!("name it, or a directory around it: `execute: [{}]`", typed(&kept))),
-    )
-}
-
-fn is_directory(path: &KernelPath, before: &Model) -> bool {
-    before.walk(path.as_path()).is_ok_and(|found| found.thing.is_directory() == Some(true))
-}
-
-/// A program that is there and still not found: its loader is not.
-fn missing_interpreter(path: &Path, before: &Model) -> Refusal {
-    let (shown, typed) = (path.display(), typed(path));
-    let found = before.walk(path).ok().and_then(|found| before.on_host(&found));
-    let loader = found.as_deref().and_then(Host::loader_of);
-    let loader = loader.as_ref().map(|loader| loader.display());
-    let refusal = Refusal::new(
-        "command::no_loader",
-        format!("{shown} is there, but what has to load it is not"),
-    );
-    match loader {
-        Some(loader) => refusal
-            .why(format!("it needs {loader}, which the sandbox does not have"))
-            .help(format!("bring {loader} into the new root, with its libraries")),
-        None => refusal
-            .why("its ELF loader or its `#!` interpreter does not exist in the sandbox")
-            .help(format!("`readelf -l {typed}` or `head -1 {typed}` names it")),
+        trouble::explain(self, fault, before)
     }
 }
 

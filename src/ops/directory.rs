@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-use super::{Evidence, Operation, Stage, place, unexplained, yes};
+use super::{Evidence, Operation, Stage, place, unexplained, way, yes};
 
 /// Permission bits of what is missing above a directory, as `mkdir -p` has them.
 const PARENT_MODE: u32 = 0o755;
@@ -246,13 +246,13 @@ impl Operation for MakeDirectory {
         Ok(())
     }
 
-    fn explain(&self, fault: Fault, _: &Model, _: &Evidence) -> Refusal {
+    fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {
         if let (Some(base), Call::OpenTarget, Errno::ENOENT) = (&self.base, fault.call, fault.errno)
         {
             return place::no_new_root(base.as_path());
         }
-        let shown = self.shown();
-        let shown = shown.display();
+        let place = self.shown();
+        let shown = place.display();
         match fault.errno {
             Errno::ENOENT if fault.call == Call::Mkdir => {
                 Refusal::new("dir::in_proc", format!("{shown} cannot be made in a /proc"))
@@ -264,7 +264,7 @@ impl Operation for MakeDirectory {
                 "dir::leads_nowhere",
                 format!("{shown} leads through a link to nothing"),
             )
-            .why("what a symbolic link on the way points to is not there")
+            .why(way::first_missing(&place, before))
             .help("name a path without that link: `ls -l` shows links"),
             Errno::EROFS => Refusal::new(
                 "dir::read_only",
@@ -284,7 +284,7 @@ impl Operation for MakeDirectory {
             }
             Errno::ENOTDIR => {
                 Refusal::new("dir::below_file", format!("{shown} leads through a file"))
-                    .why("a directory on the way is none")
+                    .why(way::file_on_the_way(&place, before))
                     .help("name a path whose parents are directories")
             }
             Errno::EXDEV | Errno::ELOOP if self.base.is_some() => {
@@ -292,7 +292,9 @@ impl Operation for MakeDirectory {
                     .why("a part of it is a symbolic link")
                     .help("name a path without links")
             }
-            _ => unexplained(self, fault),
+            errno => {
+                way::refused(&place, errno, before).unwrap_or_else(|| unexplained(self, fault))
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     Evidence, Operation, Stage,
-    idmap::{Ids, Line, Listed, from_afar, is_written, map, overlap, overlapping},
+    idmap::{Ids, Line, Listed, from_afar, is_written, map, not_a_range, overlap, overlapping},
 };
 
 /// A map with subordinate ids, written by the set-user-ID helper
@@ -72,7 +72,8 @@ impl HelperMap {
             return Some(
                 Refusal::new("map::helper_no_new_privs", message)
                     .why("isorecipe was started with no_new_privs on, and nobody can turn it off")
-                    .help("start it without: a systemd unit needs `NoNewPrivileges=no`, a container no `--security-opt no-new-privileges`"),
+                    .help("start it without: a systemd unit needs `NoNewPrivileges=no`, a container no `--security-opt no-new-privileges`")
+                    .once(),
             );
         }
         let file = file?;
@@ -84,12 +85,14 @@ impl HelperMap {
                         "{path} has mode {:04o} and owner {}, and no file capability",
                         file.mode, file.uid
                     ))
-                    .help("`sudo apt install --reinstall uidmap` (Debian, Ubuntu) or `sudo dnf reinstall shadow-utils`"),
+                    .help("`sudo apt install --reinstall uidmap` (Debian, Ubuntu) or `sudo dnf reinstall shadow-utils`")
+                    .once(),
             ),
             Powerless::NoSuid => Some(
                 Refusal::new("map::helper_on_nosuid", message)
                     .why(format!("{path} lies on a mount that ignores set-user-ID bits"))
-                    .help(format!("`sudo mount -o remount,suid $(findmnt -n -o TARGET --target {})`", typed(&file.path))),
+                    .help(format!("`sudo mount -o remount,suid $(findmnt -n -o TARGET --target {})`", typed(&file.path)))
+                    .once(),
             ),
         }
     }
@@ -183,7 +186,7 @@ impl Operation for HelperMap {
         if model.own_user().parent != Some(UserId::HOST) && is_installed == Some(true) {
             return Answer::No(Call::Helper.gave(Errno::EPERM));
         }
-        if overlapping(&self.lines).is_some() {
+        if not_a_range(&self.lines).is_some() || overlapping(&self.lines).is_some() {
             return Answer::No(Call::Helper.gave(Errno::EPERM));
         }
         match (is_installed, self.is_allowed(model)) {
@@ -228,6 +231,9 @@ impl Operation for HelperMap {
         }
         if before.own_user().parent != Some(UserId::HOST) {
             return from_afar();
+        }
+        if let Some(refusal) = not_a_range(&self.lines) {
+            return refusal;
         }
         if overlapping(&self.lines).is_some() {
             return overlap(&self.lines);

@@ -140,6 +140,23 @@ pub(super) fn overlapping(lines: &[Line]) -> Option<(Line, Line)> {
     })
 }
 
+/// The words for a line without an id, or with one too many, if there is one.
+pub(super) fn not_a_range(lines: &[Line]) -> Option<Refusal> {
+    let line = empty_or_endless(lines)?;
+    Some(
+        Refusal::new("map::not_a_range", format!("`{line}` is no range of ids"))
+            .why("it has no id in it, or goes beyond the last, 4294967294")
+            .help("write how many ids there are: `count: 1`"),
+    )
+}
+
+/// The first line without an id, or with one too many (`map_write()`).
+fn empty_or_endless(lines: &[Line]) -> Option<Line> {
+    let ends = |first: u32, count| first.checked_add(count).is_some_and(|end| end > first);
+    let is_range = |line: &&Line| ends(line.inside, line.count) && ends(line.outside, line.count);
+    lines.iter().find(|line| !is_range(line)).copied()
+}
+
 pub(super) fn map(model: &mut Model, ids: Ids, lines: &[Line]) {
     let parent = ids.of(model.parent_user()).clone();
     let extents = lines

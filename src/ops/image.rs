@@ -133,6 +133,12 @@ impl Operation for MountImage {
                     .why("/dev/loop-control is not there")
                     .help("`sudo modprobe loop`")
             }
+            (Call::Loop, Errno::EPERM | Errno::EACCES) => Refusal::new(
+                "image::loop_denied",
+                "loop devices may not be used here",
+            )
+            .why("/dev/loop-control cannot be opened, though you are root")
+            .help("start the outer container with `--device /dev/loop-control` and privileges"),
             (Call::Fsopen, Errno::ENODEV) => {
                 Refusal::new("image::unknown_filesystem", format!("this kernel cannot read {kind}"))
                     .why("the filesystem is not in /proc/filesystems")
@@ -228,6 +234,7 @@ impl Operation for AttachImage {
             return refusal;
         }
         place::target_refused(self.at.as_path(), fault, before)
+            .or_else(|| place::onto_file(self.at.as_path(), before))
             .unwrap_or_else(|| unexplained(self, fault))
     }
 

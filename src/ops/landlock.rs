@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{Evidence, Operation, Stage, place, unexplained, yes};
+use super::{Evidence, Operation, Stage, unexplained, way, yes};
 
 mod missing;
 
@@ -240,7 +240,7 @@ impl Operation for AllowFiles {
         match (fault.call, fault.errno) {
             (Call::OpenTarget, Errno::ENOENT) => {
                 Refusal::new("landlock::no_path", format!("there is no {shown} to allow"))
-                    .why(place::first_missing(path, before))
+                    .why(way::first_missing(path, before))
                     .help(format!(
                         "`{{path: {shown}, optional: true}}` allows it where it is there"
                     ))

@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     Evidence, Need, Operation, Stage,
-    idmap::{Ids, Line, Listed, from_afar, is_written, map, overlap, overlapping},
+    idmap::{Ids, Line, Listed, from_afar, is_written, map, not_a_range, overlap, overlapping},
     restricted_by_apparmor, unexplained, yes,
 };
 
@@ -139,7 +139,7 @@ impl WriteMap {
         if !is_admin {
             return no(Errno::EPERM);
         }
-        if empty_or_endless(&self.lines).is_some() || overlapping(&self.lines).is_some() {
+        if not_a_range(&self.lines).is_some() || overlapping(&self.lines).is_some() {
             return no(Errno::EINVAL);
         }
         if !self.is_permitted(model) || self.unmapped_outside(model).is_some() {
@@ -242,10 +242,8 @@ impl Operation for WriteMap {
         if self.is_from_afar(before) {
             return from_afar();
         }
-        if let Some(line) = empty_or_endless(&self.lines) {
-            return Refusal::new("map::not_a_range", format!("`{line}` is no range of ids"))
-                .why("it has no id in it, or goes beyond the last, 4294967294")
-                .help("write how many ids there are: `count: 1`");
+        if let Some(refusal) = not_a_range(&self.lines) {
+            return refusal;
         }
         if self.text.len() >= LONGEST_MAP {
             return Refusal::new(
@@ -353,11 +351,4 @@ fn may_open(model: &Model, by: Writer) -> Result<(), Objection> {
         Writer::Itself => model.lets_write_proc(),
         Writer::Supervisor => Ok(()),
     }
-}
-
-/// The first line without an id, or with one too many (`map_write()`).
-fn empty_or_endless(lines: &[Line]) -> Option<Line> {
-    let ends = |first: u32, count| first.checked_add(count).is_some_and(|end| end > first);
-    let is_range = |line: &&Line| ends(line.inside, line.count) && ends(line.outside, line.count);
-    lines.iter().find(|line| !is_range(line)).copied()
 }

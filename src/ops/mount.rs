@@ -237,9 +237,8 @@ impl Operation for MountNew {
             return refusal;
         }
         match (fault.call, fault.errno) {
-            (Call::MoveMount, Errno::EINVAL) if is_file(self.at.as_path(), before) => {
-                onto_file(self.at.as_path())
-            }
+            (Call::MoveMount, Errno::EINVAL) => place::onto_file(self.at.as_path(), before)
+                .unwrap_or_else(|| unexplained(self, fault)),
             _ => unexplained(self, fault),
         }
     }
@@ -251,17 +250,6 @@ impl Operation for MountNew {
     fn needs(&self, before: &Model) -> Option<Need> {
         Some(Need::admin(before.mounts.owner, "the mount namespace"))
     }
-}
-
-fn is_file(at: &Path, before: &Model) -> bool {
-    before.walk(at).is_ok_and(|found| found.thing.is_directory() == Some(false))
-}
-
-fn onto_file(at: &Path) -> Refusal {
-    let shown = at.display();
-    Refusal::new("mount::onto_file", format!("{shown} is a file, and a directory goes over it"))
-        .why("only a file can cover a file")
-        .help("name a directory")
 }
 
 /// How mount events travel from now on, for every mount.

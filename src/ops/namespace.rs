@@ -8,9 +8,12 @@ use crate::{
     sys::{Call, Errno, Fault, Namespace, namespace, process},
 };
 
-use super::{Evidence, Need, Operation, Stage, restricted_by_apparmor, unexplained};
+use super::{
+    Evidence, Need, Operation, Stage, module::module_denies, restricted_by_apparmor, room,
+    unexplained,
+};
 
-/// User namespaces nest this deep (`user_namespaces(7)`).
+/// User and PID namespaces nest this deep (`namespaces(7)`).
 const DEEPEST: u32 = 32;
 
 /// No namespace has this number.
@@ -66,7 +69,8 @@ impl Operation for NewNamespace {
             (Namespace::User, Errno::EPERM | Errno::EACCES) => user_refused(self, fault, before),
             (Namespace::User, Errno::ENOSPC) if before.own_user().level > DEEPEST => too_deep(),
             (Namespace::User, Errno::ENOSPC) if before.forbids_nested() => forbidden(),
-            (kind, Errno::ENOSPC) => limit_reached(kind),
+            (Namespace::Pid, Errno::ENOSPC) if before.pid_level >= DEEPEST => pid_too_deep(),
+            (kind, Errno::ENOSPC) => room::limit_reached(kind, noun(kind), before),
             (kind, Errno::EPERM) if !before.administers(before.process.user) => needs_user(kind),
             (kind, Errno::EINVAL) if before.may_make(kind) != Err(Objection::No(Errno::EINVAL)) => {
                 not_built_in(kind)
@@ -117,7 +121,11 @@ fn user_refused(operation: &NewNamespace, fault: Fault, before: &Model) -> Refus
                 .help("give the outer one a map: `user: {map: root}`"),
         };
     }
-    unexplained(operation, fault)
+    let is_known = before.is_chrooted() == Some(false) && host.kernel_settings.is_some();
+    match is_known && !matches!(operation.answer(before), Answer::No(_)) {
+        true => module_denies(fault, host),
+        false => unexplained(operation, fault),
+    }
 }
 
 fn denied_by_selinux() -> Refusal {
@@ -138,17 +146,16 @@ fn too_deep() -> Refusal {
         .help("take some `user` layers out")
 }
 
+fn pid_too_deep() -> Refusal {
+    Refusal::new("pid::too_deep", "PID namespaces nest no deeper")
+        .why(format!("it would be number {} below the host's", DEEPEST + 1))
+        .help("take some `pid` layers out")
+}
+
 fn forbidden() -> Refusal {
     Refusal::new("user::forbidden", "no user namespace may be made in this one")
         .why("a `user` layer before it says `nested: false`")
         .help("say it in the last `user` layer only")
-}
-
-fn limit_reached(kind: Namespace) -> Refusal {
-    let knob = format!("user.max_{}_namespaces", kind.link());
-    Refusal::new("namespace::limit", format!("there can be no more {} namespaces", noun(kind)))
-        .why(format!("{knob} is reached, here or in a namespace around"))
-        .help(format!("`sudo sysctl {knob}=15000` on the machine itself"))
 }
 
 fn needs_user(kind: Namespace) -> Refusal {

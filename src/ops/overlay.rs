@@ -25,7 +25,7 @@ mod trouble;
 
 use trouble::came_up_read_only;
 
-use super::{Evidence, Need, Operation, Stage, place, unexplained, yes};
+use super::{Evidence, Need, Operation, Stage, place, unexplained, way, yes};
 
 /// A string of a filesystem's configuration is shorter than this (`fsconfig(2)`).
 const LONGEST_STRING: usize = 256;
@@ -249,15 +249,26 @@ impl Operation for MountOverlay {
         if let Some(refusal) = place::target_refused(self.at.as_path(), fault, before) {
             return refusal.field("at");
         }
+        if fault == Call::MoveMount.gave(Errno::EINVAL)
+            && let Some(refusal) = place::onto_file(self.at.as_path(), before)
+        {
+            return refusal.field("at");
+        }
         let trouble = self.find(before).ok().and_then(|layers| before.may_overlay(&layers).err());
         match (fault.call, trouble) {
             (Call::Open, _) => self.explain_layer(fault, before),
             // An errno has many fathers: it is this trouble's only if the
             // trouble gives just this fault.
             (_, Some(trouble)) if answer(trouble) == Answer::No(fault) => {
-                trouble::explain(trouble, &self.lower, &self.upper, &self.work)
+                trouble::explain(trouble, self, before)
             }
-            (Call::ReadOnly, _) => came_up_read_only(),
+            (Call::ReadOnly, _) => came_up_read_only(self.work.as_path(), before),
+            (Call::Fsconfig, None | Some(OverlayTrouble::Unknown))
+                if fault.errno == Errno::EINVAL && self.deep_lower(before).is_some() =>
+            {
+                let index = self.deep_lower(before).unwrap_or_default();
+                trouble::explain(OverlayTrouble::LowerUnfit(index), self, before)
+            }
             _ if seen.log.is_empty() => unexplained(self, fault),
             _ => unexplained(self, fault).help(format!("the kernel says: {}", seen.log)),
         }
@@ -273,6 +284,15 @@ impl Operation for MountOverlay {
 }
 
 impl MountOverlay {
+    /// The first lower layer that is on an overlay of the host's: how deep that
+    /// is already nobody tells, and only the depth is left to be wrong.
+    fn deep_lower(&self, before: &Model) -> Option<usize> {
+        self.lower.iter().position(|path| {
+            let found = before.walk(path.as_path());
+            found.is_ok_and(|found| before.mounts.is_overlay_of_host(found.at.mount))
+        })
+    }
+
     fn explain_layer(&self, fault: Fault, before: &Model) -> Refusal {
         let fails = |(_, path): &(&'static str, &KernelPath)| match before.walk(path.as_path()) {
             Err(found) => found == fault.errno,
@@ -283,16 +303,41 @@ impl MountOverlay {
         let Some((field, layer)) = all.find(fails) else { return unexplained(self, fault) };
         let shown = layer.as_path().display();
         match fault.errno {
-            Errno::ENOENT if field == "lower" => no_layer(layer.as_path()).field(field),
+            Errno::ENOENT if field == "lower" => {
+                let refusal = no_layer(layer.as_path()).field(field);
+                match way::missing_end_of_link(layer.as_path(), before) {
+                    Some(_) => refusal.why(way::first_missing(layer.as_path(), before)),
+                    None => refusal,
+                }
+            }
             Errno::ENOENT => Refusal::new("overlay::no_layer", format!("there is no {shown}"))
                 .why("every layer of an overlay has to be there before")
                 .help(format!("`mkdir -p {}`, or `create: true`", typed(layer.as_path())))
                 .field(field),
+            Errno::ENOTDIR if before.walk(layer.as_path()).is_err() => {
+                let message = format!("{shown} leads through a file");
+                Refusal::new("overlay::layer_below_file", message)
+                    .why(way::file_on_the_way(layer.as_path(), before))
+                    .help("name a path whose parents are directories")
+                    .field(field)
+            }
             Errno::ENOTDIR => Refusal::new("overlay::layer_is_file", format!("{shown} is a file"))
                 .why("a layer is a directory, or an image that isorecipe knows")
-                .help("xfs, ext4, squashfs and erofs images can be a `lower`")
+                .help(match field {
+                    "lower" => "xfs, ext4, squashfs and erofs images can be a `lower`",
+                    _ => "name a directory",
+                })
                 .field(field),
-            _ => unexplained(self, fault),
+            Errno::EACCES => {
+                let message = format!("you may not search the way to {shown}");
+                Refusal::new("overlay::layer_hidden", message)
+                    .why(way::closed_on_the_way(layer.as_path(), before))
+                    .help(format!("`namei -l {}` shows which", typed(layer.as_path())))
+                    .field(field)
+            }
+            errno => way::refused(layer.as_path(), errno, before)
+                .unwrap_or_else(|| unexplained(self, fault))
+                .field(field),
         }
     }
 }

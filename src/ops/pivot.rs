@@ -3,7 +3,7 @@
 use std::{
     fmt,
     os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-use super::{Evidence, Need, Operation, Stage, place, unexplained, yes};
+use super::{Evidence, Need, Operation, Stage, place, unexplained, way, yes};
 
 /// A mount becomes the root; the old root moves aside or goes.
 ///
@@ -84,6 +84,13 @@ impl fmt::Display for PivotRoot {
     }
 }
 
+/// Whether another mount than the root is there, and the process may enter it.
+fn is_mount_to_enter(found: &Found, model: &Model) -> bool {
+    found.at.path.as_os_str().is_empty()
+        && found.at.mount != model.mounts.root
+        && model.may_enter(found) != Some(false)
+}
+
 /// A path as it reads from the new root.
 fn in_root(path: &KernelPath) -> PathBuf {
     PathBuf::from("/").join(path.as_path())
@@ -109,13 +116,10 @@ impl Operation for PivotRoot {
         model.process.directory = Some("/".into());
     }
 
-    /// What was meant to be a mount is taken for one: the place itself, or a
-    /// tree of which nothing is known.
+    /// What was meant to be a mount is one, or a tree of which nothing is known.
     fn intend(&self, model: &mut Model) {
         let new = match self.find_new(model) {
-            Ok(found) if model.may_enter(&found) != Some(false) => {
-                model.mounts.clone_tree(&found.at)
-            }
+            Ok(found) if is_mount_to_enter(&found, model) => found.at.mount,
             _ => {
                 let user = model.process.user;
                 let unknown = model.mounts.instance(Filesystem::Unknown, user);
@@ -185,7 +189,9 @@ impl Operation for PivotRoot {
             return refusal;
         }
         match (fault.call, fault.errno) {
-            (Call::OpenTarget, Errno::ENOENT) => place::no_new_root(self.new.as_path()),
+            (Call::OpenTarget, Errno::ENOENT) if self.find_new(before).is_err() => {
+                place::no_new_root(self.new.as_path())
+            }
             (Call::OpenTarget, Errno::ENOTDIR) => {
                 Refusal::new("pivot_root::not_a_directory", format!("{shown} is not a directory"))
                     .why("only a directory can become the root")
@@ -196,13 +202,10 @@ impl Operation for PivotRoot {
                     .why("the directory does not let you in")
                     .help("make the new root a directory of your own")
             }
-            (Call::PivotRoot, Errno::EBUSY) => Refusal::new(
-                "pivot_root::is_root",
-                format!("{shown} is part of the root that is there already"),
-            )
-            .why("nothing is mounted there")
-            .help("mount something there first: an `overlay`, a `bind` or a `tmpfs`"),
+            (Call::PivotRoot, Errno::EBUSY) => is_root(self.new.as_path()),
             (Call::PivotRoot, Errno::EINVAL) => self.explain_einval(fault, before),
+            (Call::OpenTarget, errno) => way::refused(self.new.as_path(), errno, before)
+                .unwrap_or_else(|| unexplained(self, fault)),
             _ => unexplained(self, fault),
         }
     }
@@ -223,6 +226,9 @@ impl PivotRoot {
         let Ok(new) = self.find_new(before) else {
             return unexplained(self, fault);
         };
+        if new.at == before.mounts.root_position() {
+            return is_root(self.new.as_path());
+        }
         let mount = before.mounts.mount(new.at.mount);
         let parent = mount.on.as_ref().map(|on| before.mounts.mount(on.mount));
         let is_shared = mount.travel.shared == Some(true)
@@ -258,4 +264,11 @@ impl PivotRoot {
         }
         unexplained(self, fault)
     }
+}
+
+fn is_root(path: &Path) -> Refusal {
+    let message = format!("{} is part of the root that is there already", path.display());
+    Refusal::new("pivot_root::is_root", message)
+        .why("nothing is mounted there")
+        .help("mount something there first: an `overlay`, a `bind` or a `tmpfs`")
 }

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::Stage;
+use super::{Stage, room, way};
 
 /// What a mount operation says when it may not, in words.
 pub(super) fn not_allowed(before: &Model) -> Option<Refusal> {
@@ -200,33 +200,48 @@ pub(super) fn is_attached(stage: &Stage, at: &KernelPath) -> Result<(), Fault> {
 /// What a missing or unreachable target says, in words.
 pub(super) fn target_refused(at: &Path, fault: Fault, before: &Model) -> Option<Refusal> {
     if fault.call != Call::OpenTarget {
-        return None;
+        return room::refused(fault, before);
     }
     let shown = at.display();
     match fault.errno {
-        Errno::ENOENT => Some(
-            Refusal::new("mount::no_target", format!("there is no {shown} to mount on"))
-                .why(first_missing(at, before))
-                .help(match is_on_host(at, before) {
-                    true => format!(
-                        "take a directory that is there, such as /mnt, or `mkdir -p {}` first",
-                        typed(at)
-                    ),
-                    false => format!("put `dir: {shown}` before it"),
-                }),
-        ),
+        Errno::ENOENT => {
+            let end = way::missing_end_of_link(at, before);
+            let missing = end.as_deref().unwrap_or(at);
+            Some(
+                Refusal::new("mount::no_target", format!("there is no {shown} to mount on"))
+                    .why(way::first_missing(at, before))
+                    .help(match is_on_host(at, before) {
+                        true => format!(
+                            "take a directory that is there, such as /mnt, or `mkdir -p {}` first",
+                            typed(missing)
+                        ),
+                        false => format!("put `dir: {}` before it", missing.display()),
+                    }),
+            )
+        }
         Errno::ENOTDIR => Some(
             Refusal::new("mount::target_below_file", format!("{shown} leads through a file"))
-                .why("a directory on the way is none")
+                .why(way::file_on_the_way(at, before))
                 .help("name a path whose parents are directories"),
         ),
         Errno::EACCES => Some(
             Refusal::new("mount::target_hidden", format!("you may not search the way to {shown}"))
-                .why("a directory on the way does not let you through")
+                .why(way::closed_on_the_way(at, before))
                 .help(format!("`namei -l {}` shows which", typed(at))),
         ),
-        _ => None,
+        errno => way::refused(at, errno, before),
     }
+}
+
+/// A directory cannot cover a file, in words.
+pub(super) fn onto_file(at: &Path, before: &Model) -> Option<Refusal> {
+    let found = before.walk(at).ok()?;
+    let message = format!("{} is a file, and a directory goes over it", at.display());
+    (found.thing.is_directory() == Some(false)).then(|| {
+        Refusal::new("mount::onto_file", message)
+            .why("only a file can cover a file")
+            .help("name a directory")
+    })
 }
 
 /// Whether what a path leads to, or would, is in the host's own tree.
@@ -236,15 +251,6 @@ fn is_on_host(path: &Path, before: &Model) -> bool {
         let (filesystem, _) = before.mounts.within(&found.at);
         matches!(before.mounts.filesystem(filesystem).filesystem, Filesystem::Host(_))
     })
-}
-
-/// The first part of a path that is not there.
-pub(super) fn first_missing(path: &Path, before: &Model) -> String {
-    let missing = path.ancestors().filter(|part| before.walk(part) == Err(Errno::ENOENT)).last();
-    match missing {
-        Some(part) if part != path => format!("{} does not exist either", part.display()),
-        _ => "it does not exist at this point".to_owned(),
-    }
 }
 
 /// There is nothing that could become the root.

@@ -13,11 +13,7 @@ use crate::{
     sys::{Call, Errno, Fault, KernelPath, device::Device, mount},
 };
 
-use super::{
-    Operation, Stage,
-    place::{self, first_missing},
-    unexplained,
-};
+use super::{Operation, Stage, place, room, unexplained, way};
 
 /// Where a bind takes its tree from.
 pub enum Source {
@@ -200,17 +196,23 @@ pub(super) fn source_refused(
         Errno::EPERM if !before.may_mount() => {
             place::not_allowed(before).unwrap_or_else(|| unexplained(operation, fault))
         }
-        Errno::ENOENT => Refusal::new("bind::no_source", format!("there is no {shown} to bind"))
-            .why(first_missing(from, before))
-            .help("relative paths start in the folder of the recipe"),
+        Errno::ENOENT => {
+            let refusal = Refusal::new("bind::no_source", format!("there is no {shown} to bind"))
+                .why(way::first_missing(from, before));
+            match way::missing_end_of_link(from, before) {
+                Some(_) => refusal
+                    .help(format!("`readlink -f {}` shows what has to be there", typed(from))),
+                None => refusal.help("relative paths start in the folder of the recipe"),
+            }
+        }
         Errno::ENOTDIR => {
             Refusal::new("bind::source_below_file", format!("{shown} leads through a file"))
-                .why("a directory on the way is none")
+                .why(way::file_on_the_way(from, before))
                 .help("name a path whose parents are directories")
         }
         Errno::EACCES => {
             Refusal::new("bind::source_hidden", format!("you may not search the way to {shown}"))
-                .why("a directory on the way does not let you through")
+                .why(way::closed_on_the_way(from, before))
                 .help(format!("`namei -l {}` shows which", typed(from)))
         }
         Errno::EINVAL if hides_below(from, before) => Refusal::new(
@@ -219,7 +221,9 @@ pub(super) fn source_refused(
         )
         .why("it came with a more privileged mount namespace, and may be there to hide something")
         .help("take `recursive: false` away"),
-        _ => unexplained(operation, fault),
+        errno => way::refused(from, errno, before)
+            .or_else(|| room::refused(fault, before))
+            .unwrap_or_else(|| unexplained(operation, fault)),
     }
 }
 

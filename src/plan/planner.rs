@@ -12,6 +12,7 @@ use crate::{
     host::Host,
     model::{Answer, Filesystem, FilesystemId, Model, Slot, Thing},
     ops::{self, Evidence, Op},
+    sys::Errno,
     yaml,
 };
 
@@ -308,6 +309,12 @@ impl Planner {
     /// Whether a path leads to a directory that earlier layers have put there.
     pub fn is_made(&self, path: &Path) -> bool {
         self.model.walk(path).is_ok_and(|found| found.thing.is_directory() == Some(true))
+    }
+
+    /// Whether nothing is there, and nothing else is wrong with the way.
+    pub fn is_missing(&self, path: &Path) -> bool {
+        !self.is_made(path)
+            && !matches!(self.model.walk(path), Err(Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP))
     }
 
     /// Goes on as if there were a directory, after a refusal that says there is none.

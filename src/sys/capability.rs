@@ -238,3 +238,18 @@ pub fn are_given_by(program: &Path) -> Result<bool, Errno> {
         Err(errno) => Err(errno),
     }
 }
+
+/// What a program's file gives for sure (`struct vfs_cap_data`, the effective
+/// flag set), and this process may not pass on (`CapBnd` of `proc_pid_status(5)`).
+pub fn out_of_bounds(program: &Path) -> u64 {
+    let given = xattr::get(program, "security.capability").ok().flatten().unwrap_or_default();
+    let number = |at: usize| -> u64 {
+        let bytes = given.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(bytes)))
+    };
+    let (is_effective, permitted) = (number(0) & 1 != 0, number(4) | number(12) << 32);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bounds = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let bounds = bounds.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    if is_effective { permitted & !bounds.unwrap_or(u64::MAX) } else { 0 }
+}

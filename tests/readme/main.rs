@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 20] = [
+const TOOLS: [(&str, &str); 21] = [
     ("fallocate", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
@@ -52,6 +52,7 @@ const TOOLS: [(&str, &str); 20] = [
     ("debugfs", "e2fsprogs"),
     ("fuse2fs", "fuse2fs"),
     ("perl", "perl-base"),
+    ("setcap", "libcap2-bin"),
     ("mke2fs", "e2fsprogs"),
     ("bwrap", "bubblewrap"),
     ("runc", "runc"),

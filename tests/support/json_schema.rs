@@ -46,6 +46,9 @@ impl Validator<'_> {
             "minItems" => {
                 (value.as_array()).is_none_or(|all| Some(all.len() as u64) >= wanted.as_u64())
             }
+            "maxItems" => {
+                (value.as_array()).is_none_or(|all| Some(all.len() as u64) <= wanted.as_u64())
+            }
             "pattern" => {
                 let pattern =
                     regex::Regex::new(wanted.as_str().expect("a pattern")).expect("a pattern");
