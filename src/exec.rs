@@ -8,6 +8,7 @@
 use std::{
     cell::{Cell, OnceCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
 
 mod child;
 mod console;
+mod deadline;
 mod init;
 mod pause;
 mod supervisor;
@@ -37,6 +39,8 @@ pub use pause::EndsWith;
 pub enum Outcome {
     /// The command ran and ended like this
     Ended(Change),
+    /// The command ran, and a limit ended it
+    AtLimit(Exceeded, Change),
     /// A step failed; the command never ran
     Refused {
         /// Which, counted from 0
@@ -54,6 +58,13 @@ pub enum Outcome {
     Unlike,
     /// Whoever watched it stopped it at a pause, by this signal if it was one
     Abandoned(Option<i32>),
+}
+
+/// A limit that isorecipe keeps, and how high it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// The time that the command may take
+    Time(Duration),
 }
 
 /// Who watches a run, from the side of the host.
@@ -157,6 +168,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                 signals,
                 onlooker,
                 runs_through: Cell::new(false),
+                deadline: deadline::Deadline::new(plan.watched.time),
             }
             .run();
             end_programs(plan, &slots);

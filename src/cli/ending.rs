@@ -14,8 +14,9 @@ use serde::Serialize;
 
 use crate::{
     diagnostic::{Diagnostic, Record, Refusal},
-    exec::Outcome,
+    exec::{Exceeded, Outcome},
     host::{Host, Invoker},
+    layers::Span,
     ops::{Evidence, Op},
     plan::{Plan, Step},
     recipe::{Document, Recipe, Run},
@@ -31,6 +32,9 @@ use crate::{
 };
 
 use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause, speak};
+
+/// As `timeout(1)` says it.
+const TIME_IS_UP: u8 = 124;
 
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -59,7 +63,7 @@ pub(super) struct Account {
     pub exit: Option<i32>,
     /// The signal that killed the command
     pub signal: Option<i32>,
-    /// The limit that ended it: `cpu`, `fsize`
+    /// The limit that ended it: `cpu`, `fsize`, `time`
     pub limit: Option<&'static str>,
     /// From the first process of the sandbox to the last, in seconds
     pub duration: f64,
@@ -102,6 +106,22 @@ impl Account {
             Change::Killed(signal) => self.signal = Some(signal),
             Change::Stopped(_) | Change::None | Change::Unknown(_) => {}
         }
+    }
+}
+
+impl Account {
+    fn met(&mut self, exceeded: Exceeded) {
+        self.limit = Some(named(exceeded).0);
+        match exceeded {
+            Exceeded::Time(_) => self.status = TIME_IS_UP,
+        }
+    }
+}
+
+/// The name of a limit that isorecipe keeps, and how high it is.
+fn named(exceeded: Exceeded) -> (&'static str, String) {
+    match exceeded {
+        Exceeded::Time(time) => ("time", Span(time).to_string()),
     }
 }
 
@@ -203,6 +223,12 @@ impl Ending<'_> {
                 self.complain(&mut account, Some(end_unknown(errno)));
             }
             Outcome::Ended(change) => account.ended(change),
+            Outcome::AtLimit(exceeded, change) => {
+                account.ended(change);
+                account.met(exceeded);
+                self.say_exceeded(exceeded);
+                return account;
+            }
             Outcome::Abandoned(signal) => {
                 pause::say_abandoned(self.output);
                 account.phase = Phase::Abandoned;
@@ -257,6 +283,14 @@ impl Ending<'_> {
             ),
         };
         speak::on_stderr(&text);
+    }
+
+    fn say_exceeded(&self, exceeded: Exceeded) {
+        let (name, most) = named(exceeded);
+        speak::on_stderr(&match self.output.json {
+            true => format!("{}\n", serde_json::json!({ "limit": name, "most": most })),
+            false => format!("isorecipe: the command was ended at its limit: {name} {most}\n"),
+        });
     }
 
     /// Which call it was, only the kernel's log tells, and only root may read that.

@@ -21,9 +21,10 @@ use crate::{
 };
 
 use super::{
-    Onlooker, Outcome,
+    Exceeded, Onlooker, Outcome,
     child::GAVE_UP,
     console::Console,
+    deadline::{Act, Deadline},
     init,
     pause::{Ended, Wait},
     turn::{self, Message},
@@ -45,6 +46,7 @@ pub(super) struct Supervisor<'a> {
     pub onlooker: &'a dyn Onlooker,
     /// Whether nobody wants to be asked any more
     pub runs_through: Cell<bool>,
+    pub deadline: Deadline,
 }
 
 /// Why the supervisor does not pass the turn back.
@@ -88,6 +90,7 @@ impl Supervisor<'_> {
                 }
                 _ => self.console.lend_again(None),
             }
+            self.keep_time();
             self.announce(&mut progress);
             if let Some(change) = progress.change {
                 break change;
@@ -116,7 +119,7 @@ impl Supervisor<'_> {
             None if progress.is_broken && change == Change::Exited(GAVE_UP) => {
                 Outcome::Lost(change)
             }
-            None if progress.is_ready => Outcome::Ended(progress.end_of_command(change)),
+            None if progress.is_ready => self.end_of(progress.end_of_command(change)),
             None => Outcome::Lost(change),
         }
     }
@@ -124,7 +127,38 @@ impl Supervisor<'_> {
     /// How many milliseconds nothing may happen before there is something to do.
     fn patience(&self, progress: &Progress) -> Option<u16> {
         let moment = progress.unseen.map(|_| MOMENT.as_millis() as u16);
-        [self.console.time_to_look(), moment].into_iter().flatten().min()
+        let patience = [self.console.time_to_look(), moment, self.deadline.patience()];
+        patience.into_iter().flatten().min()
+    }
+
+    /// Ends a command whose time is over.
+    fn keep_time(&self) {
+        match self.deadline.due() {
+            // One that is stopped could not hear of it.
+            Some(Act::Ask) => self.tell_all(&[libc::SIGTERM, libc::SIGCONT]),
+            Some(Act::Force) => {
+                self.tell_all(&[libc::SIGKILL]);
+                let _ = process::send(self.pid, libc::SIGKILL);
+            }
+            None => {}
+        }
+    }
+
+    /// Signals the command, and who is in its process group.
+    fn tell_all(&self, signals: &[i32]) {
+        for &signal in signals {
+            if process::send(-self.pid, signal).is_err() {
+                let _ = process::send(self.pid, signal);
+            }
+        }
+    }
+
+    /// How the command ended, and at which limit.
+    fn end_of(&self, change: Change) -> Outcome {
+        match self.deadline.met() {
+            Some(time) => Outcome::AtLimit(Exceeded::Time(time), change),
+            None => Outcome::Ended(change),
+        }
     }
 
     /// Tells the onlooker of a command that is there to stay.
@@ -154,6 +188,7 @@ impl Supervisor<'_> {
             }
             Message::Ready(command) => {
                 progress.is_ready = true;
+                self.deadline.begin();
                 self.console.meet(command);
                 progress.unseen = Some((command.unwrap_or(self.pid), Instant::now()));
             }
