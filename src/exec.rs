@@ -27,6 +27,7 @@ use crate::{
 mod child;
 mod console;
 mod deadline;
+mod groups;
 mod init;
 mod pause;
 mod supervisor;
@@ -39,8 +40,8 @@ pub use pause::EndsWith;
 pub enum Outcome {
     /// The command ran and ended like this
     Ended(Change),
-    /// The command ran, and a limit ended it
-    AtLimit(Exceeded, Change),
+    /// The command ran, and met limits: the first says most about its end
+    AtLimit(Vec<Exceeded>, Change),
     /// A step failed; the command never ran
     Refused {
         /// Which, counted from 0
@@ -60,11 +61,36 @@ pub enum Outcome {
     Abandoned(Option<i32>),
 }
 
-/// A limit that isorecipe keeps, and how high it is.
+/// A limit of the sandbox that was met, and how high it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exceeded {
     /// The time that the command may take
     Time(Duration),
+    /// The memory of the sandbox, in bytes
+    Memory {
+        /// How much
+        most: u64,
+        /// Whether the command itself was ended, and not only some of what it started
+        ended: bool,
+    },
+    /// The number of its processes; one more was refused
+    Processes(u64),
+}
+
+impl Exceeded {
+    /// The name of the limit, as a recipe spells it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Time(_) => "time",
+            Self::Memory { .. } => "memory",
+            Self::Processes(_) => "pids",
+        }
+    }
+
+    /// Whether it ended the command.
+    pub fn ends(&self) -> bool {
+        matches!(self, Self::Time(_) | Self::Memory { ended: true, .. })
+    }
 }
 
 /// Who watches a run, from the side of the host.
@@ -91,6 +117,9 @@ pub trait Onlooker {
 
     /// Nothing runs any more.
     fn is_over(&self) {}
+
+    /// This could not be removed from the host.
+    fn leaves_behind(&self, _what: &str) {}
 }
 
 /// An onlooker who does not care.
@@ -172,6 +201,9 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
             }
             .run();
             end_programs(plan, &slots);
+            for left in (groups::Groups { plan, slots: &slots }).remove() {
+                onlooker.leaves_behind(&left);
+            }
             let _ = signal::release(&before);
             Ok(outcome)
         }

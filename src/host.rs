@@ -32,7 +32,7 @@ mod program;
 
 pub use clocks::Clocks;
 pub use confinement::{Confinement, Seccomp};
-pub use control_groups::{ControlGroups, Layout};
+pub use control_groups::{ControlGroups, Home, Homes, Layout};
 pub use helpers::{Helper, Helpers, Powerless};
 pub use images::{FuseDevice, ImageTools, Tool};
 pub use kernel::{Device, Kernel, Landlock};
@@ -335,6 +335,16 @@ impl Host {
     /// What images can be read with, asking the machine if it is not known.
     pub fn image_tools(&self) -> ImageTools {
         self.images.clone().unwrap_or_else(|| images::probe(self.invoker.as_ref()))
+    }
+
+    /// Where the caller may make control groups, as far as known.
+    pub fn group_homes(&self) -> Option<&Homes> {
+        self.control_groups.as_ref()?.homes.as_ref()
+    }
+
+    /// The same, asking the machine.
+    pub fn group_homes_here() -> Option<Homes> {
+        control_groups::homes()
     }
 
     /// Whether the caller is root.

@@ -112,10 +112,12 @@ pub struct Plan {
 }
 
 /// What no step of the kernel's limits: the supervisor looks on, and ends the command.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Watched {
     /// How long the command may take, from its beginning
     pub time: Option<Duration>,
+    /// What was to be limited, and is not, in words
+    pub unlimited: Vec<String>,
 }
 
 impl Watched {

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 pub mod capability;
+pub mod cgroup;
 pub mod descriptor;
 pub mod device;
 pub mod directory;

@@ -209,6 +209,7 @@ fn a_code_is_an_area_and_a_condition() {
         "image",
         "landlock",
         "layer",
+        "limits",
         "lsm",
         "map",
         "mask",

@@ -63,7 +63,7 @@ pub(super) struct Account {
     pub exit: Option<i32>,
     /// The signal that killed the command
     pub signal: Option<i32>,
-    /// The limit that ended it: `cpu`, `fsize`, `time`
+    /// The limit that it met: `cpu`, `fsize`, `time`, `memory`, `pids`
     pub limit: Option<&'static str>,
     /// From the first process of the sandbox to the last, in seconds
     pub duration: f64,
@@ -110,18 +110,11 @@ impl Account {
 }
 
 impl Account {
-    fn met(&mut self, exceeded: Exceeded) {
-        self.limit = Some(named(exceeded).0);
-        match exceeded {
-            Exceeded::Time(_) => self.status = TIME_IS_UP,
+    fn met(&mut self, met: &[Exceeded]) {
+        self.limit = met.first().map(Exceeded::name);
+        if matches!(met.first(), Some(Exceeded::Time(_))) {
+            self.status = TIME_IS_UP;
         }
-    }
-}
-
-/// The name of a limit that isorecipe keeps, and how high it is.
-fn named(exceeded: Exceeded) -> (&'static str, String) {
-    match exceeded {
-        Exceeded::Time(time) => ("time", Span(time).to_string()),
     }
 }
 
@@ -223,11 +216,13 @@ impl Ending<'_> {
                 self.complain(&mut account, Some(end_unknown(errno)));
             }
             Outcome::Ended(change) => account.ended(change),
-            Outcome::AtLimit(exceeded, change) => {
+            Outcome::AtLimit(met, change) => {
                 account.ended(change);
-                account.met(exceeded);
-                self.say_exceeded(exceeded);
-                return account;
+                account.met(&met);
+                self.say_met(&met);
+                if met.iter().any(|limit| limit.ends()) {
+                    return account;
+                }
             }
             Outcome::Abandoned(signal) => {
                 pause::say_abandoned(self.output);
@@ -285,12 +280,28 @@ impl Ending<'_> {
         speak::on_stderr(&text);
     }
 
-    fn say_exceeded(&self, exceeded: Exceeded) {
-        let (name, most) = named(exceeded);
-        speak::on_stderr(&match self.output.json {
-            true => format!("{}\n", serde_json::json!({ "limit": name, "most": most })),
-            false => format!("isorecipe: the command was ended at its limit: {name} {most}\n"),
-        });
+    /// The limits of the sandbox that were met, in one line.
+    fn say_met(&self, met: &[Exceeded]) {
+        let ended: Vec<_> = met.iter().filter(|limit| limit.ends()).map(written).collect();
+        let others: Vec<_> = met.iter().filter(|limit| !limit.ends()).map(written).collect();
+        let text = match (ended.as_slice(), others.as_slice()) {
+            _ if self.output.json => {
+                let limits: Vec<_> = met.iter().map(Exceeded::name).collect();
+                format!("{}\n", serde_json::json!({ "limit": limits.first(), "met": limits }))
+            }
+            ([], others) => {
+                format!("isorecipe: the sandbox met its limit: {}\n", others.join(", "))
+            }
+            (ended, []) => {
+                format!("isorecipe: the command was ended at its limit: {}\n", ended.join(", "))
+            }
+            (ended, others) => format!(
+                "isorecipe: the command was ended at its limit: {}; it also met {}\n",
+                ended.join(", "),
+                others.join(", ")
+            ),
+        };
+        speak::on_stderr(&text);
     }
 
     /// Which call it was, only the kernel's log tells, and only root may read that.
@@ -320,6 +331,20 @@ impl Ending<'_> {
         // Foreseen with all facts, it may be known where the line belongs.
         let foreseen = plan.refusals.iter().find(|refusal| refusal.is_about_the_same(&explained));
         Some(foreseen.cloned().unwrap_or(explained))
+    }
+}
+
+/// `memory 64M`, and what came of it where that is not the end of the command.
+fn written(limit: &Exceeded) -> String {
+    let name = limit.name();
+    match limit {
+        Exceeded::Time(time) => format!("{name} {}", Span(*time)),
+        Exceeded::Memory { most, ended } => {
+            let most = Resource::AddressSpace.written(*most);
+            let what = if *ended { "" } else { " (some of its processes were killed)" };
+            format!("{name} {most}{what}")
+        }
+        Exceeded::Processes(most) => format!("{name} {most} (no more could be made)"),
     }
 }
 

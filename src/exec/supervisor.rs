@@ -25,6 +25,7 @@ use super::{
     child::GAVE_UP,
     console::Console,
     deadline::{Act, Deadline},
+    groups::Groups,
     init,
     pause::{Ended, Wait},
     turn::{self, Message},
@@ -139,6 +140,7 @@ impl Supervisor<'_> {
             Some(Act::Force) => {
                 self.tell_all(&[libc::SIGKILL]);
                 let _ = process::send(self.pid, libc::SIGKILL);
+                self.groups().end();
             }
             None => {}
         }
@@ -155,10 +157,16 @@ impl Supervisor<'_> {
 
     /// How the command ended, and at which limit.
     fn end_of(&self, change: Change) -> Outcome {
-        match self.deadline.met() {
-            Some(time) => Outcome::AtLimit(Exceeded::Time(time), change),
-            None => Outcome::Ended(change),
+        let time = self.deadline.met().map(Exceeded::Time);
+        let met: Vec<_> = time.into_iter().chain(self.groups().met(change)).collect();
+        match met.is_empty() {
+            true => Outcome::Ended(change),
+            false => Outcome::AtLimit(met, change),
         }
+    }
+
+    fn groups(&self) -> Groups<'_> {
+        Groups { plan: self.plan, slots: self.slots }
     }
 
     /// Tells the onlooker of a command that is there to stay.

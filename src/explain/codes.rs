@@ -38,6 +38,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/command/trouble.md"),
     include_str!("../ops/directory.md"),
     include_str!("../ops/fuse.md"),
+    include_str!("../ops/group.md"),
     include_str!("../ops/helper_map.md"),
     include_str!("../ops/identity.md"),
     include_str!("../ops/idmap.md"),
