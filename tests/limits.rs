@@ -72,3 +72,186 @@ fn a_time_that_is_none_is_wrong_usage() {
         assert_eq!((ran.code(), ran.out().as_str()), (125, ""), "{}", ran.err());
     }
 }
+
+/// The kernel's own counters, and what is left of them.
+mod groups {
+    use super::*;
+
+    /// Folders of groups that isorecipe has made and not removed, in the name of this process.
+    fn left(supervisor: i32) -> Vec<String> {
+        let name = format!("isorecipe-{supervisor}.*");
+        let found = std::process::Command::new("find")
+            .args(["/sys/fs/cgroup", "-type", "d", "-name", &name])
+            .output()
+            .expect("find");
+        String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// Whether a group can be made here; a machine without is tested for what it is told instead.
+    fn can_make(desk: &Desk) -> bool {
+        desk.write(
+            "probe.yaml",
+            "isorecipe: 1\nlayers: [limits: {memory: 64M, pids: 64, cpu: 2}]\n",
+        );
+        let planned = desk.run(&["plan", "probe.yaml"]);
+        let is_told = planned.err().contains("error[limits::no_group]");
+        assert_eq!(planned.code() != 0, is_told, "{}", planned.err());
+        !is_told
+    }
+
+    fn recipe(desk: &Desk, layers: &str, limits: &str) {
+        let layers = format!("[user: {{map: auto}}, {layers}limits: {{{limits}}}]");
+        desk.write("box.yaml", &format!("isorecipe: 1\nlayers: {layers}\n"));
+    }
+
+    /// With an init in front, and without a PID namespace.
+    const SURROUNDINGS: [&str; 2] = ["pid: {proc: true}, ", ""];
+
+    #[test]
+    fn an_ordinary_user_gets_limits_of_each_process_only_if_that_will_do() {
+        let desk = desk(Who::ordinary());
+        if can_make(&desk) {
+            return;
+        }
+        desk.write("box.yaml", "isorecipe: 1\nlayers: [limits: {memory: 1G, pids: 99}]\n");
+        let ran = desk.run(&["apply", "box.yaml", "--", "echo", "ran"]);
+        assert_eq!((ran.code(), ran.out().as_str()), (125, ""), "{}", ran.err());
+        assert!(ran.err().contains("error[limits::no_group]"), "{}", ran.err());
+        for (need, is_said) in [("prefer", true), ("optional", false)] {
+            let limits = format!("limits: {{memory: 1G, pids: 99, need: {need}}}");
+            desk.write(
+                "box.yaml",
+                &format!("isorecipe: 1\nlayers: [user: {{map: root}}, {limits}]\n"),
+            );
+            let ran = desk.run(&["apply", "box.yaml", "--", "bash", "-c", "ulimit -v; ulimit -u"]);
+            assert_eq!(ran.out(), "1048576\n99\n", "{}", ran.err());
+            assert_eq!(ran.err().contains("warning[limits::no_group]"), is_said, "{}", ran.err());
+            let planned = desk.run(&["plan", "--plain", "box.yaml"]);
+            assert!(planned.err().contains("limits::no_group"), "{}", planned.err());
+            assert!(planned.out().contains("Its limit: as: 1G"), "{}", planned.out());
+        }
+    }
+
+    #[test]
+    fn memory_that_runs_out_is_named_and_nothing_is_left() {
+        let desk = desk(Who::Root);
+        if machine::own_uid() != 0 || !can_make(&desk) {
+            return;
+        }
+        for around in SURROUNDINGS {
+            recipe(&desk, around, "memory: 64M, time: 60s");
+            let (ran, facts) = run(&desk, &[], "box.yaml", "tail /dev/zero; exit $?");
+            assert_eq!(ran.code(), 137, "{}", ran.err());
+            let said = "isorecipe: the command was ended at its limit: memory 64M\n";
+            assert!(ran.err().ends_with(said), "{}", ran.err());
+            assert_eq!(facts["limit"], "memory");
+            // A shell that goes on has not been ended.
+            let (ran, facts) = run(&desk, &[], "box.yaml", "tail /dev/zero; exit 3");
+            if ran.code() == 3 {
+                assert!(
+                    ran.err().contains("the sandbox met its limit: memory 64M"),
+                    "{}",
+                    ran.err()
+                );
+            }
+            assert_eq!(facts["limit"], "memory");
+        }
+    }
+
+    #[test]
+    fn processes_beyond_the_limit_are_refused_and_it_is_named() {
+        let desk = desk(Who::Root);
+        if machine::own_uid() != 0 || !can_make(&desk) {
+            return;
+        }
+        for around in SURROUNDINGS {
+            recipe(&desk, around, "pids: 8, time: 20s");
+            let many = "import os, time\nmade = 0\ntry:\n  while made < 99:\n    if os.fork() == 0: time.sleep(1003)\n    \
+                        made += 1\nexcept BlockingIOError: print(made)\n";
+            let ran = desk.run(&[
+                "apply",
+                "--report",
+                "report.json",
+                "box.yaml",
+                "--",
+                "python3",
+                "-c",
+                many,
+            ]);
+            assert_eq!((ran.code(), ran.out().as_str()), (0, "7\n"), "{}", ran.err());
+            assert!(
+                ran.err().ends_with("met its limit: pids 8 (no more could be made)\n"),
+                "{}",
+                ran.err()
+            );
+            assert!(desk.read("report.json").contains("\"limit\":\"pids\""));
+            // They are ended with the group, PID namespace or not.
+            assert_eq!(processes_with("1003"), Vec::<i32>::new());
+        }
+    }
+
+    #[test]
+    fn a_fork_bomb_ends_with_its_time() {
+        let desk = desk(Who::Root);
+        if machine::own_uid() != 0 || !can_make(&desk) {
+            return;
+        }
+        for around in SURROUNDINGS {
+            recipe(&desk, around, "pids: 24, time: 500ms");
+            let (ran, facts) =
+                run(&desk, &[], "box.yaml", "bomb() { bomb 1004 | bomb 1004 & }; bomb; sleep 1004");
+            assert_eq!((ran.code(), &facts["limit"]), (124, &"time".into()), "{}", ran.err());
+            assert!(ran.err().contains("its limit: time 500ms"), "{}", ran.err());
+            assert_eq!(processes_with("bomb 1004"), Vec::<i32>::new());
+        }
+    }
+
+    #[test]
+    fn a_spinner_gets_its_share_of_a_processor() {
+        let desk = desk(Who::Root);
+        if machine::own_uid() != 0 || !can_make(&desk) {
+            return;
+        }
+        recipe(&desk, "", "cpu: 10%, time: 1s");
+        let (ran, facts) = run(&desk, &[], "box.yaml", "while :; do :; done");
+        assert_eq!(ran.code(), 124, "{}", ran.err());
+        let usage = &facts["usage"];
+        let used = usage["user"].as_f64().unwrap_or(9.0) + usage["system"].as_f64().unwrap_or(9.0);
+        assert!(used < 0.5, "{used} seconds");
+    }
+
+    #[test]
+    fn a_group_is_removed_whatever_the_end() {
+        let desk = desk(Who::Root);
+        if machine::own_uid() != 0 || !can_make(&desk) {
+            return;
+        }
+        recipe(&desk, "", "memory: 1G, pids: 99, cpu: 2");
+        let running = desk.start("box.yaml", "sleep 1005 & :");
+        let supervisor = running.supervisor();
+        assert!(!left(supervisor).is_empty());
+        running.signal(nix::sys::signal::Signal::SIGTERM);
+        running.wait();
+        assert_eq!(left(supervisor), Vec::<String>::new());
+        assert_eq!(processes_with("sleep\x001005"), Vec::<i32>::new());
+        // A run that is refused when its group is there already.
+        desk.write(
+            "late.yaml",
+            "isorecipe: 1\nlayers: [limits: {memory: 1G}]\ncommand: [/no/such]\n",
+        );
+        let child = desk.command(&["apply", "--unchecked", "late.yaml"]).spawn().expect("a run");
+        let refused = child.id() as i32;
+        assert_eq!(child.wait_with_output().expect("an end").status.code(), Some(127));
+        assert_eq!(left(refused), Vec::<String>::new());
+        // Nobody is left to remove it, so the next run does.
+        recipe(&desk, "pid: {proc: true}, ", "memory: 1G");
+        let running = desk.start("box.yaml", ":");
+        let supervisor = running.supervisor();
+        running.kill();
+        assert!(!left(supervisor).is_empty());
+        eventually("the next run sweeps", || {
+            desk.run(&["apply", "box.yaml", "--", "true"]);
+            left(supervisor).is_empty()
+        });
+    }
+}
