@@ -6,7 +6,7 @@
 //! means stop, never "go on".
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -30,6 +30,7 @@ mod deadline;
 mod groups;
 mod init;
 mod pause;
+mod pump;
 mod supervisor;
 mod turn;
 
@@ -66,6 +67,8 @@ pub enum Outcome {
 pub enum Exceeded {
     /// The time that the command may take
     Time(Duration),
+    /// What it printed, in bytes
+    Output(u64),
     /// The memory of the sandbox, in bytes
     Memory {
         /// How much
@@ -82,6 +85,7 @@ impl Exceeded {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Time(_) => "time",
+            Self::Output(_) => "output",
             Self::Memory { .. } => "memory",
             Self::Processes(_) => "pids",
         }
@@ -89,7 +93,7 @@ impl Exceeded {
 
     /// Whether it ended the command.
     pub fn ends(&self) -> bool {
-        matches!(self, Self::Time(_) | Self::Memory { ended: true, .. })
+        matches!(self, Self::Time(_) | Self::Output(_) | Self::Memory { ended: true, .. })
     }
 }
 
@@ -153,6 +157,8 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     // so that a second attempt does not take what is held now for the caller's wish.
     let signals = signal::descriptor().map_err(|errno| Call::Signalfd.gave(errno))?;
     let namespaces = namespaces(plan, proc)?;
+    let pump = pump::Pump::open(plan.watched.output).map_err(|errno| Call::Pipe.gave(errno))?;
+    let (pump, ends) = pump;
     let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();
@@ -181,12 +187,13 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                     front,
                     namespaces,
                     is_inspected: onlooker.wants_to_inspect(),
+                    ends: &ends,
                 },
                 theirs,
             )
         }
         Side::Parent(pid) => {
-            drop(theirs);
+            drop((theirs, ends));
             let outcome = supervisor::Supervisor {
                 plan,
                 pid,
@@ -198,6 +205,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                 onlooker,
                 runs_through: Cell::new(false),
                 deadline: deadline::Deadline::new(plan.watched.time),
+                pump: RefCell::new(pump),
             }
             .run();
             end_programs(plan, &slots);

@@ -277,7 +277,7 @@ layers! {
     capabilities: Capabilities as WordOrMap<Capabilities>,
     /// Limits of each process.
     rlimits: Rlimits as Rlimits,
-    /// Limits of the sandbox as a whole: memory, processes, processors, time.
+    /// Limits of the sandbox as a whole: memory, processes, processors, time, output.
     limits: Limits as Limits,
     /// What the command may do with files, TCP ports and its neighbours.
     landlock: Landlock as Landlock,

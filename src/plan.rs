@@ -116,6 +116,8 @@ pub struct Plan {
 pub struct Watched {
     /// How long the command may take, from its beginning
     pub time: Option<Duration>,
+    /// How many bytes the command may print; its streams then go through the supervisor
+    pub output: Option<u64>,
     /// What was to be limited, and is not, in words
     pub unlimited: Vec<String>,
 }

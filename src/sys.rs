@@ -35,6 +35,7 @@ pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod stream;
 pub mod terminal;
 pub mod tool;
 pub mod uts;

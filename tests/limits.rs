@@ -73,6 +73,67 @@ fn a_time_that_is_none_is_wrong_usage() {
     }
 }
 
+#[test]
+fn what_is_printed_too_much_is_cut_off_and_ends_the_command() {
+    for who in Who::all() {
+        let desk = desk(who);
+        // Root's own id is not for a sandbox, and a stranger has no others.
+        let map = if who == Who::Root { "auto" } else { "root" };
+        for around in ["", "pid: {proc: true}, "] {
+            let layers = format!("[user: {{map: {map}}}, {around}limits: {{output: 100K}}]");
+            desk.write("box.yaml", &format!("isorecipe: 1\nlayers: {layers}\n"));
+            // The last ends by itself, and has printed too much all the same.
+            for script in [
+                "exec yes",
+                "exec yes >&2",
+                "yes & yes >&2; sleep 1006",
+                "head -c 102401 /dev/zero",
+            ] {
+                let (ran, facts) = run(&desk, &[], "box.yaml", script);
+                let said = "isorecipe: the command was ended at its limit: output 100K\n";
+                assert_eq!(ran.code(), 137, "{script}: {}", ran.err());
+                let passed = ran.0.stdout.len() + ran.0.stderr.len() - said.len();
+                assert_eq!(passed, 102_400, "{script}");
+                assert!(ran.err().ends_with(said), "{script}");
+                assert_eq!(facts["limit"], "output");
+            }
+        }
+    }
+    eventually("nothing is left", || processes_with("sleep\x001006").is_empty());
+}
+
+#[test]
+fn what_is_printed_within_the_limit_arrives_whole_and_in_order() {
+    let desk = desk(Who::ordinary());
+    desk.write("box.yaml", "isorecipe: 1\nlayers: [user: {map: root}, limits: {output: 100K}]\n");
+    let ran = desk.run(&["apply", "box.yaml", "--", "head", "-c", "102400", "/dev/zero"]);
+    assert_eq!((ran.code(), ran.0.stdout.len(), ran.err()), (0, 102_400, String::new()));
+    let script =
+        "exec ./isorecipe apply box.yaml -- sh -c 'echo a; echo b >&2; echo c; exit 4' 2>&1";
+    let ran = Ran(desk.shell(&["-c", script]).output().expect("sh"));
+    assert_eq!((ran.code(), ran.out().as_str()), (4, "a\nb\nc\n"));
+    // Whoever reads no more ends who writes.
+    let script = "{ ./isorecipe apply box.yaml -- yes; echo $? >&2; } | head -n 1";
+    let ran = Ran(desk.shell(&["-c", script]).output().expect("sh"));
+    assert_eq!((ran.out().as_str(), ran.err().as_str()), ("y\n", "141\n"));
+}
+
+#[test]
+fn without_a_limit_of_output_the_streams_are_the_callers() {
+    let desk = desk(Who::ordinary());
+    desk.write("own.yaml", "isorecipe: 1\nlayers: [user: {map: root}, limits: {time: 1h}]\n");
+    desk.write("pipe.yaml", "isorecipe: 1\nlayers: [user: {map: root}, limits: {output: 1K}]\n");
+    for (recipe, is_same) in [("own.yaml", true), ("pipe.yaml", false)] {
+        let script = format!(
+            "readlink /proc/self/fd/1; exec ./isorecipe apply {recipe} -- readlink /proc/self/fd/1"
+        );
+        let ran = Ran(desk.shell(&["-c", &script]).output().expect("sh"));
+        let out = ran.out();
+        let links: Vec<_> = out.lines().collect();
+        assert_eq!(links[0] == links[1], is_same, "{out}");
+    }
+}
+
 /// The kernel's own counters, and what is left of them.
 mod groups {
     use super::*;

@@ -63,7 +63,7 @@ pub(super) struct Account {
     pub exit: Option<i32>,
     /// The signal that killed the command
     pub signal: Option<i32>,
-    /// The limit that it met: `cpu`, `fsize`, `time`, `memory`, `pids`
+    /// The limit that it met: `cpu`, `fsize`, `time`, `output`, `memory`, `pids`
     pub limit: Option<&'static str>,
     /// From the first process of the sandbox to the last, in seconds
     pub duration: f64,
@@ -112,8 +112,11 @@ impl Account {
 impl Account {
     fn met(&mut self, met: &[Exceeded]) {
         self.limit = met.first().map(Exceeded::name);
-        if matches!(met.first(), Some(Exceeded::Time(_))) {
-            self.status = TIME_IS_UP;
+        match met.first() {
+            Some(Exceeded::Time(_)) => self.status = TIME_IS_UP,
+            // It may have ended by itself before it was stopped.
+            Some(Exceeded::Output(_)) => self.status = killed(libc::SIGKILL),
+            _ => {}
         }
     }
 }
@@ -338,6 +341,7 @@ impl Ending<'_> {
 fn written(limit: &Exceeded) -> String {
     let name = limit.name();
     match limit {
+        Exceeded::Output(most) => format!("{name} {}", Resource::FileSize.written(*most)),
         Exceeded::Time(time) => format!("{name} {}", Span(*time)),
         Exceeded::Memory { most, ended } => {
             let most = Resource::AddressSpace.written(*most);

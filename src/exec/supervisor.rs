@@ -2,7 +2,7 @@
 //! on, looks after the terminal, and knows how it ended.
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use crate::{
         Call, Errno, Fault,
         process::{self, Change},
         signal::{self, Along},
-        socket,
+        socket, stream,
     },
 };
 
@@ -28,6 +28,7 @@ use super::{
     groups::Groups,
     init,
     pause::{Ended, Wait},
+    pump::Pump,
     turn::{self, Message},
 };
 
@@ -48,6 +49,7 @@ pub(super) struct Supervisor<'a> {
     /// Whether nobody wants to be asked any more
     pub runs_through: Cell<bool>,
     pub deadline: Deadline,
+    pub pump: RefCell<Option<Pump>>,
 }
 
 /// Why the supervisor does not pass the turn back.
@@ -82,7 +84,7 @@ impl Supervisor<'_> {
         let mut progress = Progress::default();
         let change = loop {
             let socket = (!progress.is_silent).then_some(&self.ours);
-            match signal::poll_two(&self.signals, socket, self.patience(&progress)) {
+            match self.wait(socket, self.patience(&progress)) {
                 Ok((_, true)) => self.listen(&mut progress),
                 Ok((true, _)) => {
                     if let Some(change) = self.heed_signals() {
@@ -91,13 +93,14 @@ impl Supervisor<'_> {
                 }
                 _ => self.console.lend_again(None),
             }
-            self.keep_time();
+            self.keep_limits();
             self.announce(&mut progress);
             if let Some(change) = progress.change {
                 break change;
             }
         };
         progress.is_over = true;
+        self.pass_on_the_rest();
         self.onlooker.is_over();
         // What was said last is still in the socket, and nothing is waited for behind it.
         socket::end(self.ours.as_fd());
@@ -132,18 +135,45 @@ impl Supervisor<'_> {
         patience.into_iter().flatten().min()
     }
 
-    /// Ends a command whose time is over.
-    fn keep_time(&self) {
+    /// Waits until a signal or a message is there, or there is something to pass on.
+    fn wait(&self, socket: Option<&OwnedFd>, patience: Option<u16>) -> Result<(bool, bool), Errno> {
+        let pump = self.pump.borrow();
+        let wishes = pump.as_ref().map(Pump::wishes).unwrap_or_default();
+        stream::poll_all(&self.signals, socket, &wishes, patience)
+    }
+
+    /// What was printed last is still in its pipe. Who is to read it may take
+    /// his time, until the command's is up or somebody wants it to end.
+    fn pass_on_the_rest(&self) {
+        let is_done = || self.pump.borrow_mut().as_mut().is_none_or(Pump::is_empty);
+        while !is_done() {
+            let _ = self.wait(None, self.deadline.patience());
+            let is_wished = |signal| {
+                matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT)
+            };
+            if self.deadline.due().is_some() || signal::next(&self.signals).is_some_and(is_wished) {
+                return;
+            }
+        }
+    }
+
+    /// Ends a command that prints too much, or whose time is over.
+    fn keep_limits(&self) {
+        if self.pump.borrow_mut().as_mut().is_some_and(Pump::turn) {
+            self.end_all();
+        }
         match self.deadline.due() {
             // One that is stopped could not hear of it.
             Some(Act::Ask) => self.tell_all(&[libc::SIGTERM, libc::SIGCONT]),
-            Some(Act::Force) => {
-                self.tell_all(&[libc::SIGKILL]);
-                let _ = process::send(self.pid, libc::SIGKILL);
-                self.groups().end();
-            }
+            Some(Act::Force) => self.end_all(),
             None => {}
         }
+    }
+
+    fn end_all(&self) {
+        self.tell_all(&[libc::SIGKILL]);
+        let _ = process::send(self.pid, libc::SIGKILL);
+        self.groups().end();
     }
 
     /// Signals the command, and who is in its process group.
@@ -157,8 +187,10 @@ impl Supervisor<'_> {
 
     /// How the command ended, and at which limit.
     fn end_of(&self, change: Change) -> Outcome {
+        let output = self.pump.borrow().as_ref().and_then(Pump::exceeded).map(Exceeded::Output);
         let time = self.deadline.met().map(Exceeded::Time);
-        let met: Vec<_> = time.into_iter().chain(self.groups().met(change)).collect();
+        let own = output.into_iter().chain(time);
+        let met: Vec<_> = own.chain(self.groups().met(change)).collect();
         match met.is_empty() {
             true => Outcome::Ended(change),
             false => Outcome::AtLimit(met, change),

@@ -41,6 +41,10 @@ pub struct Limits {
     /// SIGKILL a second later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Span>,
+    /// How much it may print, standard output and error together, in bytes:
+    /// `1M`. They are pipes then, through isorecipe; more ends it (SIGKILL).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Size>,
     /// What becomes of the run where no control group can be made: `require` (it
     /// does not run), `prefer` (limits of each process instead, said on standard
     /// error and in the plan) or `optional` (said in the plan only).
@@ -51,13 +55,14 @@ pub struct Limits {
 impl Plan for Limits {
     fn plan(&self, to: &mut Planner) {
         let wanted = self.of_groups();
-        if wanted.is_empty() && self.time.is_none() {
+        if wanted.is_empty() && self.time.is_none() && self.output.is_none() {
             to.refuse(empty());
         }
         if self.pids == Some(0) {
             to.at("pids").refuse(no_process());
         }
         to.limit_time(self.time.map(|time| time.0));
+        to.limit_output(self.output.map(|size| size.0));
         if wanted.is_empty() {
             return;
         }

@@ -232,8 +232,16 @@ fn limits(plan: &Plan) -> Vec<String> {
         let seconds = time.as_secs_f64();
         format!("time {seconds}s, by isorecipe")
     });
+    let output = plan.watched.output.map(|most| {
+        let most = Resource::FileSize.written(most);
+        format!("output {most}, by isorecipe, which all that is printed goes through")
+    });
     let own = plan.end.limits.all_own().map(limit);
-    own.chain(shared).chain(time).chain(plan.watched.unlimited.iter().cloned()).collect()
+    own.chain(shared)
+        .chain(time)
+        .chain(output)
+        .chain(plan.watched.unlimited.iter().cloned())
+        .collect()
 }
 
 /// `nofile: 1024`, or `nofile: 1024, at most 4096`

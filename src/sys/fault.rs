@@ -94,6 +94,7 @@ calls! {
     OpenCache => "openat",
     OpenFuse => "open /dev/fuse",
     PivotRoot => "pivot_root",
+    Pipe => "pipe2",
     Poll => "poll",
     Prctl => "prctl",
     Prlimit => "prlimit64",

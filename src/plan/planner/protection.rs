@@ -72,6 +72,12 @@ impl Planner {
         self.plan.watched.limit_time(time);
     }
 
+    /// The supervisor passes on what is printed, and ends a command that prints more.
+    pub fn limit_output(&mut self, bytes: Option<u64>) {
+        let watched = &mut self.plan.watched;
+        watched.output = [watched.output, bytes].into_iter().flatten().min();
+    }
+
     /// Nothing limits this, although it was to be; in words for the plan.
     pub fn goes_unlimited(&mut self, what: String) {
         self.plan.watched.unlimited.push(what);
