@@ -29,6 +29,7 @@ mod console;
 mod deadline;
 mod groups;
 mod init;
+mod keeping;
 mod pause;
 mod pump;
 mod supervisor;

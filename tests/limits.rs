@@ -315,4 +315,59 @@ mod groups {
             left(supervisor).is_empty()
         });
     }
+
+    #[test]
+    fn a_group_that_cannot_be_removed_is_named() {
+        let desk = desk(Who::Root);
+        if machine::own_uid() != 0 || !can_make(&desk) {
+            return;
+        }
+        recipe(&desk, "", "memory: 1G");
+        let box_yaml = "echo ready; read -r line; exit 7";
+        let mut child = desk
+            .command(&["apply", "box.yaml", "--", "bash", "-c", box_yaml])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("a run");
+        let supervisor = child.id() as i32;
+        eventually("the group is there", || !left(supervisor).is_empty());
+        // Groups of others below it are not isorecipe's to remove.
+        let inner = std::path::Path::new(&left(supervisor)[0]).join("inner");
+        std::fs::create_dir(&inner).expect("a group");
+        drop(child.stdin.take());
+        let ran = Ran(child.wait_with_output().expect("an end"));
+        assert_eq!(ran.code(), 7, "{}", ran.err());
+        assert!(ran.err().contains("warning[limits::group_left]"), "{}", ran.err());
+        std::fs::remove_dir(&inner).expect("no group");
+        eventually("the next run sweeps", || {
+            desk.run(&["apply", "box.yaml", "--", "true"]);
+            left(supervisor).is_empty()
+        });
+    }
+
+    #[test]
+    fn an_init_that_is_one_too_many_is_told_of_the_limit() {
+        let desk = desk(Who::Root);
+        if machine::own_uid() != 0 || !can_make(&desk) {
+            return;
+        }
+        let layers = "[user: {map: auto}, limits: {pids: 1}, pid: {proc: true}]";
+        desk.write("box.yaml", &format!("isorecipe: 1\nlayers: {layers}\n"));
+        let ran = desk.run(&["apply", "box.yaml", "--", "true"]);
+        assert_eq!(ran.code(), 125, "{}", ran.err());
+        assert!(ran.err().contains("error[limits::few_processes]"), "{}", ran.err());
+    }
+
+    #[test]
+    fn a_script_does_not_look_after_a_group() {
+        let desk = desk(Who::Root);
+        if machine::own_uid() != 0 || !can_make(&desk) {
+            return;
+        }
+        recipe(&desk, "", "memory: 1G");
+        let ran = desk.run(&["export", "--to", "sh", "box.yaml"]);
+        assert!(ran.err().contains("error[export::no_limits]"), "{}", ran.err());
+    }
 }

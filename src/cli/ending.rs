@@ -16,7 +16,6 @@ use crate::{
     diagnostic::{Diagnostic, Record, Refusal},
     exec::{Exceeded, Outcome},
     host::{Host, Invoker},
-    layers::Span,
     ops::{Evidence, Op},
     plan::{Plan, Step},
     recipe::{Document, Recipe, Run},
@@ -31,7 +30,7 @@ use crate::{
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause, speak};
+use super::{COULD_NOT_START, Output, inspection::Inspection, limits, located, pause, speak};
 
 /// As `timeout(1)` says it.
 const TIME_IS_UP: u8 = 124;
@@ -222,7 +221,7 @@ impl Ending<'_> {
             Outcome::AtLimit(met, change) => {
                 account.ended(change);
                 account.met(&met);
-                self.say_met(&met);
+                limits::say_met(&met, self.output);
                 if met.iter().any(|limit| limit.ends()) {
                     return account;
                 }
@@ -283,30 +282,6 @@ impl Ending<'_> {
         speak::on_stderr(&text);
     }
 
-    /// The limits of the sandbox that were met, in one line.
-    fn say_met(&self, met: &[Exceeded]) {
-        let ended: Vec<_> = met.iter().filter(|limit| limit.ends()).map(written).collect();
-        let others: Vec<_> = met.iter().filter(|limit| !limit.ends()).map(written).collect();
-        let text = match (ended.as_slice(), others.as_slice()) {
-            _ if self.output.json => {
-                let limits: Vec<_> = met.iter().map(Exceeded::name).collect();
-                format!("{}\n", serde_json::json!({ "limit": limits.first(), "met": limits }))
-            }
-            ([], others) => {
-                format!("isorecipe: the sandbox met its limit: {}\n", others.join(", "))
-            }
-            (ended, []) => {
-                format!("isorecipe: the command was ended at its limit: {}\n", ended.join(", "))
-            }
-            (ended, others) => format!(
-                "isorecipe: the command was ended at its limit: {}; it also met {}\n",
-                ended.join(", "),
-                others.join(", ")
-            ),
-        };
-        speak::on_stderr(&text);
-    }
-
     /// Which call it was, only the kernel's log tells, and only root may read that.
     fn filter_that_kills(&self, signal: i32) -> Option<String> {
         let filter = |step: &&Step| matches!(step.op, Op::InstallFilter(_));
@@ -334,21 +309,6 @@ impl Ending<'_> {
         // Foreseen with all facts, it may be known where the line belongs.
         let foreseen = plan.refusals.iter().find(|refusal| refusal.is_about_the_same(&explained));
         Some(foreseen.cloned().unwrap_or(explained))
-    }
-}
-
-/// `memory 64M`, and what came of it where that is not the end of the command.
-fn written(limit: &Exceeded) -> String {
-    let name = limit.name();
-    match limit {
-        Exceeded::Output(most) => format!("{name} {}", Resource::FileSize.written(*most)),
-        Exceeded::Time(time) => format!("{name} {}", Span(*time)),
-        Exceeded::Memory { most, ended } => {
-            let most = Resource::AddressSpace.written(*most);
-            let what = if *ended { "" } else { " (some of its processes were killed)" };
-            format!("{name} {most}{what}")
-        }
-        Exceeded::Processes(most) => format!("{name} {most} (no more could be made)"),
     }
 }
 
