@@ -156,6 +156,10 @@ impl Child<'_> {
             let before = before.filter(|(other, _)| **other == kind).map(|(_, number)| number);
             stage.remember([before.sum(), 0]);
         }
+        if let Op::EnterTime(_) = step.op {
+            // Who is born into it has not looked at it from outside.
+            step.op.operation().note(stage)?;
+        }
         let found = step.op.operation().read_back(stage);
         found.map_err(|fault| if fault.is_lie() { Call::Clone.lied() } else { fault })
     }

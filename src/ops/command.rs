@@ -35,8 +35,9 @@ impl Operation for StayAsInit {
 
     fn effect(&self, model: &mut Model) {
         // Its child enters what is there for children.
+        let is_first = model.pid_for_children.is_some();
         model.fork();
-        model.is_init = false;
+        model.is_init = is_first;
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {

@@ -180,8 +180,12 @@ impl Operation for EnterTime {
         model.fork();
     }
 
-    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+    fn note(&self, stage: &Stage) -> Result<(), Fault> {
         stage.remember([stage.namespace("time_for_children")?.unwrap_or(0), 0]);
+        Ok(())
+    }
+
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
         stage.turnings.fork().map_err(|errno| Call::Fork.gave(errno))
     }
 
