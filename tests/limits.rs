@@ -31,8 +31,10 @@ fn a_command_whose_time_is_up_is_ended_and_the_limit_is_named() {
     for who in Who::all() {
         let desk = desk(who);
         for recipe in RECIPES {
-            // The second does not end when it is asked to.
-            for script in ["exec sleep 1001", "trap '' TERM; sleep 1001; sleep 1001"] {
+            // The second does not end when it is asked to; of the third, only the command does.
+            let deaf = "trap '' TERM; sleep 1001; sleep 1001";
+            let half = "(trap '' TERM; exec sleep 1001) & exec sleep 1001";
+            for script in ["exec sleep 1001", deaf, half] {
                 let (ran, facts) = run(&desk, &["--timeout", "50ms"], recipe, script);
                 assert_eq!(ran.code(), 124, "{recipe}: {}", ran.err());
                 let said = "isorecipe: the command was ended at its limit: time 50ms\n";

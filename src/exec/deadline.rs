@@ -52,6 +52,11 @@ impl Deadline {
         Some(act)
     }
 
+    /// Whether something is due, which is not done any more once the command has ended.
+    pub(super) fn is_past(&self) -> bool {
+        self.next.get().is_some_and(|(at, _)| at <= Instant::now())
+    }
+
     /// The limit, if it was met.
     pub(super) fn met(&self) -> Option<Duration> {
         self.limit.filter(|_| self.is_met.get())

@@ -31,7 +31,7 @@ impl Supervisor<'_> {
             let is_wished = |signal| {
                 matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT)
             };
-            if self.deadline.due().is_some() || signal::next(&self.signals).is_some_and(is_wished) {
+            if self.deadline.is_past() || signal::next(&self.signals).is_some_and(is_wished) {
                 return;
             }
         }
@@ -54,6 +54,16 @@ impl Supervisor<'_> {
         self.tell_all(&[libc::SIGKILL]);
         let _ = process::send(self.pid, libc::SIGKILL);
         self.groups().end();
+    }
+
+    /// The command has ended at a limit, and is not reaped yet, so that its number
+    /// is still its own: what is left of its process group ends as well.
+    pub(super) fn end_the_rest(&self) {
+        let is_at_limit =
+            self.deadline.met().is_some() || self.pump.borrow().as_ref().is_some_and(Pump::is_over);
+        if is_at_limit && process::has_ended(self.pid) {
+            let _ = process::send(-self.pid, libc::SIGKILL);
+        }
     }
 
     /// Signals the command, and who is in its process group.

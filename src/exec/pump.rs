@@ -85,6 +85,11 @@ impl Pump {
         self.streams.iter().all(|stream| stream.held.is_empty())
     }
 
+    /// Whether the limit is exceeded.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_exceeded
+    }
+
     /// The limit, if it was exceeded.
     pub(super) fn exceeded(&self) -> Option<u64> {
         self.is_exceeded.then_some(self.most)

@@ -260,6 +260,7 @@ impl Supervisor<'_> {
     }
 
     fn heed_child(&self) -> Option<Change> {
+        self.end_the_rest();
         match process::poll_child(self.pid) {
             Ok(Change::None) => None,
             Ok(Change::Stopped(signal)) => {

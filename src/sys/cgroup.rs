@@ -56,6 +56,8 @@ impl Controller {
 const PREFIX: &str = "isorecipe-";
 /// As long as no file of a group is: one with a process a line may be.
 const LONGEST: usize = 64 << 10;
+/// So many processes are held by descriptor at once.
+const CHUNK: usize = 32;
 /// How often an end is waited for, and how long each time.
 const ATTEMPTS: u32 = 400;
 const MOMENT: Duration = Duration::from_millis(5);
@@ -165,17 +167,23 @@ pub fn end(group: BorrowedFd) {
     // A process may fork before it is reached; its children are met the next time.
     for _ in 0..ATTEMPTS {
         let found = processes(group).unwrap_or_default();
-        let own = process::own_pid();
-        // 0 is a process of another PID namespace, which there is no number for.
-        let mut found = found.into_iter().filter(|pid| *pid > 0 && *pid != own).peekable();
-        if found.peek().is_none() {
+        if found.is_empty() {
             return;
         }
-        for pid in found {
-            // One that is gone by now need not be told.
-            let _ = process::send(pid, libc::SIGKILL);
-        }
+        found.chunks(CHUNK).for_each(|some| kill(group, some));
         thread::sleep(MOMENT);
+    }
+}
+
+/// Kills processes of a group, and nobody who has got the number of one meanwhile.
+fn kill(group: BorrowedFd, some: &[i32]) {
+    // 0 is a process of another PID namespace, for which there is no number here.
+    let some = some.iter().filter(|pid| **pid > 0 && **pid != process::own_pid());
+    let held: Vec<_> = some.filter_map(|pid| Some((*pid, process::open(*pid).ok()?))).collect();
+    let still = processes(group).unwrap_or_default();
+    for (_, fd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+        // One that is gone by now need not be told.
+        let _ = process::kill(fd.as_fd());
     }
 }
 
