@@ -65,8 +65,8 @@ impl fmt::Display for SetClocks {
 impl Operation for SetClocks {
     fn answer(&self, model: &Model) -> Answer {
         // It is opened as the files of maps are.
-        let answer = model.may_open_map_files().and_then(|()| model.may_set_clocks(self.offsets));
-        match answer {
+        let answer = model.may_open_map_files().and_then(|()| model.lets_write_proc());
+        match answer.and_then(|()| model.may_set_clocks(self.offsets)) {
             Ok(()) => Answer::Yes,
             Err(objection) => objection.to(Call::WriteClocks),
         }
