@@ -150,6 +150,7 @@ pub fn run(plan: &mut Plan, onlooker: &dyn Onlooker) -> Outcome {
 
 fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     let slots: Vec<OnceCell<OwnedFd>> = (0..plan.slots).map(|_| OnceCell::new()).collect();
+    groups::open_above(plan, &slots);
     let proc = open_proc(plan);
     let proc = proc.as_ref().map(AsFd::as_fd);
     let (ours, theirs) = socket::pair().map_err(|errno| Call::Socketpair.gave(errno))?;

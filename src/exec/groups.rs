@@ -23,6 +23,18 @@ pub(super) struct Groups<'a> {
     pub slots: &'a [OnceCell<OwnedFd>],
 }
 
+/// Opens the groups that others will be made below: a step may cover the way
+/// there. What cannot be opened is missed, and explained, by its own step.
+pub(super) fn open_above(plan: &Plan, slots: &[OnceCell<OwnedFd>]) {
+    for step in &plan.steps {
+        if let Op::EnterGroup(group) = &step.op
+            && let (Some(slot), Ok(fd)) = (slots.get(group.above), group.open_above())
+        {
+            let _ = slot.set(fd);
+        }
+    }
+}
+
 impl<'a> Groups<'a> {
     fn all(self) -> impl Iterator<Item = (&'a EnterGroup, BorrowedFd<'a>)> {
         self.plan.steps.iter().filter_map(move |step| match &step.op {

@@ -147,9 +147,9 @@ fn enter(to: &mut Planner, homes: Vec<(Most, Place)>) {
         }
     }
     for (home, is_known, limits) in groups {
-        let slot = to.slot();
+        let (above, slot) = (to.slot(), to.slot());
         let (home, version) = (KernelPath::new(home.at), home.version);
-        to.supervisor(EnterGroup { home, version, is_known, limits, slot });
+        to.supervisor(EnterGroup { home, version, is_known, limits, above, slot });
     }
 }
 

@@ -1,7 +1,7 @@
 //! A control group of the sandbox's own, which limits all of it together
 //! (`cgroups(7)`, `Documentation/admin-guide/cgroup-v2.rst` of the kernel).
 
-use std::{ffi::CStr, fmt};
+use std::{ffi::CStr, fmt, os::fd::OwnedFd};
 
 use crate::{
     diagnostic::Refusal,
@@ -9,6 +9,7 @@ use crate::{
     sys::{
         Call, Errno, Fault, KernelPath,
         cgroup::{self, Controller},
+        descriptor::{self, Walk},
     },
 };
 
@@ -52,7 +53,9 @@ pub struct EnterGroup {
     pub is_known: bool,
     /// What it limits
     pub limits: Vec<Most>,
-    /// Where the supervisor keeps it
+    /// Where the supervisor holds the group above, since before anything could cover it
+    pub above: Slot,
+    /// Where the supervisor keeps its own
     pub slot: Slot,
 }
 
@@ -60,6 +63,14 @@ pub struct EnterGroup {
 type Setting = (&'static CStr, String, bool);
 
 impl EnterGroup {
+    /// Opens the group above, which the supervisor does before it has a child.
+    ///
+    /// # Errors
+    /// As `openat2(2)`.
+    pub fn open_above(&self) -> Result<OwnedFd, Errno> {
+        descriptor::open_directory(None, self.home.as_c_str(), Walk::Free)
+    }
+
     fn settings(&self) -> Vec<Setting> {
         let settings = |most: &Most| -> Vec<Setting> {
             let amount = most.amount.to_string();
@@ -112,7 +123,7 @@ impl Operation for EnterGroup {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        let home = self.home.as_c_str();
+        let home = stage.slot(self.above).map_err(|_| Call::MakeGroup.gave(Errno::ENOENT))?;
         cgroup::sweep(home);
         let made = cgroup::make(home).map_err(|errno| Call::MakeGroup.gave(errno))?;
         // From here on it is removed, whatever comes.

@@ -77,30 +77,28 @@ fn pid_namespace() -> u64 {
 ///
 /// # Errors
 /// As `openat2(2)` and `mkdir(2)`.
-pub fn make(home: &CStr) -> Result<OwnedFd, Errno> {
-    let home = descriptor::open_directory(None, home, Walk::Free)?;
+pub fn make(home: BorrowedFd) -> Result<OwnedFd, Errno> {
     let name = own_name();
-    match directory::make(home.as_fd(), &name, 0o755) {
+    match directory::make(home, &name, 0o755) {
         // Of somebody dead who had the same number.
         Err(Errno::EEXIST) => {
-            unlinkat(&home, name.as_c_str(), UnlinkatFlags::RemoveDir)?;
-            directory::make(home.as_fd(), &name, 0o755)
+            unlinkat(home, name.as_c_str(), UnlinkatFlags::RemoveDir)?;
+            directory::make(home, &name, 0o755)
         }
         made => made,
     }?;
-    descriptor::open_directory(Some(home.as_fd()), &name, Walk::Beneath)
+    descriptor::open_directory(Some(home), &name, Walk::Beneath)
 }
 
 /// Removes the empty groups below another whose makers are dead.
-pub fn sweep(home: &CStr) {
-    let Ok(home) = descriptor::open_directory(None, home, Walk::Free) else { return };
+pub fn sweep(home: BorrowedFd) {
     let again = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let Ok(mut list) = Dir::openat(&home, c".", again, Mode::empty()) else { return };
+    let Ok(mut list) = Dir::openat(home, c".", again, Mode::empty()) else { return };
     let own = pid_namespace();
     for entry in list.iter().flatten() {
         if maker(entry.file_name(), own).is_some_and(is_dead) {
             // One that somebody is in stays.
-            let _ = unlinkat(&home, entry.file_name(), UnlinkatFlags::RemoveDir);
+            let _ = unlinkat(home, entry.file_name(), UnlinkatFlags::RemoveDir);
         }
     }
 }
