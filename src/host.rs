@@ -344,16 +344,6 @@ impl Host {
         self.images.clone().unwrap_or_else(|| images::probe(self.invoker.as_ref()))
     }
 
-    /// Where the caller may make control groups, as far as known.
-    pub fn group_homes(&self) -> Option<&Homes> {
-        self.control_groups.as_ref()?.homes.as_ref()
-    }
-
-    /// The same, asking the machine.
-    pub fn group_homes_here() -> Option<Homes> {
-        control_groups::homes()
-    }
-
     /// Whether the caller is root.
     pub fn is_root(&self) -> bool {
         self.caller.uid == 0

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::{KernelPath, cgroup::Controller, file};
 
-use super::{HostMount, mountinfo};
+use super::{Host, HostMount, mountinfo};
 
 /// How control groups are laid out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +60,18 @@ pub enum Layout {
     Hybrid,
 }
 
+impl Host {
+    /// Where the caller may make control groups, as far as known.
+    pub fn group_homes(&self) -> Option<&Homes> {
+        self.control_groups.as_ref()?.homes.as_ref()
+    }
+
+    /// The same, asking the machine.
+    pub fn group_homes_here() -> Option<Homes> {
+        homes()
+    }
+}
+
 /// From what is mounted and `/proc/self/cgroup`.
 pub(super) fn probe(mounts: Option<&[HostMount]>) -> Option<ControlGroups> {
     let mounts = mounts?;
@@ -86,7 +98,7 @@ pub(super) fn probe(mounts: Option<&[HostMount]>) -> Option<ControlGroups> {
 
 /// Where this process may make groups that limit something. Nothing is changed
 /// to find out, and no group that is there will be.
-pub(super) fn homes() -> Option<Homes> {
+fn homes() -> Option<Homes> {
     let mounts = mountinfo::parse(&fs::read("/proc/self/mountinfo").ok()?);
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let home = |controller: Controller| {
