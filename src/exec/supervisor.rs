@@ -374,7 +374,7 @@ impl Turnings for Never {
         Err(Errno::ENOSYS)
     }
 
-    fn stay_as_init(&self) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
+    fn stay_as_init(&self) -> Result<(), Fault> {
+        Err(Call::Fork.gave(Errno::ENOSYS))
     }
 }

@@ -41,7 +41,7 @@ impl Operation for StayAsInit {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        stage.turnings.stay_as_init().map_err(|errno| Call::Fork.gave(errno))
+        stage.turnings.stay_as_init()
     }
 
     /// Who goes on is the child of init, and not init itself.
