@@ -34,6 +34,7 @@ mod explain;
 mod export;
 mod host;
 mod inspection;
+mod limits;
 mod man;
 mod mend;
 mod mishap;

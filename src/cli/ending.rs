@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     diagnostic::{Diagnostic, Record, Refusal},
-    exec::Outcome,
+    exec::{Exceeded, Outcome},
     host::{Host, Invoker},
     ops::{Evidence, Op},
     plan::{Plan, Step},
@@ -30,7 +30,10 @@ use crate::{
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause, speak};
+use super::{COULD_NOT_START, Output, inspection::Inspection, limits, located, pause, speak};
+
+/// As `timeout(1)` says it.
+const TIME_IS_UP: u8 = 124;
 
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -59,7 +62,7 @@ pub(super) struct Account {
     pub exit: Option<i32>,
     /// The signal that killed the command
     pub signal: Option<i32>,
-    /// The limit that ended it: `cpu`, `fsize`
+    /// The limit that it met: `cpu`, `fsize`, `time`, `output`, `memory`, `pids`
     pub limit: Option<&'static str>,
     /// From the first process of the sandbox to the last, in seconds
     pub duration: f64,
@@ -101,6 +104,18 @@ impl Account {
             Change::Exited(status) => self.exit = Some(status),
             Change::Killed(signal) => self.signal = Some(signal),
             Change::Stopped(_) | Change::None | Change::Unknown(_) => {}
+        }
+    }
+}
+
+impl Account {
+    fn met(&mut self, met: &[Exceeded]) {
+        self.limit = met.first().map(Exceeded::name);
+        match met.first() {
+            Some(Exceeded::Time(_)) => self.status = TIME_IS_UP,
+            // It may have ended by itself before it was stopped.
+            Some(Exceeded::Output(_)) => self.status = killed(libc::SIGKILL),
+            _ => {}
         }
     }
 }
@@ -203,6 +218,14 @@ impl Ending<'_> {
                 self.complain(&mut account, Some(end_unknown(errno)));
             }
             Outcome::Ended(change) => account.ended(change),
+            Outcome::AtLimit(met, change) => {
+                account.ended(change);
+                account.met(&met);
+                limits::say_met(&met, self.output);
+                if met.iter().any(|limit| limit.ends()) {
+                    return account;
+                }
+            }
             Outcome::Abandoned(signal) => {
                 pause::say_abandoned(self.output);
                 account.phase = Phase::Abandoned;
