@@ -30,7 +30,9 @@ use crate::{
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, inspection::Inspection, limits, located, pause, speak};
+use super::{
+    COULD_NOT_START, Output, inspection::Inspection, kernel_log, limits, located, pause, speak,
+};
 
 /// As `timeout(1)` says it.
 const TIME_IS_UP: u8 = 124;
@@ -234,7 +236,11 @@ impl Ending<'_> {
             Outcome::Refused { step, fault, evidence } => {
                 account.step = Some(step + 1);
                 account.status = refusal_status(fault);
-                self.complain(&mut account, self.explain(step, fault, &evidence));
+                let seen = match self.plan.steps.get(step) {
+                    Some(taken) => kernel_log::of_fault(&taken.op, fault, &evidence, duration),
+                    None => evidence,
+                };
+                self.complain(&mut account, self.explain(step, fault, &seen));
             }
             // It has been said already.
             Outcome::Unlike => {}
@@ -244,7 +250,7 @@ impl Ending<'_> {
         if let Some(signal) = account.signal.filter(|signal| !is_wished_for(*signal)) {
             let limit = self.limit_of(signal);
             account.limit = limit.map(|(resource, _)| resource.name());
-            self.say_killed(signal, limit);
+            self.say_killed(signal, limit, duration);
         }
         account
     }
@@ -261,7 +267,7 @@ impl Ending<'_> {
     }
 
     /// As the shell says it of its own commands.
-    fn say_killed(&self, signal: i32, limit: Option<(Resource, u64)>) {
+    fn say_killed(&self, signal: i32, limit: Option<(Resource, u64)>, took: Duration) {
         let name = signal::name(signal);
         let text = match (self.output.json, limit) {
             (true, limit) => {
@@ -270,7 +276,7 @@ impl Ending<'_> {
                 format!("{killed}\n")
             }
             (false, None) => {
-                let why = self.filter_that_kills(signal).unwrap_or_default();
+                let why = self.filter_that_kills(signal, took).unwrap_or_default();
                 format!("isorecipe: {name} (signal {signal}) killed the command{why}\n")
             }
             (false, Some((resource, most))) => format!(
@@ -282,15 +288,18 @@ impl Ending<'_> {
         speak::on_stderr(&text);
     }
 
-    /// Which call it was, only the kernel's log tells, and only root may read that.
-    fn filter_that_kills(&self, signal: i32) -> Option<String> {
+    /// Which call it was, only the kernel's log tells, and mostly only root may read that.
+    fn filter_that_kills(&self, signal: i32, took: Duration) -> Option<String> {
         let filter = |step: &&Step| matches!(step.op, Op::InstallFilter(_));
         let step = self.plan.steps.iter().find(filter).filter(|_| signal == libc::SIGSYS)?;
         let line = self.document.line(&step.origin).map(|line| format!(" of line {line}"));
         let line = line.unwrap_or_default();
-        Some(format!(
-            ": a call that the filter{line} ends a process for; its number: `sudo dmesg | grep type=1326`"
-        ))
+        Some(match kernel_log::call_of_filter(took) {
+            Some(call) => format!(": the filter{line} ends a process for `{call}`"),
+            None => format!(
+                ": a call that the filter{line} ends a process for; its number: `sudo dmesg | grep type=1326`"
+            ),
+        })
     }
 
     fn complain(&self, account: &mut Account, diagnostic: Option<Diagnostic>) {
