@@ -8,7 +8,10 @@ mod suite;
 
 use std::process::ExitCode;
 
-use suite::{driver::Runner, ground};
+use suite::{
+    driver::{self, Runner},
+    ground,
+};
 
 fn main() -> ExitCode {
     if let Some(status) = suite::play() {
@@ -32,7 +35,8 @@ fn main() -> ExitCode {
     let ground = ground::Ground::new(ground::Caller::own());
     let shown = ground.shown().display().to_string();
     let prefix: Vec<String> = words.iter().map(|word| word.replace("{shown}", &shown)).collect();
-    let found = Runner { ground: &ground, prefix: &prefix }.measure(&suite::checks());
+    let found =
+        Runner { ground: &ground, prefix: &prefix, grace: driver::GRACE }.measure(&suite::checks());
     let claimed =
         |layer: &str| claims.as_ref().is_none_or(|list| list.split(',').any(|one| one == layer));
     let marks = suite::marks(&found, &claimed);

@@ -16,7 +16,7 @@ use crate::{
     yaml::refuse,
 };
 
-use super::{FromWord, Plan, WordOrMap};
+use super::{FromWord, Need, Plan, WordOrMap};
 
 /// A user namespace: the process may be root inside and stays who it is outside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,11 +35,15 @@ pub struct User {
     /// `false` forbids that to everybody inside, root included, for good.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub nested: bool,
+    /// What becomes of `map: auto` for whom there are no subordinate ids.
+    /// Without them you are root inside, alone, and your groups stay.
+    #[serde(default, skip_serializing_if = "Need::is_default")]
+    pub need: Need,
 }
 
 impl Default for User {
     fn default() -> Self {
-        Self { map: WordOrMap::default(), setgroups: None, nested: true }
+        Self { map: WordOrMap::default(), setgroups: None, nested: true, need: Need::default() }
     }
 }
 
@@ -277,12 +281,14 @@ impl User {
             ],
             None => Vec::new(),
         };
-        if ids.uid.is_none() || ids.gid.is_none() {
-            let refusal = without_subordinate_ids(to.host());
-            to.at("map").refuse(refusal);
-            return;
-        }
         let may_outside = to.model().supervisor_capable(around(to), capability::SETUID);
+        if ids.uid.is_none() || ids.gid.is_none() {
+            let missing = without_subordinate_ids(to.host());
+            if self.need.goes_without(to.at("map"), missing.clone()) {
+                return self.map_itself(to, own, (0, 0));
+            }
+            return to.at("map").refuse(missing);
+        }
         for (ids, lines) in
             [(Ids::User, lines(ids.uid, own.uid)), (Ids::Group, lines(ids.gid, own.gid))]
         {

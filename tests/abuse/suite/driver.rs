@@ -21,12 +21,13 @@ use super::{
 /// How long the whole payload may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Within this time all has to be gone once the runner is.
-const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// A runner: the words before the payload's own.
 pub struct Runner<'a> {
     pub ground: &'a Ground,
     pub prefix: &'a [String],
+    pub grace: Duration,
 }
 
 impl Runner<'_> {
@@ -306,7 +307,7 @@ impl Runner<'_> {
     fn all_gone(&self, part: &str) -> Verdict {
         let begun = Instant::now();
         let mut left = self.processes(part);
-        while !left.is_empty() && begun.elapsed() < GRACE {
+        while !left.is_empty() && begun.elapsed() < self.grace {
             std::thread::sleep(Duration::from_millis(5));
             left = self.processes(part);
         }

@@ -278,3 +278,14 @@ fn suid(facts: &Facts) -> Verdict {
         Err(error) => Held(format!("execve: {error}")),
     }
 }
+
+/// Whether `/dev/null` is behind a descriptor.
+pub fn is_null(fd: i64) -> bool {
+    // SAFETY: the structure outlives the call, and is zeros otherwise.
+    let stat = unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        libc::fstat(fd as i32, &raw mut stat);
+        stat
+    };
+    stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3)
+}

@@ -50,7 +50,7 @@ const KNOBS: [&str; 25] = [
     "/proc/sys/kernel/printk",
     "/proc/sys/kernel/randomize_va_space",
     "/proc/sys/kernel/threads-max",
-    "/proc/sys/kernel/pid_max",
+    "/proc/sys/kernel/softlockup_panic",
     "/proc/sys/kernel/kptr_restrict",
     "/proc/sys/kernel/dmesg_restrict",
     "/proc/sys/kernel/perf_event_paranoid",
