@@ -1,4 +1,4 @@
-//! Attacks what a command isolates: `abuse [--claims LAYER,…] RUNNER… --`.
+//! Attacks what a command isolates: `abuse [--as-user UID] [--claims LAYER,…] RUNNER… --`.
 //!
 //! `{shown}` in the runner's words is the folder that has to be seen inside, for reading.
 #![allow(unsafe_code, missing_docs)]
@@ -18,6 +18,14 @@ fn main() -> ExitCode {
         return ExitCode::from(status as u8);
     }
     let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let caller = match words.first().map(String::as_str) {
+        Some("--as-user") if words.len() > 2 => {
+            let uid = words.remove(1).parse().unwrap_or(54_321);
+            words.remove(0);
+            ground::Caller { uid, gid: uid }
+        }
+        _ => ground::Caller::own(),
+    };
     let claims = match words.first().map(String::as_str) {
         Some("--claims") if words.len() > 2 => {
             let list = words.remove(1);
@@ -28,11 +36,11 @@ fn main() -> ExitCode {
     };
     words.pop_if(|last| last == "--");
     if words.is_empty() {
-        eprintln!("abuse [--claims LAYER,…] RUNNER… --");
+        eprintln!("abuse [--as-user UID] [--claims LAYER,…] RUNNER… --");
         return ExitCode::from(2);
     }
     ground::enter();
-    let ground = ground::Ground::new(ground::Caller::own());
+    let ground = ground::Ground::new(caller);
     let shown = ground.shown().display().to_string();
     let prefix: Vec<String> = words.iter().map(|word| word.replace("{shown}", &shown)).collect();
     let found =

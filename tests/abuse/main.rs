@@ -5,6 +5,7 @@
 //! `cargo run --example abuse -- bwrap … --` runs it with anything in front.
 #![allow(unsafe_code, missing_docs)]
 
+mod page;
 mod recipes;
 mod suite;
 
@@ -14,6 +15,7 @@ use suite::{
     Mark, Marks,
     driver::{GRACE, Runner},
     ground::{self, Caller, Ground},
+    peers::PEERS,
 };
 
 /// A user that no machine has.
@@ -57,18 +59,49 @@ fn main() -> ExitCode {
     }
     ground::enter();
     let mut problems = Vec::new();
-    for caller in callers() {
-        for recipe in recipes::ALL {
+    let mut columns = page::Columns::new();
+    for recipe in recipes::ALL {
+        for caller in callers() {
             let marks = attack_recipe(caller, recipe);
-            println!("{recipe} as uid {}: {}", caller.uid, suite::table::figures(&marks));
+            let name = column(recipe, caller);
+            page::say(&name, &marks);
             problems.extend(unexpected(&marks, caller, recipe));
+            columns.push((name, marks));
         }
+    }
+    if std::env::var_os("ABUSE_PAGE").is_some() {
+        columns.extend(attack_peers());
+        page::write(&columns);
     }
     problems.extend(never_failed());
     for problem in &problems {
         println!("{problem}");
     }
     ExitCode::from(u8::from(!problems.is_empty()))
+}
+
+fn column(name: &str, caller: Caller) -> String {
+    format!("{name} {}", if caller.uid == 0 { "r" } else { "u" })
+}
+
+/// Other runners, held to everything.
+fn attack_peers() -> page::Columns {
+    let mut columns = page::Columns::new();
+    for peer in &PEERS {
+        for caller in callers() {
+            let ground = Ground::new(caller);
+            let prefix = peer.prefix(
+                &ground.payload().display().to_string(),
+                &ground.shown().display().to_string(),
+            );
+            let runner = Runner { ground: &ground, prefix: &prefix, grace: GRACE };
+            let marks = suite::marks(&runner.measure(&suite::checks()), &|_| true);
+            let name = column(peer.name, caller);
+            page::say(&name, &marks);
+            columns.push((name, marks));
+        }
+    }
+    columns
 }
 
 /// As root, root and a stranger; otherwise oneself.

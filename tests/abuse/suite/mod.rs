@@ -11,6 +11,7 @@ pub mod driver;
 pub mod ground;
 pub mod outside;
 pub mod payload;
+pub mod peers;
 pub mod table;
 pub mod weak;
 
@@ -46,6 +47,10 @@ pub fn play() -> Option<i32> {
         "weak" => {
             let name = words.next()?;
             Some(weak::run(&name, &words.collect::<Vec<_>>()))
+        }
+        "runc" => {
+            let shown = words.next()?;
+            Some(peers::run_runc(&shown, &words.collect::<Vec<_>>()))
         }
         _ => None,
     }
