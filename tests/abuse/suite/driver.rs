@@ -18,8 +18,8 @@ use super::{
     outside::Seen,
 };
 
-/// How long the whole payload may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a run may take once it was told to end, or has but one thing to do.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Within this time all has to be gone once the runner is.
 pub const GRACE: Duration = Duration::from_secs(2);
 

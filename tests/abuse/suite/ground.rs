@@ -266,6 +266,23 @@ impl Ground {
     }
 }
 
+impl Ground {
+    /// What a runner that was killed has left there.
+    fn remove_cgroups(&self) {
+        let mut directories = vec![PathBuf::from("/sys/fs/cgroup")];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if entry.file_name().to_string_lossy().starts_with(&self.token) {
+                    let _ = fs::remove_dir(entry.path());
+                } else if is_directory {
+                    directories.push(entry.path());
+                }
+            }
+        }
+    }
+}
+
 impl Drop for Ground {
     fn drop(&mut self) {
         if let Some(mut victim) = self.victim.take() {
@@ -276,6 +293,7 @@ impl Drop for Ground {
         let _ = call(libc::SYS_mq_unlink, &[queue.as_ptr() as usize]);
         let _ = call(libc::SYS_shmctl, &[self.shm as usize, libc::IPC_RMID as usize, 0]);
         let _ = fs::remove_file(PathBuf::from("/dev/shm").join(&self.token));
+        self.remove_cgroups();
         let _ = nix::mount::umount2(&self.path("shown/nested"), nix::mount::MntFlags::MNT_DETACH);
     }
 }
