@@ -282,11 +282,18 @@ impl User {
             None => Vec::new(),
         };
         let may_outside = to.model().supervisor_capable(around(to), capability::SETUID);
-        if ids.uid.is_none() || ids.gid.is_none() {
-            let missing = without_subordinate_ids(to.host());
-            if self.need.goes_without(to.at("map"), missing.clone()) {
-                return self.map_itself(to, own, (0, 0));
-            }
+        let missing = match (ids.uid, ids.gid) {
+            (Some(_), Some(_)) => None,
+            _ => Some(without_subordinate_ids(to.host())),
+        };
+        let has_no_helper = !may_outside && (ids.newuidmap.is_none() || ids.newgidmap.is_none());
+        let lacking = missing.clone().or_else(|| has_no_helper.then(without_helpers));
+        if let Some(lacking) = lacking
+            && self.need.goes_without(to.at("map"), lacking)
+        {
+            return self.map_itself(to, own, (0, 0));
+        }
+        if let Some(missing) = missing {
             return to.at("map").refuse(missing);
         }
         for (ids, lines) in
@@ -328,6 +335,12 @@ fn without_subordinate_ids(host: &crate::host::Host) -> Refusal {
             "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}`",
             typed(name)
         ))
+}
+
+fn without_helpers() -> Refusal {
+    Refusal::new("map::helper_missing", "`newuidmap` and `newgidmap` are not both installed")
+        .why("more than one id can only be mapped with their help")
+        .help("`sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`")
 }
 
 /// Host root inside a sandbox is allowed and never silent.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+pub mod around;
 pub mod check;
 pub mod driver;
 pub mod ground;
