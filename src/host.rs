@@ -24,6 +24,7 @@ mod control_groups;
 mod helpers;
 mod images;
 mod kernel;
+mod kernel_log;
 mod limits;
 pub mod mountinfo;
 mod names;
@@ -314,6 +315,12 @@ impl Host {
     /// Looks at one path, for [`Host::paths`].
     pub fn look_at(path: &Path) -> PathFact {
         probe::look_at(path)
+    }
+
+    /// What the kernel has written into its log in the last `span` of time; nothing
+    /// for who may not read it.
+    pub fn kernel_log(span: std::time::Duration) -> Vec<String> {
+        kernel_log::of_the_last(span)
     }
 
     /// What a file is that should be a program.

@@ -136,8 +136,17 @@ pub trait Operation: fmt::Display {
     /// # Errors
     /// As [`Operation::run`] and [`Operation::read_back`].
     fn carry_out(&self, stage: &Stage) -> Result<(), Fault> {
+        self.note(stage)?;
         self.run(stage)?;
         self.read_back(stage)
+    }
+
+    /// Looks, before it runs, at what its read-back compares with.
+    ///
+    /// # Errors
+    /// As [`Operation::read_back`].
+    fn note(&self, _stage: &Stage) -> Result<(), Fault> {
+        Ok(())
     }
 
     /// The fault in words: what is, why, and what to type.

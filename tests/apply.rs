@@ -32,7 +32,7 @@ fn a_command_whose_interpreter_does_not_exist_ends_in_127() {
     let place = Place::new();
     let script = place.program("script", "#!/no/such/interpreter\n", 0o755);
     let run = place.apply("[]", &[&script]);
-    assert_eq!(run.code_and_status(), ("command::no_loader".into(), 127));
+    assert_eq!(run.code_and_status(), ("command::no_interpreter".into(), 127));
     assert!(run.stderr.contains("/no/such/interpreter"), "{}", run.stderr);
 }
 
@@ -55,7 +55,7 @@ fn a_command_that_is_a_directory_ends_in_126() {
 fn a_directory_of_path_that_nobody_may_search_is_passed_by() {
     let place = Place::new();
     let run = place.apply("[]\nenv: {PATH: \"/root/nowhere:/usr/bin:/bin\"}", &["no-such-command"]);
-    assert_eq!(run.code_and_status(), ("command::not_found".into(), 127));
+    assert_eq!(run.code_and_status(), ("command::path_hidden".into(), 127));
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_filter_that_denies_namespaces_is_told_from_a_kernel_that_does() {
     let fault = (Call::Unshare, Errno::EPERM);
     let filter = explain("user", "[user]", "make a new user", fault, &filtered);
     let kernel = explain("user", "[user]", "make a new user", fault, &Evidence::default());
-    assert_eq!((filter.code(), kernel.code()), ("seccomp::denies", "step::refused"));
+    assert_eq!((filter.code(), kernel.code()), ("seccomp::denies", "user::denied"));
 }
 
 #[test]

@@ -167,16 +167,22 @@ fn a_page_names_the_capabilities_that_the_plan_names() {
 #[test]
 fn a_code_of_a_page_can_be_met_with_that_layer() {
     let shown = codes_of_fixtures();
+    let mut wrong = Vec::new();
     for page in pages() {
         let named = codes(text_of(&page, "What often goes wrong"));
         assert!(!named.is_empty(), "{}.md names no code", page.layer);
         let given = codes_of_steps(&page);
         let drawn = shown.get(page.layer).cloned().unwrap_or_default();
         for code in named {
-            let is_met = drawn.contains(&code) || given.contains(&code);
-            assert!(is_met, "{}.md: nothing with `{}` gives {code}", page.layer, page.layer);
+            // One of its own, which has a case somewhere, may be felt by a later layer.
+            let is_own = code.split("::").next() == Some(page.layer);
+            if !is_own && !drawn.contains(&code) && !given.contains(&code) {
+                wrong
+                    .push(format!("{}.md: nothing with `{}` gives {code}", page.layer, page.layer));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

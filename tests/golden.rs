@@ -74,8 +74,10 @@ fn every_golden_file_is_somebody_s() {
     let programs =
         recipes().into_iter().flat_map(|recipe| HOSTS.map(|host| format!("{recipe}.{host}.json")));
     let people = FOR_PEOPLE.map(|recipe| format!("{recipe}.user.txt"));
-    let expected: BTreeSet<String> =
-        programs.chain(people).chain(["machines.txt".to_owned()]).collect();
+    let expected: BTreeSet<String> = programs
+        .chain(people)
+        .chain(["attestation.txt", "machines.txt"].map(str::to_owned))
+        .collect();
     assert_eq!(names_in(&folder_of_tests().join("golden")), expected);
 }
 

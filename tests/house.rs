@@ -400,8 +400,10 @@ fn neighbours(sources: &[Source], room: &str, shared: &[&str]) -> Vec<String> {
 fn homes(front: &str) -> BTreeMap<String, String> {
     let mut homes = BTreeMap::new();
     for found in regex(r"pub use (\w+)::(\{[^}]*\}|\w+)").captures_iter(front) {
+        // A list over several lines ends with a comma.
         let names = in_braces(found[2].trim_start_matches('{'));
-        homes.extend(names.iter().map(|name| (first_name(name), found[1].to_owned())));
+        let names = names.iter().filter(|name| !name.trim().is_empty());
+        homes.extend(names.map(|name| (first_name(name), found[1].to_owned())));
     }
     homes
 }

@@ -205,8 +205,8 @@ impl Turnings for Forks {
         }
     }
 
-    fn stay_as_init(&self) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
+    fn stay_as_init(&self) -> Result<(), Fault> {
+        Err(Call::Fork.gave(Errno::ENOSYS))
     }
 }
 

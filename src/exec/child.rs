@@ -153,6 +153,10 @@ impl Child<'_> {
             let before = before.filter(|(other, _)| **other == kind).map(|(_, number)| number);
             stage.remember([before.sum(), 0]);
         }
+        if let Op::EnterTime(_) = step.op {
+            // Who is born into it has not looked at it from outside.
+            step.op.operation().note(stage)?;
+        }
         let found = step.op.operation().read_back(stage);
         found.map_err(|fault| if fault.is_lie() { Call::Clone.lied() } else { fault })
     }
@@ -257,19 +261,19 @@ impl Turnings for Child<'_> {
         }
     }
 
-    fn stay_as_init(&self) -> Result<(), Errno> {
+    fn stay_as_init(&self) -> Result<(), Fault> {
+        let forked = |errno| Call::Fork.gave(errno);
         // Nobody inside may look into init, from the first moment on; `execve`
         // gives it back to the command.
-        process::become_undumpable()?;
-        match self.go_on_in_child()? {
+        process::become_undumpable().map_err(forked)?;
+        match self.go_on_in_child().map_err(forked)? {
             Some(pid) => {
-                // Signals are all that it is left to send.
-                if give_up_capabilities().is_err() {
-                    process::exit(GAVE_UP);
-                }
+                // Signals are all that it is left to send. Who cannot give up the
+                // rest says so, and the command ends with its init.
+                give_up_capabilities()?;
                 init::stay(pid, self.end, libc::SIGTSTP)
             }
-            None if self.is_looked_at => process::become_dumpable(),
+            None if self.is_looked_at => process::become_dumpable().map_err(forked),
             None => Ok(()),
         }
     }
@@ -277,11 +281,16 @@ impl Turnings for Child<'_> {
 
 /// Leaves init none but CAP_KILL: the command may have become somebody else,
 /// and is to be signalled all the same.
-fn give_up_capabilities() -> Result<(), Errno> {
+fn give_up_capabilities() -> Result<(), Fault> {
     const KILL: u64 = 1 << 5;
-    let own = capability::sets()?;
-    let left = own.permitted & KILL;
-    capability::set(Sets { effective: left, permitted: left, inheritable: 0 })
+    let gave = |errno| Call::Capset.gave(errno);
+    let left = capability::sets().map_err(gave)?.permitted & KILL;
+    let left = Sets { effective: left, permitted: left, inheritable: 0 };
+    capability::set(left).map_err(gave)?;
+    match capability::sets().map_err(gave)? == left {
+        true => Ok(()),
+        false => Err(Call::Capset.lied()),
+    }
 }
 
 /// Whether something answers this call in the kernel's place.

@@ -196,7 +196,12 @@ impl Supervisor<'_> {
                 self.pause_before(step, asked_by)?;
             }
             let failed = |fault| Halt::Fault(step, fault, evidence(&stage));
-            self.plan.take(step, own, &stage).map_err(failed)?;
+            let taken = self.plan.take(step, own, &stage);
+            // What is asked of a child that was killed meanwhile finds nothing done.
+            if taken.is_err_and(Fault::is_lie) && self.is_alone_soon() {
+                return Err(Halt::Unheard);
+            }
+            taken.map_err(failed)?;
             if let Some(slot) = own.op.hands_over() {
                 let fd = stage.slot(slot).map_err(|errno| failed(Call::Sendmsg.gave(errno)))?;
                 turn::hand_over(self.ours.as_fd(), slot, fd).map_err(|e| unsaid(step, e))?;
@@ -205,6 +210,11 @@ impl Supervisor<'_> {
         }
         // A child that never hears of it would wait for ever.
         turn::pass(self.ours.as_fd(), step).map_err(|e| unsaid(step.saturating_sub(1), e))
+    }
+
+    /// Whether nobody is at the other end, or is about to be.
+    fn is_alone_soon(&self) -> bool {
+        socket::is_alone_within(self.ours.as_fd(), MOMENT.as_millis() as u16)
     }
 
     /// Lets the onlooker look around, if the plan has a pause there.
@@ -355,7 +365,7 @@ impl Turnings for Never {
         Err(Errno::ENOSYS)
     }
 
-    fn stay_as_init(&self) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
+    fn stay_as_init(&self) -> Result<(), Fault> {
+        Err(Call::Fork.gave(Errno::ENOSYS))
     }
 }

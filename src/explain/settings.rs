@@ -156,6 +156,9 @@ fn properties(form: &Value) -> Vec<(&str, &Value, bool)> {
     all
 }
 
+/// Columns that quoted words take at most, on the narrowest terminal.
+const LONGEST_QUOTE: usize = 48;
+
 /// What one form is, in words.
 fn kinds_of(form: &Value) -> Vec<String> {
     let quoted = |word: &Value| word.as_str().map(|word| format!("`{word}`"));
@@ -169,7 +172,12 @@ fn kinds_of(form: &Value) -> Vec<String> {
     let kind = match (name, form.get("description").and_then(Value::as_str)) {
         ("object", _) => {
             let keys: Vec<&str> = properties(form).into_iter().map(|(key, ..)| key).collect();
-            format!("`{{{}}}`", keys.join(", "))
+            let whole = format!("`{{{}}}`", keys.join(", "));
+            // What is quoted is on one line.
+            match whole.len() > LONGEST_QUOTE {
+                true => format!("a map with `{}`", keys.join("`, `")),
+                false => whole,
+            }
         }
         ("boolean", _) => "true or false".to_owned(),
         // An option that is left out, not something to be written.

@@ -1,9 +1,9 @@
 //! What a program needs to run, read off the file: `elf(5)`, `execve(2)`.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::Read,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -68,7 +68,14 @@ pub(super) fn nature(path: &Path) -> Option<Nature> {
 
 fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(LONGEST_HEAD).read_to_end(&mut bytes).ok()?;
+    // Who opens a pipe waits, and who opens a device may do something.
+    let is_file = path.metadata().is_ok_and(|found| found.is_file());
+    if !is_file {
+        return None;
+    }
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    file.take(LONGEST_HEAD).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 

@@ -35,12 +35,13 @@ impl Operation for StayAsInit {
 
     fn effect(&self, model: &mut Model) {
         // Its child enters what is there for children.
+        let is_first = model.pid_for_children.is_some();
         model.fork();
-        model.is_init = false;
+        model.is_init = is_first;
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        stage.turnings.stay_as_init().map_err(|errno| Call::Fork.gave(errno))
+        stage.turnings.stay_as_init()
     }
 
     /// Who goes on is the child of init, and not init itself.

@@ -229,8 +229,7 @@ impl Operation for MakeDirectory {
         let mut here: Option<OwnedFd> = None;
         for (index, name) in self.names.iter().enumerate() {
             let at = here.as_ref().map_or(root.as_fd(), OwnedFd::as_fd);
-            let is_last = index + 1 == self.names.len();
-            let mode = if is_last { self.mode } else { PARENT_MODE };
+            let mode = if index + 1 == self.names.len() { self.mode } else { PARENT_MODE };
             let is_ground = place::is_ground(stage, at, self.ground)?;
             // Elsewhere it is there already, or somebody has moved the place.
             if is_ground {

@@ -49,8 +49,12 @@ impl Operation for NewNamespace {
         model.presume_owned(self.0);
     }
 
-    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+    fn note(&self, stage: &Stage) -> Result<(), Fault> {
         stage.remember([stage.namespace(self.0.link_of_next())?.unwrap_or(UNKNOWN), 0]);
+        Ok(())
+    }
+
+    fn run(&self, _: &Stage) -> Result<(), Fault> {
         namespace::unshare(self.0).map_err(|errno| Call::Unshare.gave(errno))
     }
 

@@ -190,10 +190,13 @@ fn nothing_for<T>(operation: &T) -> [u64; 2] {
 pub(super) fn is_attached(stage: &Stage, at: &KernelPath) -> Result<(), Fault> {
     // What is mounted over the root is above it; the root itself stays where it is.
     let top = if at.as_path() == Path::new("/") { c"/.." } else { at.as_c_str() };
-    let found = look::at(top).map_err(|errno| Call::Look.gave(errno))?;
-    match stage.remembered() {
-        [mount, _] if mount == found.mount => Ok(()),
-        _ => Err(stage.lie(Call::MoveMount, b"another mount is there")),
+    match (look::at(top), stage.remembered()) {
+        (Ok(found), [mount, _]) if mount == found.mount => Ok(()),
+        (Ok(_), _) => Err(stage.lie(Call::MoveMount, b"another mount is there")),
+        // The way was there a moment ago. Who mounts on a copy of a shared tree
+        // mounts on the tree as well, and may cover the way with it.
+        (Err(Errno::ENOENT | Errno::ENOTDIR), _) => Ok(()),
+        (Err(errno), _) => Err(Call::Look.gave(errno)),
     }
 }
 

@@ -25,8 +25,8 @@ pub trait Turnings {
     /// The same, with the parent staying as the init of its PID namespace.
     ///
     /// # Errors
-    /// As `clone3(2)`.
-    fn stay_as_init(&self) -> Result<(), Errno>;
+    /// As `clone3(2)`; in the parent, that it could not give up its rights.
+    fn stay_as_init(&self) -> Result<(), Fault>;
 }
 
 /// The surroundings of a running step.

@@ -65,8 +65,8 @@ impl fmt::Display for SetClocks {
 impl Operation for SetClocks {
     fn answer(&self, model: &Model) -> Answer {
         // It is opened as the files of maps are.
-        let answer = model.may_open_map_files().and_then(|()| model.may_set_clocks(self.offsets));
-        match answer {
+        let answer = model.may_open_map_files().and_then(|()| model.lets_write_proc());
+        match answer.and_then(|()| model.may_set_clocks(self.offsets)) {
             Ok(()) => Answer::Yes,
             Err(objection) => objection.to(Call::WriteClocks),
         }
@@ -180,8 +180,12 @@ impl Operation for EnterTime {
         model.fork();
     }
 
-    fn run(&self, stage: &Stage) -> Result<(), Fault> {
+    fn note(&self, stage: &Stage) -> Result<(), Fault> {
         stage.remember([stage.namespace("time_for_children")?.unwrap_or(0), 0]);
+        Ok(())
+    }
+
+    fn run(&self, stage: &Stage) -> Result<(), Fault> {
         stage.turnings.fork().map_err(|errno| Call::Fork.gave(errno))
     }
 

@@ -62,7 +62,10 @@ impl Plan {
     pub fn take(&self, index: usize, step: &Step, stage: &Stage) -> Result<(), Fault> {
         match self.injected_at(index) {
             None => step.op.operation().carry_out(stage),
-            Some(Injected::Lie) => step.op.operation().read_back(stage),
+            Some(Injected::Lie) => {
+                let operation = step.op.operation();
+                operation.note(stage).and_then(|()| operation.read_back(stage))
+            }
             Some(Injected::Refusal(errno)) => Err(step.op.call().gave(errno)),
         }
     }

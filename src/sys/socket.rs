@@ -133,9 +133,14 @@ pub fn end(end: BorrowedFd) {
 
 /// Whether the other end is closed.
 pub fn is_alone(end: BorrowedFd) -> bool {
+    is_alone_within(end, 0)
+}
+
+/// The same, after at most so many milliseconds.
+pub fn is_alone_within(end: BorrowedFd, milliseconds: u16) -> bool {
     let mut poll = libc::pollfd { fd: end.as_raw_fd(), events: 0, revents: 0 };
     // SAFETY: one structure, and its count.
-    let found = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    let found = unsafe { libc::poll(&raw mut poll, 1, milliseconds.into()) };
     found > 0 && poll.revents & libc::POLLHUP != 0
 }
 

@@ -19,6 +19,9 @@ struct Strait {
     is_deaf: bool,
 }
 
+/// The smallest page there is (`getpagesize(2)`).
+const PAGE: u64 = 4096;
+
 const KNOBS: [&str; 8] = ["user", "mnt", "uts", "pid", "ipc", "net", "cgroup", "time"];
 
 /// Runs a scene in every strait; gives what came of each.
@@ -28,12 +31,34 @@ pub fn all(scene: &Scene, whole: &Whole, mut tell: impl FnMut(&str, Verdict, Str
         let (verdict, why) = verdict(whole, trace, strait.shows_in, strait.is_deaf);
         tell(&strait.name, verdict, why);
     }
+    little_memory(scene, whole, &mut tell);
     let (reader, full) = full_pipe();
     let trace = scene.run_prepared(None, None, Some(full.as_raw_fd()));
     let (found, why) = verdict(whole, trace, &["descriptors"], true);
     tell("standard error is a full pipe", found, why);
     drop(reader);
     nested(scene, tell);
+}
+
+/// Room for addresses: what the program needs to be loaded at all, and little more.
+fn little_memory(scene: &Scene, whole: &Whole, tell: &mut impl FnMut(&str, Verdict, String)) {
+    let run = |pages: u64| {
+        let narrow = move || limit(libc::RLIMIT_AS, pages * PAGE);
+        scene.run_prepared(None, Some(&narrow), None)
+    };
+    let (mut too_few, mut enough) = (0, (1 << 30) / PAGE);
+    while enough - too_few > 1 {
+        let pages = too_few.midpoint(enough);
+        match run(pages).ended.has_begun {
+            true => enough = pages,
+            false => too_few = pages,
+        }
+    }
+    let near = (0..16).map(|more| enough + more * 4);
+    for pages in near.chain([enough * 5 / 4, enough * 2]) {
+        let (found, why) = verdict(whole, run(pages), &["limits"], false);
+        tell(&format!("{} KiB of addresses", pages * PAGE >> 10), found, why);
+    }
 }
 
 fn verdict(whole: &Whole, mut trace: Trace, shows_in: &[&str], is_deaf: bool) -> (Verdict, String) {
@@ -50,11 +75,6 @@ fn straits() -> Vec<Strait> {
     for count in 0..=24 {
         let name = format!("{count} descriptors");
         add(name, &["limits"], Box::new(move || limit(libc::RLIMIT_NOFILE, count)));
-    }
-    for step in 6..=30 {
-        let bytes = (step * 3) << 20;
-        let name = format!("{} MiB of addresses", bytes >> 20);
-        add(name, &["limits"], Box::new(move || limit(libc::RLIMIT_AS, bytes)));
     }
     for count in 0..3 {
         let name = format!("{count} processes");

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{calls, registers};
+use super::{calls, registers, view};
 
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -263,7 +263,8 @@ impl Hunt<'_> {
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
         tracee.is_other = name.trim_end() != "isorecipe";
         if name.trim_end() == self.start.command {
-            self.ended.seen = Some((self.look)(pid));
+            // Of who dies meanwhile nothing is left that could be compared.
+            self.ended.seen = Some((self.look)(pid)).filter(|_| !view::is_dying(pid));
         }
     }
 

@@ -193,3 +193,17 @@ pub fn difference(whole: &View, found: &View) -> String {
     });
     lines.collect::<Vec<_>>().join(" | ")
 }
+
+/// Whether it has been killed, though it may not have gone yet.
+pub fn is_dying(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let kill = 1 << (libc::SIGKILL - 1);
+    let waits = |name| {
+        let pending = field(name).and_then(|bits| u64::from_str_radix(bits, 16).ok());
+        pending.is_none_or(|pending| pending & kill != 0)
+    };
+    field("State:").is_none_or(|state| state.starts_with(['Z', 'X']))
+        || waits("SigPnd:")
+        || waits("ShdPnd:")
+}

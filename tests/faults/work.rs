@@ -16,8 +16,10 @@ struct Share {
     wish: String,
 }
 
-/// Without a wish, every so manieth case of a mode is run.
-const KEPT: usize = 4;
+/// Without a wish, every so manieth case is run: root has more recipes than others.
+fn kept() -> usize {
+    if own_uid() == 0 { 8 } else { 4 }
+}
 
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGTSTP];
 
@@ -65,7 +67,8 @@ fn strike_all(scene: &mut Scene, share: &Share) {
     let strikes = strikes(&first.ended.made);
     for (index, (mode, place, deed)) in strikes.into_iter().enumerate() {
         // Every recipe has another share struck of what all have in common.
-        let is_kept = (index / share.of + scene.number).is_multiple_of(KEPT) || share.wish == "all";
+        let is_kept =
+            (index / share.of + scene.number).is_multiple_of(kept()) || share.wish == "all";
         if index % share.of != share.own || !is_kept {
             continue;
         }
@@ -90,7 +93,8 @@ fn strike_verified(scene: &mut Scene, share: &Share) {
     let whole = Whole::of(&first);
     let lies = strikes(&first.ended.made).into_iter().filter(|(mode, ..)| *mode == "lie");
     for (index, (_, place, deed)) in lies.enumerate() {
-        if index % share.of != share.own {
+        let is_kept = (index / share.of + scene.number).is_multiple_of(2) || share.wish == "all";
+        if index % share.of != share.own || !is_kept {
             continue;
         }
         let (verdict, why) = match whole.judge(&scene.run(Some((place, deed))), Some(deed)) {

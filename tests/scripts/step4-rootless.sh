@@ -20,9 +20,9 @@ exec unshare --user --map-root-user --uts --pid --fork --mount setpriv --no-new-
     cd /
     # layers[7] proc: {at: /proc} - A fresh /proc.
     mount -t proc -o nosuid,nodev,noexec proc /proc
-    # layers[8] bind: {from: /dev/null, to: /dev/null, read_only: false, write: true} - A tree or file that is seen at a second place.
+    # layers[8] bind: {from: /dev/null, to: /dev/null, optional: false, read_only: false, nosuid: false, nodev: false, noexec: false, recursive: true, write: true} - A tree or file that is seen at a second place.
     mount --rbind /.old/dev/null /dev/null
-    # layers[9] bind: {from: /dev/zero, to: /dev/zero, read_only: false, write: true} - A tree or file that is seen at a second place.
+    # layers[9] bind: {from: /dev/zero, to: /dev/zero, optional: false, read_only: false, nosuid: false, nodev: false, noexec: false, recursive: true, write: true} - A tree or file that is seen at a second place.
     mount --rbind /.old/dev/zero /dev/zero
     umount -l /.old
     rmdir /.old

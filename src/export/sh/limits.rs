@@ -94,7 +94,7 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
 }
 
 /// Whether a clock is set more finely than by seconds.
-fn is_fine(offsets: Offsets) -> bool {
+pub(super) fn is_fine(offsets: Offsets) -> bool {
     let is_fine = |offset: Option<Offset>| offset.is_some_and(|offset| offset.nanoseconds != 0);
     is_fine(offsets.monotonic) || is_fine(offsets.boottime)
 }

@@ -8,7 +8,7 @@ use crate::{
     sys::{Namespace, Propagation},
 };
 
-use super::{order, words::Words};
+use super::{limits, order, words::Words};
 
 /// The steps that one `unshare` takes.
 #[derive(Default)]
@@ -49,7 +49,9 @@ impl Unshare {
             Op::Fork(_) if has(Namespace::Pid) && !self.is_forked => self.is_forked = true,
             // It forks for that anyway.
             Op::EnterTime(_) if has(Namespace::Time) => {}
-            Op::SetClocks(set) if has(Namespace::Time) => self.clocks = set.offsets(),
+            Op::SetClocks(set) if has(Namespace::Time) && !limits::is_fine(set.offsets()) => {
+                self.clocks = set.offsets();
+            }
             Op::SetPropagation(set) if has(Namespace::Mount) && self.propagation.is_none() => {
                 self.propagation = Some(set.0);
             }

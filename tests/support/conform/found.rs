@@ -60,4 +60,11 @@ pub const FOUND: &[&str] = &[
     "@mount ro . + overlay: {lower: {image: erofs, via: unpack}, upper: upper, at: source/in}",
     "user: {map: root} + pid + rlimits: {core: 0} + user: {map: root}",
     "user: {map: {gid: [{inside: 0, outside: 0, count: 0}]}} + identity: {uid: 65536, gid: 0}",
+    "time",
+    "user: {map: root} + time: {boottime: 3days} + pid",
+    "pid: {init: true} + pid: {init: true}",
+    "pid: {init: false} + pid",
+    "bind: {from: target, to: target/in} + tmpfs: TARGET/in",
+    "landlock: {execute: [FOLDER]} + time: {boottime: -3000days}",
+    "hostname: box + command: [FOLDER/fifo]",
 ];
