@@ -216,6 +216,11 @@ impl Ground {
     /// between fork and exec.
     pub fn become_caller(&self) {
         let root = nix::unistd::geteuid().is_root();
+        for signal in 1..32 {
+            // Who is started in the background by a shell ignores the keyboard's.
+            // SAFETY: a disposition of this process's own.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
         let directory =
             call(libc::SYS_openat, &[libc::AT_FDCWD as usize, c"/".as_ptr() as usize, 0]);
         let file = c(&self.path("hidden/rw").to_string_lossy());
