@@ -24,6 +24,11 @@ pub enum Need {
 }
 
 impl Need {
+    /// Whether nothing is written of it.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether the sandbox goes without what is known to be missing, which is
     /// then said in these words. What is required stays in the plan: its step is
     /// refused, or the layer refuses itself (`to.refuse`).

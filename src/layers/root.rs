@@ -165,7 +165,9 @@ impl Part {
             let empty = MakeFile { at, content: Vec::new(), mode: 0o444 };
             to.at_place(|layer| layer.join(&place)).step(empty);
         }
-        let flags = Flags { read_only: self.read_only, no_suid: true, ..Flags::default() };
+        // A device that is named is wanted; one in a tree is nobody's.
+        let no_dev = !self.is_file;
+        let flags = Flags { read_only: self.read_only, no_suid: true, no_dev, no_exec: false };
         let bind = ops::Bind { from, to: KernelPath::new(&target), extent: Extent::WHOLE, flags };
         to.at_place(|layer| layer.join(&place)).step(bind);
     }

@@ -16,7 +16,7 @@ use crate::{
     yaml::refuse,
 };
 
-use super::{FromWord, Plan, WordOrMap};
+use super::{FromWord, Need, Plan, WordOrMap};
 
 /// A user namespace: the process may be root inside and stays who it is outside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,11 +35,15 @@ pub struct User {
     /// `false` forbids that to everybody inside, root included, for good.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub nested: bool,
+    /// What becomes of `map: auto` for whom there are no subordinate ids.
+    /// Without them you are root inside, alone, and your groups stay.
+    #[serde(default, skip_serializing_if = "Need::is_default")]
+    pub need: Need,
 }
 
 impl Default for User {
     fn default() -> Self {
-        Self { map: WordOrMap::default(), setgroups: None, nested: true }
+        Self { map: WordOrMap::default(), setgroups: None, nested: true, need: Need::default() }
     }
 }
 
@@ -277,12 +281,21 @@ impl User {
             ],
             None => Vec::new(),
         };
-        if ids.uid.is_none() || ids.gid.is_none() {
-            let refusal = without_subordinate_ids(to.host());
-            to.at("map").refuse(refusal);
-            return;
-        }
         let may_outside = to.model().supervisor_capable(around(to), capability::SETUID);
+        let missing = match (ids.uid, ids.gid) {
+            (Some(_), Some(_)) => None,
+            _ => Some(without_subordinate_ids(to.host())),
+        };
+        let has_no_helper = !may_outside && (ids.newuidmap.is_none() || ids.newgidmap.is_none());
+        let lacking = missing.clone().or_else(|| has_no_helper.then(without_helpers));
+        if let Some(lacking) = lacking
+            && self.need.goes_without(to.at("map"), lacking)
+        {
+            return self.map_itself(to, own, (0, 0));
+        }
+        if let Some(missing) = missing {
+            return to.at("map").refuse(missing);
+        }
         for (ids, lines) in
             [(Ids::User, lines(ids.uid, own.uid)), (Ids::Group, lines(ids.gid, own.gid))]
         {
@@ -322,6 +335,12 @@ fn without_subordinate_ids(host: &crate::host::Host) -> Refusal {
             "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}`",
             typed(name)
         ))
+}
+
+fn without_helpers() -> Refusal {
+    Refusal::new("map::helper_missing", "`newuidmap` and `newgidmap` are not both installed")
+        .why("more than one id can only be mapped with their help")
+        .help("`sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`")
 }
 
 /// Host root inside a sandbox is allowed and never silent.
