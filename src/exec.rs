@@ -237,6 +237,7 @@ fn needs_proc(op: &Op) -> bool {
             | Op::WriteMap(_)
             | Op::SetClocks(_)
             | Op::HelperMap(_)
+            | Op::JoinNetwork(_)
             | Op::NewNamespace(_)
             | Op::MountImage(_)
             | Op::ServeImage(_)

@@ -28,6 +28,7 @@ mod kernel_log;
 mod limits;
 pub mod mountinfo;
 mod names;
+mod network;
 mod probe;
 mod program;
 
@@ -38,6 +39,7 @@ pub use helpers::{Helper, Helpers, Powerless};
 pub use images::{FuseDevice, ImageTools, Tool};
 pub use kernel::{Device, Kernel, Landlock};
 pub use limits::NamespaceLimits;
+pub use network::NetworkTools;
 pub use names::Names;
 pub use program::Nature;
 
@@ -91,6 +93,9 @@ pub struct Host {
     pub control_groups: Option<ControlGroups>,
     /// What images can be read with.
     pub images: Option<ImageTools>,
+    /// What a network can be led out with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkTools>,
 }
 
 /// The process that asks.
@@ -342,6 +347,11 @@ impl Host {
     /// What images can be read with, asking the machine if it is not known.
     pub fn image_tools(&self) -> ImageTools {
         self.images.clone().unwrap_or_else(|| images::probe(self.invoker.as_ref()))
+    }
+
+    /// What a network can be led out with, asking the machine if it is not known.
+    pub fn network_tools(&self) -> NetworkTools {
+        self.network.clone().unwrap_or_else(network::probe)
     }
 
     /// Whether the caller is root.

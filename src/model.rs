@@ -124,6 +124,8 @@ pub struct Model {
     pub network: Owned,
     /// Whether its loopback interface was brought up
     pub has_loopback: bool,
+    /// What leads into it from the host, if it was joined to the host's network
+    pub outlet: Option<Vec<Forward>>,
     /// Whether the recipe has made a cgroup namespace
     pub cgroup_is_own: bool,
     /// Hostname, once set
@@ -158,6 +160,15 @@ pub struct Model {
     asked: Rc<RefCell<BTreeSet<PathBuf>>>,
 }
 
+/// A TCP port of the host's 127.0.0.1 that leads to one of the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The port on the host
+    pub outside: u16,
+    /// The port in the sandbox
+    pub inside: u16,
+}
+
 impl PartialEq for Model {
     /// The same state; what was asked on the way does not count.
     fn eq(&self, other: &Self) -> bool {
@@ -167,6 +178,7 @@ impl PartialEq for Model {
             && (self.pid_for_children, self.is_init) == (other.pid_for_children, other.is_init)
             && (self.ipc, self.network, self.has_loopback)
                 == (other.ipc, other.network, other.has_loopback)
+            && self.outlet == other.outlet
             && (self.cgroup_is_own, self.time) == (other.cgroup_is_own, other.time)
             && self.clocks == other.clocks
             && (&self.hostname, &self.domainname) == (&other.hostname, &other.domainname)
@@ -205,6 +217,7 @@ impl Model {
             ipc: of(owned.is_none_or(|owned| owned.ipc)),
             network: of(owned.is_none_or(|owned| owned.network)),
             has_loopback: false,
+            outlet: None,
             cgroup_is_own: false,
             time: TimeNamespace::default(),
             clocks: Offsets::default(),

@@ -39,6 +39,7 @@ mod nested;
 mod network;
 mod node;
 mod op;
+mod outlet;
 mod overlay;
 mod pivot;
 mod place;
@@ -77,6 +78,7 @@ pub use name::NewName;
 pub use namespace::{Fork, NewNamespace};
 pub use nested::ForbidNested;
 pub use network::BringLoopbackUp;
+pub use outlet::JoinNetwork;
 pub use node::PlaceDevice;
 pub use overlay::{MountOverlay, Overlay, no_layer};
 pub use pivot::PivotRoot;
@@ -224,6 +226,7 @@ operations! {
     HelperMap,
     HoldSource,
     InstallFilter,
+    JoinNetwork,
     KeepCapabilities,
     LimitCapabilities,
     MakeDirectory,

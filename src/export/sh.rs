@@ -224,6 +224,7 @@ impl<'a> Writer<'a> {
             | Op::HelperMap(_)
             | Op::HoldSource(_)
             | Op::InstallFilter(_)
+            | Op::JoinNetwork(_)
             | Op::Mask(_)
             | Op::KeepCapabilities(_)
             | Op::LimitCapabilities(_)

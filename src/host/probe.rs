@@ -15,7 +15,7 @@ use super::{
     kernel::{self, switch},
     mountinfo,
     names::Names,
-    program,
+    network, program,
 };
 
 /// Ids 524288 and up are customary for containers, and systemd leaves them alone.
@@ -79,6 +79,7 @@ pub(super) fn everything() -> Host {
     host.kernel_settings = Some(kernel::probe());
     host.control_groups = control_groups::probe(host.mounts.as_deref());
     host.images = Some(images::probe(host.invoker.as_ref()));
+    host.network = Some(network::probe());
     host
 }
 

@@ -13,6 +13,8 @@ pub const SETGID: u32 = 6;
 pub const SETUID: u32 = 7;
 /// Change networks
 pub const NET_ADMIN: u32 = 12;
+/// `CAP_NET_BIND_SERVICE`
+pub const NET_BIND_SERVICE: u32 = 10;
 /// Change what capabilities there may be
 pub const SETPCAP: u32 = 8;
 /// Most of what root may do

@@ -53,7 +53,9 @@ impl Model {
             Namespace::Ipc => self.ipc = owned,
             Namespace::Pid => self.pid_for_children = Some(owned),
             Namespace::Cgroup => self.cgroup_is_own = true,
-            Namespace::Network => (self.network, self.has_loopback) = (owned, false),
+            Namespace::Network => {
+                (self.network, self.has_loopback, self.outlet) = (owned, false, None);
+            }
             Namespace::Time => self.time.for_children = Some(self.process.user),
         }
     }

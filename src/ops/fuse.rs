@@ -8,7 +8,7 @@
 //! It stays outside the sandbox's PID namespace, and dies with the supervisor.
 
 use std::{
-    ffi::{CStr, OsString},
+    ffi::OsString,
     fmt, fs,
     io::{Read, Seek},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -20,9 +20,8 @@ use crate::{
     host::{FuseDevice, ImageKind, ImageTools, Invoker, Tool},
     model::{Answer, Filesystem, Held, Model, Slot, Thing, capability as number},
     sys::{
-        Call, Errno, Fault, KernelPath, Namespace, capability,
-        descriptor::{self, Walk},
-        mount::{self, Configuration, Propagation, attribute},
+        Call, Errno, Fault, KernelPath, capability, descriptor,
+        mount::{self, attribute},
         namespace::{self, Side},
         process, signal, socket, wait,
     },
@@ -30,13 +29,9 @@ use crate::{
 
 use super::{
     Evidence, Operation, Stage,
-    program::{self, Program, Started},
+    program::{self, PLACE, Program, Started},
     unexplained, yes,
 };
-
-/// Where the program mounts, for a moment: every procfs has this directory,
-/// and no program looks into it.
-const PLACE: &CStr = c"/proc/driver";
 
 /// A detached mount of an image file that a program serves.
 pub struct ServeImage {
@@ -140,7 +135,7 @@ impl Operation for ServeImage {
         let user = user.as_ref().map(AsFd::as_fd);
         let whom = self.user.as_ref().filter(|_| self.has_user);
         let started =
-            self.program(&image).start(image.as_fd(), whom, user, || stand_apart(user))?;
+            self.program(&image).start(image.as_fd(), whom, [user, None], || stand_apart(user))?;
         let kept = self.served(stage, &started, user).and_then(|tree| {
             stage.keep(self.slot, tree).map_err(|errno| Call::Fsmount.gave(errno))
         });
@@ -208,27 +203,10 @@ fn no_device(device: FuseDevice) -> Option<Refusal> {
     }
 }
 
-/// In the process that becomes the program: the sandbox's user namespace, its
-/// own mounts, nothing to write to, and the one right that mounting takes.
+/// In the process that becomes the program: apart, with the one right that mounting takes.
 fn stand_apart(user: Option<BorrowedFd>) -> Result<(), Fault> {
-    process::become_undumpable().map_err(|errno| Call::Prctl.gave(errno))?;
-    if let Some(user) = user {
-        namespace::enter(user).map_err(|errno| Call::Setns.gave(errno))?;
-    }
-    namespace::unshare(Namespace::Mount).map_err(|errno| Call::Unshare.gave(errno))?;
-    mount::propagate_all(Propagation::Private).map_err(|errno| Call::Mount.gave(errno))?;
-    let attributes = attribute::READ_ONLY | attribute::NO_SUID;
-    descriptor::open_directory(None, c"/", Walk::Free)
-        .and_then(|root| mount::add_attributes(root.as_fd(), attributes))
-        .map_err(|errno| Call::MountSetattr.gave(errno))?;
-    // A program may want the place to be empty.
-    let empty = Configuration::open(c"tmpfs").map_err(|errno| Call::Fsopen.gave(errno))?;
-    empty.create().map_err(|errno| Call::Fsconfig.gave(errno))?;
-    let empty = empty.mount(attributes).map_err(|errno| Call::Fsmount.gave(errno))?;
-    descriptor::open_directory(None, PLACE, Walk::Free)
-        .and_then(|place| mount::attach(empty.as_fd(), place.as_fd()))
-        .map_err(|errno| Call::MoveMount.gave(errno))?;
-    capability::keep_only(number::SYS_ADMIN).map_err(|errno| Call::Prctl.gave(errno))
+    program::stand_apart(user, None)?;
+    capability::keep_only(1 << number::SYS_ADMIN).map_err(|errno| Call::Prctl.gave(errno))
 }
 
 /// Waits until the program has mounted; `EIO` if it ends instead, `EINTR` if

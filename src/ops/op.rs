@@ -43,7 +43,7 @@ impl Op {
             Op::RemoveDirectory(_) => Call::Rmdir,
             Op::Restrict(_) => Call::MountSetattr,
             Op::RestrictSelf(_) => Call::LandlockRestrict,
-            Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
+            Op::JoinNetwork(_) | Op::ServeImage(_) | Op::UnpackImage(_) => Call::Program,
             Op::SetClocks(_) => Call::WriteClocks,
             Op::SetDomainname(_) => Call::Setdomainname,
             Op::SetHostname(_) => Call::Sethostname,
@@ -87,6 +87,7 @@ impl Op {
     /// The slot of a program that has to end when the sandbox does.
     pub fn keeps_running(&self) -> Option<Slot> {
         match self {
+            Op::JoinNetwork(join) => Some(join.program),
             Op::ServeImage(image) => Some(image.program),
             _ => None,
         }

@@ -5,7 +5,7 @@
 //! (`PR_SET_PDEATHSIG`), and between `fork` and `execve` nothing allocates.
 
 use std::{
-    ffi::{CString, OsString},
+    ffi::{CStr, CString, OsString},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStringExt,
@@ -17,13 +17,19 @@ use crate::{
     diagnostic::{Refusal, typed},
     host::{Invoker, Tool},
     sys::{
-        Call, Errno, Fault, KernelPath, descriptor, ids, memory_file,
+        Call, Errno, Fault, KernelPath, Namespace,
+        descriptor::{self, Walk},
+        ids, memory_file,
+        mount::{self, Configuration, Propagation, attribute},
         namespace::{self, Side},
         process::{self, Change, Vector},
         signal, socket, wait,
     },
 };
 
+/// Where a program finds what is made for it: every procfs has this directory,
+/// and no program looks into it.
+pub(super) const PLACE: &CStr = c"/proc/driver";
 /// How much of what a program says is kept.
 const WORDS: u16 = 4096;
 /// What a process ends with that could not become the program.
@@ -57,7 +63,7 @@ impl Program {
         &self,
         file: BorrowedFd,
         user: Option<&Invoker>,
-        used: Option<BorrowedFd>,
+        used: [Option<BorrowedFd>; 2],
         prepare: impl Fn() -> Result<(), Fault>,
     ) -> Result<Started, Fault> {
         let words = memory_file::of_size(WORDS).map_err(|e| Call::MemoryFile.gave(e))?;
@@ -72,9 +78,9 @@ impl Program {
                     let streams = [nothing.as_fd(), nowhere.as_fd(), words.as_fd()];
                     let [null, away, said] = streams;
                     let (parent, ear) = (supervisor.as_fd(), theirs.as_fd());
-                    let used = used.unwrap_or(file);
+                    let [one, other] = used.map(|used| used.unwrap_or(file));
                     // Before it is the user's, who could take them out of it (`pidfd_getfd(2)`).
-                    descriptor::close_all_but([null, away, said, parent, ear, file, used])
+                    descriptor::close_all_but([null, away, said, parent, ear, file, one, other])
                         .map_err(|errno| Call::CloseRange.gave(errno))?;
                     become_user(user)?;
                     prepare()?;
@@ -159,6 +165,34 @@ fn become_user(user: Option<&Invoker>) -> Result<(), Fault> {
     ids::set_groups(&user.groups).map_err(|errno| Call::Setgroups.gave(errno))?;
     ids::set_gid(user.gid).map_err(|errno| Call::Setresgid.gave(errno))?;
     ids::set_uid(user.uid).map_err(|errno| Call::Setresuid.gave(errno))
+}
+
+/// In the process that becomes the program: the sandbox's user namespace, its
+/// own mounts, nothing to write to, and an empty place in memory.
+pub(super) fn stand_apart(user: Option<BorrowedFd>, ids: Option<(u32, u32)>) -> Result<(), Fault> {
+    process::become_undumpable().map_err(|errno| Call::Prctl.gave(errno))?;
+    if let Some(user) = user {
+        namespace::enter(user).map_err(|errno| Call::Setns.gave(errno))?;
+    }
+    if let Some((uid, gid)) = ids {
+        // Groups that a user namespace may not give up stay.
+        let _ = ids::set_groups(&[]);
+        ids::set_gid(gid).map_err(|errno| Call::Setresgid.gave(errno))?;
+        ids::set_uid(uid).map_err(|errno| Call::Setresuid.gave(errno))?;
+    }
+    namespace::unshare(Namespace::Mount).map_err(|errno| Call::Unshare.gave(errno))?;
+    mount::propagate_all(Propagation::Private).map_err(|errno| Call::Mount.gave(errno))?;
+    let attributes = attribute::READ_ONLY | attribute::NO_SUID;
+    descriptor::open_directory(None, c"/", Walk::Free)
+        .and_then(|root| mount::add_attributes(root.as_fd(), attributes))
+        .map_err(|errno| Call::MountSetattr.gave(errno))?;
+    // A program may want the place to be empty.
+    let empty = Configuration::open(c"tmpfs").map_err(|errno| Call::Fsopen.gave(errno))?;
+    empty.create().map_err(|errno| Call::Fsconfig.gave(errno))?;
+    let empty = empty.mount(attribute::NO_SUID).map_err(|errno| Call::Fsmount.gave(errno))?;
+    descriptor::open_directory(None, PLACE, Walk::Free)
+        .and_then(|place| mount::attach(empty.as_fd(), place.as_fd()))
+        .map_err(|errno| Call::MoveMount.gave(errno))
 }
 
 /// A keyboard does not reach it, the end of the supervisor does.

@@ -34,7 +34,7 @@ pub struct Authority {
     host_uid: u32,
     host_gid: u32,
     hostname: Option<String>,
-    network: &'static str,
+    network: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     clocks: Option<String>,
     pid_1: &'static str,
@@ -132,7 +132,7 @@ impl Authority {
             ("ids", ids),
             ("holds", self.capabilities.clone()),
             ("hostname", hostname),
-            ("network", self.network.to_owned()),
+            ("network", self.network.clone()),
             ("PID 1", self.pid_1.to_owned()),
             ("root", self.root.to_owned()),
         ];
@@ -269,12 +269,20 @@ fn clocks(model: &Model) -> String {
 }
 
 /// What can be reached through sockets.
-fn network(model: &Model) -> &'static str {
-    match (model.network.own, model.has_loopback) {
+fn network(model: &Model) -> String {
+    if let Some(forwards) = &model.outlet {
+        let leads = forwards.iter().map(|forward| {
+            format!("; port {} of 127.0.0.1 outside leads to its {}", forward.outside, forward.inside)
+        });
+        let reached = "its own, joined by pasta: whatever the host reaches, not its 127.0.0.1";
+        return std::iter::once(reached.to_owned()).chain(leads).collect();
+    }
+    let reached = match (model.network.own, model.has_loopback) {
         (false, _) => "the host's: whatever it reaches, and its services on 127.0.0.1",
         (true, true) => "its own: 127.0.0.1, and no other machine",
         (true, false) => "its own, with nothing up in it",
-    }
+    };
+    reached.to_owned()
 }
 
 /// The mounts that the recipe makes.

@@ -216,8 +216,7 @@ fn prctl(option: libc::c_int, second: libc::c_ulong, third: libc::c_ulong) -> Re
 ///
 /// # Errors
 /// As `prctl(2)` and `capset(2)`.
-pub fn keep_only(capability: u32) -> Result<(), Errno> {
-    let only = 1 << capability;
+pub fn keep_only(only: u64) -> Result<(), Errno> {
     bound(only)?;
     set(Sets { effective: only, permitted: only, inheritable: only })?;
     set_ambient(only)

@@ -55,6 +55,20 @@ pub fn set_mode(file: BorrowedFd, mode: u32) -> Result<(), Errno> {
     stat::fchmod(file, Mode::from_bits_truncate(mode))
 }
 
+/// A new named pipe for its maker alone, open to be read (`fifo(7)`): nobody is waited for.
+///
+/// # Errors
+/// As `mknodat(2)` and `openat(2)`.
+pub fn make_pipe(at: BorrowedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+    // SAFETY: the name outlives both calls.
+    let fd = unsafe {
+        Errno::result(libc::mkfifoat(at.as_raw_fd(), name.as_ptr(), 0o600))?;
+        Errno::result(libc::openat(at.as_raw_fd(), name.as_ptr(), flags))
+    }?;
+    Ok(own(libc::c_long::from(fd)))
+}
+
 /// Whether a regular file has this many bytes and these permission bits.
 ///
 /// # Errors

@@ -140,9 +140,21 @@ pub fn clone_top(path: &CStr) -> Result<OwnedFd, Errno> {
     clone(path, 0)
 }
 
+/// A detached mount of an open file of the kernel's own, such as a namespace.
+///
+/// # Errors
+/// As `open_tree(2)` with `OPEN_TREE_CLONE`.
+pub fn clone_file(file: BorrowedFd) -> Result<OwnedFd, Errno> {
+    clone_at(file.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+}
+
 fn clone(path: &CStr, how: libc::c_int) -> Result<OwnedFd, Errno> {
+    clone_at(libc::AT_FDCWD, path, how)
+}
+
+fn clone_at(at: RawFd, path: &CStr, how: libc::c_int) -> Result<OwnedFd, Errno> {
     let flags = OPEN_TREE_CLONE | libc::c_long::from(libc::O_CLOEXEC) | libc::c_long::from(how);
-    let at = libc::c_long::from(libc::AT_FDCWD);
+    let at = libc::c_long::from(at);
     // SAFETY: the path outlives the call.
     let fd =
         unsafe { call(libc::SYS_open_tree, [at, path.as_ptr() as libc::c_long, flags, 0, 0]) }?;

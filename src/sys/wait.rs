@@ -1,6 +1,6 @@
 //! Waiting for the first of several things: `poll(2)`.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -14,13 +14,33 @@ pub fn for_any(
     stop: BorrowedFd,
     mounts: Option<BorrowedFd>,
 ) -> Result<[bool; 3], Errno> {
-    let poll = |fd: i32, events| libc::pollfd { fd, events, revents: 0 };
     // A negative number is passed over.
     let mounts = mounts.map_or(-1, |mounts| mounts.as_raw_fd());
+    first_of(process, stop, (mounts, libc::POLLPRI))
+}
+
+/// The same, with something to read in the place of the mounts.
+///
+/// # Errors
+/// As `poll(2)`.
+pub fn for_words(
+    process: BorrowedFd,
+    stop: BorrowedFd,
+    words: BorrowedFd,
+) -> Result<[bool; 3], Errno> {
+    first_of(process, stop, (words.as_raw_fd(), libc::POLLIN))
+}
+
+fn first_of(
+    process: BorrowedFd,
+    stop: BorrowedFd,
+    (third, events): (RawFd, libc::c_short),
+) -> Result<[bool; 3], Errno> {
+    let poll = |fd: i32, events| libc::pollfd { fd, events, revents: 0 };
     let mut all = [
         poll(process.as_raw_fd(), libc::POLLIN),
         poll(stop.as_raw_fd(), libc::POLLIN),
-        poll(mounts, libc::POLLPRI),
+        poll(third, events),
     ];
     loop {
         // SAFETY: the structures outlive the call, and their count is told.

@@ -88,6 +88,7 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         Op::MakeRuleset(_) => Some(landlock()),
         Op::EnterGroup(_) => Some(no_limits()),
         Op::InstallFilter(_) => Some(no_filter()),
+        Op::JoinNetwork(_) => Some(no_outlet()),
         Op::ServeImage(_) | Op::UnpackImage(_) => Some(image_without_root()),
         Op::SetClocks(set) if is_fine(set.offsets()) => Some(fine_clock()),
         Op::SetHostname(name) if !is_hostname(&name.0) => Some(odd_hostname(&name.0)),
@@ -99,6 +100,12 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
         }
         _ => None,
     }
+}
+
+fn no_outlet() -> Refusal {
+    Refusal::new("export::network", "a script does not lead the network out")
+        .why("`pasta` has to be started beside it, and to end with it")
+        .help("run it with `isorecipe apply`, or write `net: none` for the script")
 }
 
 /// Whether a clock is set more finely than by seconds.

@@ -68,6 +68,7 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         | Op::ForbidNested(_)
         | Op::HoldSource(_)
         | Op::InstallFilter(_)
+        | Op::JoinNetwork(_)
         | Op::KeepCapabilities(_)
         | Op::LimitCapabilities(_)
         | Op::MountImage(_)

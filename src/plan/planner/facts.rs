@@ -5,7 +5,7 @@ use std::{fs, path::Path, rc::Rc};
 
 use crate::{
     cache::{Cache, Identity, Unpacked},
-    host::{Homes, Host, ImageTools, Landlock, Owner, PathFact, SubordinateIds},
+    host::{Homes, Host, ImageTools, Landlock, NetworkTools, Owner, PathFact, SubordinateIds},
 };
 
 use super::Planner;
@@ -54,6 +54,12 @@ impl Planner {
     pub fn image_tools(&self) -> Option<ImageTools> {
         let host = self.host();
         host.images.clone().or_else(|| self.is_live.then(|| host.image_tools()))
+    }
+
+    /// What a network can be led out with, asking if need be and possible.
+    pub fn network_tools(&self) -> Option<NetworkTools> {
+        let host = self.host();
+        host.network.clone().or_else(|| self.is_live.then(|| host.network_tools()))
     }
 
     /// Whether who runs isorecipe may read a file of this owner; the sandbox may be allowed more.

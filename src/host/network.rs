@@ -1,0 +1,20 @@
+//! What a machine has to lead a network namespace out with.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The programs for networks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkTools {
+    /// Where `pasta` is
+    pub pasta: Option<PathBuf>,
+}
+
+/// Looks for them. None is run: anybody may have put it there, and root may be who asks.
+pub(super) fn probe() -> NetworkTools {
+    let found = which::which_all("pasta").ok();
+    NetworkTools { pasta: found.and_then(|mut found| found.find(|path| path.is_absolute())) }
+}
