@@ -39,8 +39,8 @@ pub use helpers::{Helper, Helpers, Powerless};
 pub use images::{FuseDevice, ImageTools, Tool};
 pub use kernel::{Device, Kernel, Landlock};
 pub use limits::NamespaceLimits;
-pub use network::NetworkTools;
 pub use names::Names;
+pub use network::NetworkTools;
 pub use program::Nature;
 
 /// A machine and the process that asks, as far as known.
@@ -347,11 +347,6 @@ impl Host {
     /// What images can be read with, asking the machine if it is not known.
     pub fn image_tools(&self) -> ImageTools {
         self.images.clone().unwrap_or_else(|| images::probe(self.invoker.as_ref()))
-    }
-
-    /// What a network can be led out with, asking the machine if it is not known.
-    pub fn network_tools(&self) -> NetworkTools {
-        self.network.clone().unwrap_or_else(network::probe)
     }
 
     /// Whether the caller is root.

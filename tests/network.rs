@@ -1,11 +1,11 @@
 //! `net: pasta`: a client of the host reaches a server inside, the sandbox reaches nothing of the host's 127.0.0.1, and
-//! the program that passes packets on ends with the sandbox.
+//! the program that passes packets on ends with the sandbox. And `recipes/service.yaml`, as a stranger uses it.
 
 #[path = "support/machine.rs"]
 mod machine;
 
 use std::{
-    io::Read,
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
 };
@@ -20,13 +20,14 @@ const SERVER: &str = "import socket, sys, threading\n\
     print('ready', flush=True); sys.stdin.readline(); sys.exit(7)\n";
 
 /// Root gives its own mounts a device that everybody may open, as most machines have it.
-const WITH_TUN: &str = "mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec \"$@\"";
+const WITH_TUN: &str =
+    "mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec \"$@\"";
 
 fn recipe(desk: &Desk, forwards: &[(u16, u16)]) {
     let lead = |(outside, inside)| format!("{{outside: {outside}, inside: {inside}}}");
     let leads: Vec<_> = forwards.iter().copied().map(lead).collect();
     let net = format!("net: {{mode: pasta, forward: [{}]}}", leads.join(", "));
-    let layers = format!("[user: {{map: root}}, pid: {{}}, {net}]");
+    let layers = format!("[user: {{map: root}}, pid: {{proc: true}}, {net}]");
     desk.write("box.yaml", &format!("isorecipe: 1\nlayers: {layers}\n"));
 }
 
@@ -151,7 +152,11 @@ fn a_machine_without_the_program_says_so_before_it_begins() {
         let desk = Desk::of(who);
         recipe(&desk, &[]);
         for command in ["plan", "apply"] {
-            let ran = Ran(desk.command(&[command, "box.yaml"]).env("PATH", "/nowhere").output().expect("a run"));
+            let ran = Ran(desk
+                .command(&[command, "box.yaml"])
+                .env("PATH", "/nowhere")
+                .output()
+                .expect("a run"));
             assert!(ran.err().contains("error[net::no_program]"), "{}", ran.err());
             assert!(ran.err().contains("apt-get install passt"), "{}", ran.err());
         }
@@ -178,7 +183,8 @@ fn a_host_without_a_way_out_has_none_to_share() {
         recipe(&desk, &[]);
         let program = desk.path("isorecipe");
         let program = program.to_str().expect("a path");
-        let mut command = desk.shell(&["-c", "exec unshare --user --map-root-user --net \"$@\"", "sh"]);
+        let mut command =
+            desk.shell(&["-c", "exec unshare --user --map-root-user --net \"$@\"", "sh"]);
         command.args([program, "apply", "box.yaml", "--", "echo", "ran"]);
         let ran = Ran(command.output().expect("unshare"));
         assert_eq!((ran.code(), ran.out().as_str()), (125, ""), "{}", ran.err());
@@ -192,7 +198,8 @@ fn somebody_who_wants_it_to_stop_waits_for_no_program() {
     recipe(&desk, &[]);
     desk.make_dir("bin");
     let slow = desk.write("bin/pasta", "#!/bin/sh\nexec sleep 1007\n");
-    std::fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    std::fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("a mode");
     let path = format!("{}:/usr/bin:/bin", desk.path("bin").display());
     let mut command = desk.command(&["apply", "box.yaml", "--", "true"]);
     let waits = command.env("PATH", path).stderr(Stdio::piped()).spawn().expect("the program");
@@ -202,4 +209,50 @@ fn somebody_who_wants_it_to_stop_waits_for_no_program() {
     let ran = Ran(waits.wait_with_output().expect("an end"));
     assert!(ran.err().contains("error[net::interrupted]"), "{}", ran.err());
     eventually("nothing is left", || processes_with("sleep\x001007").is_empty());
+}
+
+/// What a client gets for a request, once somebody listens.
+fn get(port: u16, path: &str) -> String {
+    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    write!(client, "GET {path} HTTP/1.0\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn the_service_recipe_serves_one_folder_on_one_port() {
+    for desk in desks() {
+        // The port of the recipe may be somebody's here.
+        let port = free_port();
+        let recipe =
+            desk.read("service.yaml").replace("outside: 8080", &format!("outside: {port}"));
+        desk.write("service.yaml", &recipe);
+        desk.make_dir("site");
+        desk.write("site/index.html", "hello");
+        let mut command = after(&desk, WITH_TUN, &["apply", "service.yaml"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut service = command.spawn().expect("the program");
+        let said = BufReader::new(service.stdout.take().expect("a pipe")).lines().next();
+        let said = said.and_then(Result::ok).unwrap_or_else(|| {
+            let mut err = String::new();
+            let _ = service.stderr.take().map(|mut all| all.read_to_string(&mut err));
+            panic!("no server: {err}")
+        });
+        assert!(said.contains("port 8000"), "{said}");
+        assert!(get(port, "/").ends_with("hello"));
+        assert!(get(port, "/../etc/passwd").contains("404"));
+        let pid = nix::unistd::Pid::from_raw(service.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("a signal");
+        service.wait().expect("an end");
+        eventually("nothing leads there", || !is_led(port));
+    }
+}
+
+#[test]
+fn a_script_cannot_lead_the_network_out() {
+    let desk = Desk::of(Who::ordinary());
+    recipe(&desk, &[]);
+    let ran = desk.run(&["export", "--to", "sh", "box.yaml"]);
+    assert!(ran.err().contains("error[export::network]"), "{}", ran.err());
 }

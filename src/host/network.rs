@@ -5,12 +5,21 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Host;
+
 /// The programs for networks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkTools {
     /// Where `pasta` is
     pub pasta: Option<PathBuf>,
+}
+
+impl Host {
+    /// What a network can be led out with, asking the machine if it is not known.
+    pub fn network_tools(&self) -> NetworkTools {
+        self.network.clone().unwrap_or_else(probe)
+    }
 }
 
 /// Looks for them. None is run: anybody may have put it there, and root may be who asks.

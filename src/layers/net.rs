@@ -54,7 +54,8 @@ pub enum Network {
 
 impl FromWord for Net {
     fn from_word<E: de::Error>(word: &str) -> Result<Self, E> {
-        Network::deserialize(word.into_deserializer()).map(|mode| Self { mode, forward: Vec::new() })
+        Network::deserialize(word.into_deserializer())
+            .map(|mode| Self { mode, forward: Vec::new() })
     }
 
     fn words(generator: &mut SchemaGenerator) -> Schema {

@@ -2,7 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Mount, MountId, Mounts, Position, mounts::join};
+use super::{Filesystem, Model, Mount, MountId, Mounts, Position, mounts::join};
+
+impl Model {
+    /// Whether it can name processes of the host, by number or through a `/proc`.
+    pub fn sees_host_processes(&self) -> bool {
+        !self.pid.own || self.mounts.has_proc_of_host()
+    }
+}
 
 impl Mounts {
     /// Every mount reachable from the root, with the path that leads there;
@@ -11,6 +18,18 @@ impl Mounts {
         let mut all = self.attached_below_root();
         all.retain(|(_, id)| !self.is_covered(*id));
         all.into_iter().map(|(at, id)| (at, self.mount(id))).collect()
+    }
+
+    /// Whether the host's `/proc` can be reached somewhere, as far as mounts are known.
+    fn has_proc_of_host(&self) -> bool {
+        let visible = self.visible();
+        let filesystem = |mount: &Mount| &self.filesystem(mount.filesystem).filesystem;
+        let is_bound = |mount: &Mount| matches!(filesystem(mount), Filesystem::Host(base) if base.join(&mount.root) == Path::new("/proc"));
+        let is_own = |mount: &Mount| mount.own && *filesystem(mount) == Filesystem::Proc;
+        let is_covered =
+            visible.iter().any(|(at, mount)| at == Path::new("/proc") && is_own(mount));
+        let is_other_root = visible.first().is_some_and(|(_, root)| root.own);
+        visible.iter().any(|(_, mount)| is_bound(mount)) || !(is_covered || is_other_root)
     }
 
     /// Every mount below the root, by its id, whether it can be reached or not.

@@ -117,7 +117,8 @@ impl UnpackImage {
         let proc = stage.proc.ok_or(Call::OpenTarget.gave(Errno::ENOENT))?;
         let cell = Cell::new(tree.tree(), self.user.as_ref());
         let program = Program::new(&place, self.words(program::name_of(image)));
-        let started = program.start(image, self.user.as_ref(), [Some(proc), None], || cell.enter(proc))?;
+        let started =
+            program.start(image, self.user.as_ref(), [Some(proc), None], || cell.enter(proc))?;
         let ended = started.wait();
         let words = started.words();
         let complaint = words.lines().find(|line| self.is_complaint(line));

@@ -272,7 +272,10 @@ fn clocks(model: &Model) -> String {
 fn network(model: &Model) -> String {
     if let Some(forwards) = &model.outlet {
         let leads = forwards.iter().map(|forward| {
-            format!("; port {} of 127.0.0.1 outside leads to its {}", forward.outside, forward.inside)
+            format!(
+                "; port {} of 127.0.0.1 outside leads to its {}",
+                forward.outside, forward.inside
+            )
         });
         let reached = "its own, joined by pasta: whatever the host reaches, not its 127.0.0.1";
         return std::iter::once(reached.to_owned()).chain(leads).collect();

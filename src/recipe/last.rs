@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 
 use crate::{
+    diagnostic::Refusal,
     host::Host,
     layers::{Layer, Word},
     ops::{ChangeDirectory, EnterTime, Execute, StayAsInit, no_way_into_time},
@@ -80,6 +81,20 @@ impl Recipe {
         let execute = Execute::new(&command, environment, path.as_deref());
         let is_given = !run.command.is_empty() || own.is_some();
         planner.step(if is_given { execute } else { execute.by_default() });
+        self.keep_outlet_out_of_sight(planner);
+    }
+
+    /// Who could take hold of the program that leads the network out would have the host's.
+    fn keep_outlet_out_of_sight(&self, planner: &mut Planner) {
+        let model = planner.model();
+        if model.outlet.is_none() || !model.sees_host_processes() {
+            return;
+        }
+        let is_net = |(_, layer): &(usize, &Layer)| layer.name() == "net";
+        if let Some((index, layer)) = self.layers.iter().enumerate().rfind(is_net) {
+            planner.enter(place(index, layer));
+        }
+        planner.refuse(in_sight());
     }
 
     fn command(&self, run: &Run, host: &Host) -> Vec<OsString> {
@@ -109,4 +124,11 @@ impl Recipe {
         let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
         inherited.chain(set).collect()
     }
+}
+
+fn in_sight() -> Refusal {
+    Refusal::new("net::program_in_sight", "the sandbox could take hold of `pasta`")
+        .why("it sees the processes of the host, and its root may do all to this one")
+        .help("have a PID namespace with its own `/proc`: `pid: {proc: true}`, or a `root` layer behind `pid`")
+        .wants("pid")
 }
