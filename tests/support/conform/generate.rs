@@ -32,6 +32,7 @@ const LAYERS: &Weighted = &[
     (2, "ipc"),
     (2, "net"),
     (1, "net: {mode: NETWORK}"),
+    (1, "net: {mode: pasta, forward: [{outside: 0, inside: 80}]}"),
     (2, "cgroup"),
     (2, "time"),
     (2, "time: {boottime: OFFSET}"),
@@ -172,7 +173,7 @@ const OWN_GROUND: &Weighted = &[
 const WORDS: &[(&str, &Weighted)] = &[
     ("MAP", &[(1, "root"), (1, "self"), (1, "none")]),
     ("GROUPS", &[(2, "allow"), (1, "deny")]),
-    ("NETWORK", &[(2, "none"), (1, "host")]),
+    ("NETWORK", &[(2, "none"), (1, "host"), (1, "pasta")]),
     (
         "OFFSET",
         &[
