@@ -34,6 +34,8 @@ mod explain;
 mod export;
 mod host;
 mod inspection;
+mod kernel_log;
+mod limits;
 mod man;
 mod mend;
 mod mishap;

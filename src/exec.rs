@@ -6,8 +6,9 @@
 //! means stop, never "go on".
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 use crate::{
@@ -25,8 +26,12 @@ use crate::{
 
 mod child;
 mod console;
+mod deadline;
+mod groups;
 mod init;
+mod keeping;
 mod pause;
+mod pump;
 mod supervisor;
 mod turn;
 
@@ -37,6 +42,8 @@ pub use pause::EndsWith;
 pub enum Outcome {
     /// The command ran and ended like this
     Ended(Change),
+    /// The command ran, and met limits: the first says most about its end
+    AtLimit(Vec<Exceeded>, Change),
     /// A step failed; the command never ran
     Refused {
         /// Which, counted from 0
@@ -54,6 +61,41 @@ pub enum Outcome {
     Unlike,
     /// Whoever watched it stopped it at a pause, by this signal if it was one
     Abandoned(Option<i32>),
+}
+
+/// A limit of the sandbox that was met, and how high it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// The time that the command may take
+    Time(Duration),
+    /// What it printed, in bytes
+    Output(u64),
+    /// The memory of the sandbox, in bytes
+    Memory {
+        /// How much
+        most: u64,
+        /// Whether the command itself was ended, and not only some of what it started
+        ended: bool,
+    },
+    /// The number of its processes; one more was refused
+    Processes(u64),
+}
+
+impl Exceeded {
+    /// The name of the limit, as a recipe spells it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Time(_) => "time",
+            Self::Output(_) => "output",
+            Self::Memory { .. } => "memory",
+            Self::Processes(_) => "pids",
+        }
+    }
+
+    /// Whether it ended the command.
+    pub fn ends(&self) -> bool {
+        matches!(self, Self::Time(_) | Self::Output(_) | Self::Memory { ended: true, .. })
+    }
 }
 
 /// Who watches a run, from the side of the host.
@@ -80,6 +122,9 @@ pub trait Onlooker {
 
     /// Nothing runs any more.
     fn is_over(&self) {}
+
+    /// This could not be removed from the host.
+    fn leaves_behind(&self, _what: &str) {}
 }
 
 /// An onlooker who does not care.
@@ -105,6 +150,7 @@ pub fn run(plan: &mut Plan, onlooker: &dyn Onlooker) -> Outcome {
 
 fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     let slots: Vec<OnceCell<OwnedFd>> = (0..plan.slots).map(|_| OnceCell::new()).collect();
+    groups::open_above(plan, &slots);
     let proc = open_proc(plan);
     let proc = proc.as_ref().map(AsFd::as_fd);
     let (ours, theirs) = socket::pair().map_err(|errno| Call::Socketpair.gave(errno))?;
@@ -113,6 +159,8 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     // so that a second attempt does not take what is held now for the caller's wish.
     let signals = signal::descriptor().map_err(|errno| Call::Signalfd.gave(errno))?;
     let namespaces = namespaces(plan, proc)?;
+    let pump = pump::Pump::open(plan.watched.output).map_err(|errno| Call::Pipe.gave(errno))?;
+    let (pump, ends) = pump;
     let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();
@@ -141,12 +189,13 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                     front,
                     namespaces,
                     is_inspected: onlooker.wants_to_inspect(),
+                    ends: &ends,
                 },
                 theirs,
             )
         }
         Side::Parent(pid) => {
-            drop(theirs);
+            drop((theirs, ends));
             let outcome = supervisor::Supervisor {
                 plan,
                 pid,
@@ -157,9 +206,14 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                 signals,
                 onlooker,
                 runs_through: Cell::new(false),
+                deadline: deadline::Deadline::new(plan.watched.time),
+                pump: RefCell::new(pump),
             }
             .run();
             end_programs(plan, &slots);
+            for left in (groups::Groups { plan, slots: &slots }).remove() {
+                onlooker.leaves_behind(&left);
+            }
             let _ = signal::release(&before);
             Ok(outcome)
         }

@@ -33,7 +33,7 @@ mod program;
 
 pub use clocks::Clocks;
 pub use confinement::{Confinement, Seccomp};
-pub use control_groups::{ControlGroups, Layout};
+pub use control_groups::{ControlGroups, Home, Homes, Layout};
 pub use helpers::{Helper, Helpers, Powerless};
 pub use images::{FuseDevice, ImageTools, Tool};
 pub use kernel::{Device, Kernel, Landlock};

@@ -25,6 +25,7 @@ mod hostname;
 mod identity;
 mod ipc;
 mod landlock;
+mod limits;
 mod lower;
 mod mask;
 mod mount;
@@ -40,6 +41,7 @@ mod read_only;
 mod rlimits;
 mod root;
 mod seccomp;
+mod span;
 mod symlink;
 mod sysfs;
 mod time;
@@ -60,6 +62,7 @@ pub use hostname::Hostname;
 pub use identity::{Groups, Id, Identity};
 pub use ipc::Ipc;
 pub use landlock::{Allowed, Landlock, Scope};
+pub use limits::{Limits, Share};
 pub use lower::{Image, Lower, Way};
 pub use mask::Mask;
 pub use mount::{Mount, Propagation};
@@ -74,6 +77,7 @@ pub use read_only::ReadOnly;
 pub use rlimits::{Amount, Bound, Bytes, Count, Rlimits, Seconds};
 pub use root::Root;
 pub use seccomp::{Base, CallName, Rule, Seccomp, Then};
+pub use span::Span;
 pub use symlink::Symlink;
 pub use sysfs::Sysfs;
 pub use time::{Offset, Realtime, Time};
@@ -273,6 +277,8 @@ layers! {
     capabilities: Capabilities as WordOrMap<Capabilities>,
     /// Limits of each process.
     rlimits: Rlimits as Rlimits,
+    /// Limits of the sandbox as a whole: memory, processes, processors, time, output.
+    limits: Limits as Limits,
     /// What the command may do with files, TCP ports and its neighbours.
     landlock: Landlock as Landlock,
     /// A filter of system calls.
@@ -285,4 +291,4 @@ macro_rules! itself {
     })* };
 }
 
-itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Time Overlay Bind File Symlink Identity Rlimits Landlock }
+itself! { User Uts Hostname Domainname Pid Mount Ipc Cgroup Time Overlay Bind File Symlink Identity Rlimits Limits Landlock }

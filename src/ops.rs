@@ -21,6 +21,7 @@ mod detach;
 mod directory;
 mod file;
 mod fuse;
+mod group;
 mod helper_map;
 mod identity;
 mod idmap;
@@ -59,6 +60,7 @@ pub use detach::DetachMount;
 pub use directory::{MakeDirectory, RemoveDirectory};
 pub use file::{MakeFile, MakeLink};
 pub use fuse::ServeImage;
+pub use group::{EnterGroup, Most};
 pub use helper_map::HelperMap;
 pub use identity::{Become, KeepCapabilities, TakeUpCapabilities};
 pub use idmap::{Ids, Line};
@@ -214,6 +216,7 @@ operations! {
     ChangeDirectory,
     DenySetgroups,
     DetachMount,
+    EnterGroup,
     EnterTime,
     Execute,
     ForbidNested,

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
@@ -104,8 +105,28 @@ pub struct Plan {
     pub pauses: Vec<Pause>,
     /// What the recipe itself can have made
     pub made: Option<MadeByRecipe>,
+    /// What the supervisor limits while the command runs
+    pub watched: Watched,
     /// The step that is answered in the kernel's place
     pub injection: Option<Injection>,
+}
+
+/// What no step of the kernel's limits: the supervisor looks on, and ends the command.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watched {
+    /// How long the command may take, from its beginning
+    pub time: Option<Duration>,
+    /// How many bytes the command may print; its streams then go through the supervisor
+    pub output: Option<u64>,
+    /// What was to be limited, and is not, in words
+    pub unlimited: Vec<String>,
+}
+
+impl Watched {
+    /// The shorter of two times counts.
+    pub fn limit_time(&mut self, time: Option<Duration>) {
+        self.time = [self.time, time].into_iter().flatten().min();
+    }
 }
 
 /// A wait between two layers.

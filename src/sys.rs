@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 pub mod capability;
+pub mod cgroup;
 pub mod descriptor;
 pub mod device;
 pub mod directory;
@@ -34,6 +35,7 @@ pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod stream;
 pub mod terminal;
 pub mod tool;
 pub mod uts;

@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 10] = [
 
 /// Rooms whose files stand side by side and do not know each other, and the files that all may use.
 const SIDE_BY_SIDE: [(&str, &[&str]); 2] = [
-    ("layers", &["forms", "lower", "need", "nodes", "words"]),
+    ("layers", &["forms", "lower", "need", "nodes", "span", "words"]),
     ("ops", &["idmap", "module", "name", "place", "program", "room", "source", "stage", "way"]),
 ];
 
@@ -209,6 +209,7 @@ fn a_code_is_an_area_and_a_condition() {
         "image",
         "landlock",
         "layer",
+        "limits",
         "lsm",
         "map",
         "mask",

@@ -44,7 +44,7 @@ impl Asked {
             8 | 12 => 0,
             16..64 => {
                 let argument = self.arguments[(offset as usize - 16) / 8];
-                (argument >> if offset % 8 == 0 { 0 } else { 32 }) as u32
+                (argument >> if offset.is_multiple_of(8) { 0 } else { 32 }) as u32
             }
             _ => panic!("outside: {offset}"),
         }

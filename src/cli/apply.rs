@@ -8,6 +8,7 @@ use crate::{
     diagnostic::Diagnostic,
     exec,
     host::Host,
+    layers::Span,
     ops::Op,
     plan::{Injection, Plan},
     recipe::Run,
@@ -26,9 +27,9 @@ use super::{
 
 /// Run a command in the sandbox of a recipe
 ///
-/// The exit status is the command's own; 125 if it could not be started, 126
-/// if it may not be executed, 127 if it was not found, 128+N if signal N
-/// killed it.
+/// The exit status is the command's own; 124 if its time was up, 125 if it
+/// could not be started, 126 if it may not be executed, 127 if it was not
+/// found, 128+N if signal N killed it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Try:
@@ -43,6 +44,9 @@ pub(super) struct Apply {
     /// Write to a file, as JSON, how it ended: phase, step, exit, signal, duration, usage
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// End the command when it has run so long, as in 500ms, 1.5s, 10m; the exit status is then 124
+    #[arg(long, value_name = "DURATION", value_parser = Span::read)]
+    timeout: Option<Span>,
     /// Compare the whole sandbox with the plan before its command runs, and say line by line what was found
     #[arg(long)]
     verify: bool,
@@ -119,6 +123,7 @@ impl Apply {
             return no_such_step(&plan);
         }
         plan.injection = self.inject;
+        plan.watched.limit_time(self.timeout.map(|span| span.0));
         let inspection = verifies.then(|| Inspection::new(&document, output, self.verify));
         let watch = Watch::of(&plan, (&recipe, &self.recipe, &document), output);
         let watch = watch.inspecting(inspection);

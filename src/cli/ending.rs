@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     diagnostic::{Diagnostic, Record, Refusal},
-    exec::Outcome,
+    exec::{Exceeded, Outcome},
     host::{Host, Invoker},
     ops::{Evidence, Op},
     plan::{Plan, Step},
@@ -30,7 +30,12 @@ use crate::{
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, inspection::Inspection, located, pause, speak};
+use super::{
+    COULD_NOT_START, Output, inspection::Inspection, kernel_log, limits, located, pause, speak,
+};
+
+/// As `timeout(1)` says it.
+const TIME_IS_UP: u8 = 124;
 
 /// How far a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -59,7 +64,7 @@ pub(super) struct Account {
     pub exit: Option<i32>,
     /// The signal that killed the command
     pub signal: Option<i32>,
-    /// The limit that ended it: `cpu`, `fsize`
+    /// The limit that it met: `cpu`, `fsize`, `time`, `output`, `memory`, `pids`
     pub limit: Option<&'static str>,
     /// From the first process of the sandbox to the last, in seconds
     pub duration: f64,
@@ -101,6 +106,18 @@ impl Account {
             Change::Exited(status) => self.exit = Some(status),
             Change::Killed(signal) => self.signal = Some(signal),
             Change::Stopped(_) | Change::None | Change::Unknown(_) => {}
+        }
+    }
+}
+
+impl Account {
+    fn met(&mut self, met: &[Exceeded]) {
+        self.limit = met.first().map(Exceeded::name);
+        match met.first() {
+            Some(Exceeded::Time(_)) => self.status = TIME_IS_UP,
+            // It may have ended by itself before it was stopped.
+            Some(Exceeded::Output(_)) => self.status = killed(libc::SIGKILL),
+            _ => {}
         }
     }
 }
@@ -203,6 +220,14 @@ impl Ending<'_> {
                 self.complain(&mut account, Some(end_unknown(errno)));
             }
             Outcome::Ended(change) => account.ended(change),
+            Outcome::AtLimit(met, change) => {
+                account.ended(change);
+                account.met(&met);
+                limits::say_met(&met, self.output);
+                if met.iter().any(|limit| limit.ends()) {
+                    return account;
+                }
+            }
             Outcome::Abandoned(signal) => {
                 pause::say_abandoned(self.output);
                 account.phase = Phase::Abandoned;
@@ -211,7 +236,11 @@ impl Ending<'_> {
             Outcome::Refused { step, fault, evidence } => {
                 account.step = Some(step + 1);
                 account.status = refusal_status(fault);
-                self.complain(&mut account, self.explain(step, fault, &evidence));
+                let seen = match self.plan.steps.get(step) {
+                    Some(taken) => kernel_log::of_fault(&taken.op, fault, &evidence, duration),
+                    None => evidence,
+                };
+                self.complain(&mut account, self.explain(step, fault, &seen));
             }
             // It has been said already.
             Outcome::Unlike => {}
@@ -221,7 +250,7 @@ impl Ending<'_> {
         if let Some(signal) = account.signal.filter(|signal| !is_wished_for(*signal)) {
             let limit = self.limit_of(signal);
             account.limit = limit.map(|(resource, _)| resource.name());
-            self.say_killed(signal, limit);
+            self.say_killed(signal, limit, duration);
         }
         account
     }
@@ -238,7 +267,7 @@ impl Ending<'_> {
     }
 
     /// As the shell says it of its own commands.
-    fn say_killed(&self, signal: i32, limit: Option<(Resource, u64)>) {
+    fn say_killed(&self, signal: i32, limit: Option<(Resource, u64)>, took: Duration) {
         let name = signal::name(signal);
         let text = match (self.output.json, limit) {
             (true, limit) => {
@@ -247,7 +276,7 @@ impl Ending<'_> {
                 format!("{killed}\n")
             }
             (false, None) => {
-                let why = self.filter_that_kills(signal).unwrap_or_default();
+                let why = self.filter_that_kills(signal, took).unwrap_or_default();
                 format!("isorecipe: {name} (signal {signal}) killed the command{why}\n")
             }
             (false, Some((resource, most))) => format!(
@@ -259,15 +288,18 @@ impl Ending<'_> {
         speak::on_stderr(&text);
     }
 
-    /// Which call it was, only the kernel's log tells, and only root may read that.
-    fn filter_that_kills(&self, signal: i32) -> Option<String> {
+    /// Which call it was, only the kernel's log tells, and mostly only root may read that.
+    fn filter_that_kills(&self, signal: i32, took: Duration) -> Option<String> {
         let filter = |step: &&Step| matches!(step.op, Op::InstallFilter(_));
         let step = self.plan.steps.iter().find(filter).filter(|_| signal == libc::SIGSYS)?;
         let line = self.document.line(&step.origin).map(|line| format!(" of line {line}"));
         let line = line.unwrap_or_default();
-        Some(format!(
-            ": a call that the filter{line} ends a process for; its number: `sudo dmesg | grep type=1326`"
-        ))
+        Some(match kernel_log::call_of_filter(took) {
+            Some(call) => format!(": the filter{line} ends a process for `{call}`"),
+            None => format!(
+                ": a call that the filter{line} ends a process for; its number: `sudo dmesg | grep type=1326`"
+            ),
+        })
     }
 
     fn complain(&self, account: &mut Account, diagnostic: Option<Diagnostic>) {

@@ -17,6 +17,7 @@ use super::{Output, RecipePath, inspection::Inspection, owner, pause::Prompt};
 /// Everything there is to say of a run, made before it begins.
 pub(super) struct Watch<'a> {
     prompt: Prompt<'a>,
+    output: &'a Output,
     subject: Subject,
     overlays: Vec<Overlay>,
     registration: RefCell<Option<Registration>>,
@@ -32,6 +33,7 @@ impl<'a> Watch<'a> {
         let (recipe, path, document) = recipe;
         Self {
             prompt: Prompt::of(plan, document, output),
+            output,
             subject: subject(recipe, path, &plan.start.host),
             overlays: plan.overlays(),
             registration: RefCell::new(None),
@@ -114,6 +116,16 @@ impl Onlooker for Watch<'_> {
     fn is_over(&self) {
         self.registration.replace(None);
     }
+
+    fn leaves_behind(&self, what: &str) {
+        self.output.complain(&[group_left(what).at(yaml::Path::root()).warning()]);
+    }
+}
+
+fn group_left(what: &str) -> Refusal {
+    Refusal::new("limits::group_left", "a control group of this sandbox is still there")
+        .why(what)
+        .help("something in it cannot be killed; the next run removes it, once it is empty")
 }
 
 fn upper_in_use(other: &Entry) -> Refusal {

@@ -125,14 +125,19 @@ fn control_groups(groups: Option<&ControlGroups>) -> String {
         Layout::V2 => "version 2",
         Layout::Hybrid => "version 1, and version 2 beside it",
     };
-    let delegated = match groups.delegated {
-        Some(true) => "; you may make groups below your own",
-        Some(false) => {
-            "; you may not make groups (`systemd-run --user --scope -p Delegate=yes …` gives some)"
+    let may = match (&groups.homes, groups.delegated) {
+        (Some(homes), _) if !homes.is_empty() => {
+            let names: Vec<_> = homes.keys().map(String::as_str).collect();
+            format!("; a sandbox of yours can be limited in {}", names.join(", "))
         }
-        None => "",
+        (None, Some(true)) => "; you may make groups below your own".to_owned(),
+        (Some(_), _) | (None, Some(false)) => {
+            "; you may not make groups (`systemd-run --user --scope -p Delegate=yes …` gives some)"
+                .to_owned()
+        }
+        (None, None) => String::new(),
     };
-    format!("{layout}{delegated}")
+    format!("{layout}{may}")
 }
 
 fn device(device: Option<Device>) -> &'static str {

@@ -24,6 +24,7 @@ use crate::{
 
 use super::{
     init, is_taken_by,
+    pump::Ends,
     turn::{self, Message},
 };
 
@@ -43,6 +44,8 @@ pub(super) struct Birth<'a> {
     pub namespaces: Namespaces,
     /// Whether somebody looks at the sandbox before its command runs
     pub is_inspected: bool,
+    /// Where the command prints to, if the supervisor counts it
+    pub ends: &'a Ends,
 }
 
 /// The supervisor's namespaces, in the order of [`Namespace::ALL`]; 0: not known.
@@ -209,6 +212,7 @@ impl Child<'_> {
         if socket::is_alone(self.end) {
             process::exit(GAVE_UP);
         }
+        self.birth.ends.take_places().map_err(|errno| Call::Fcntl.gave(errno))?;
         self.close_the_rest(stage)?;
         signal::default_sigpipe().map_err(|errno| Call::Sigaction.gave(errno))?;
         if self.birth.is_inspected {

@@ -2,7 +2,7 @@
 //! on, looks after the terminal, and knows how it ended.
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -24,8 +24,10 @@ use super::{
     Onlooker, Outcome,
     child::GAVE_UP,
     console::Console,
+    deadline::Deadline,
     init,
     pause::{Ended, Wait},
+    pump::Pump,
     turn::{self, Message},
 };
 
@@ -45,6 +47,8 @@ pub(super) struct Supervisor<'a> {
     pub onlooker: &'a dyn Onlooker,
     /// Whether nobody wants to be asked any more
     pub runs_through: Cell<bool>,
+    pub deadline: Deadline,
+    pub pump: RefCell<Option<Pump>>,
 }
 
 /// Why the supervisor does not pass the turn back.
@@ -79,7 +83,7 @@ impl Supervisor<'_> {
         let mut progress = Progress::default();
         let change = loop {
             let socket = (!progress.is_silent).then_some(&self.ours);
-            match signal::poll_two(&self.signals, socket, self.patience(&progress)) {
+            match self.wait(socket, self.patience(&progress)) {
                 Ok((_, true)) => self.listen(&mut progress),
                 Ok((true, _)) => {
                     if let Some(change) = self.heed_signals() {
@@ -88,12 +92,14 @@ impl Supervisor<'_> {
                 }
                 _ => self.console.lend_again(None),
             }
+            self.keep_limits();
             self.announce(&mut progress);
             if let Some(change) = progress.change {
                 break change;
             }
         };
         progress.is_over = true;
+        self.pass_on_the_rest();
         self.onlooker.is_over();
         // What was said last is still in the socket, and nothing is waited for behind it.
         socket::end(self.ours.as_fd());
@@ -116,7 +122,7 @@ impl Supervisor<'_> {
             None if progress.is_broken && change == Change::Exited(GAVE_UP) => {
                 Outcome::Lost(change)
             }
-            None if progress.is_ready => Outcome::Ended(progress.end_of_command(change)),
+            None if progress.is_ready => self.end_of(progress.end_of_command(change)),
             None => Outcome::Lost(change),
         }
     }
@@ -124,7 +130,8 @@ impl Supervisor<'_> {
     /// How many milliseconds nothing may happen before there is something to do.
     fn patience(&self, progress: &Progress) -> Option<u16> {
         let moment = progress.unseen.map(|_| MOMENT.as_millis() as u16);
-        [self.console.time_to_look(), moment].into_iter().flatten().min()
+        let patience = [self.console.time_to_look(), moment, self.deadline.patience()];
+        patience.into_iter().flatten().min()
     }
 
     /// Tells the onlooker of a command that is there to stay.
@@ -154,6 +161,7 @@ impl Supervisor<'_> {
             }
             Message::Ready(command) => {
                 progress.is_ready = true;
+                self.deadline.begin();
                 self.console.meet(command);
                 progress.unseen = Some((command.unwrap_or(self.pid), Instant::now()));
             }
@@ -252,6 +260,7 @@ impl Supervisor<'_> {
     }
 
     fn heed_child(&self) -> Option<Change> {
+        self.end_the_rest();
         match process::poll_child(self.pid) {
             Ok(Change::None) => None,
             Ok(Change::Stopped(signal)) => {

@@ -217,6 +217,7 @@ impl<'a> Writer<'a> {
             | Op::Become(_)
             | Op::Bind(_)
             | Op::DenySetgroups(_)
+            | Op::EnterGroup(_)
             | Op::EnterTime(_)
             | Op::Execute(_)
             | Op::Fork(_)

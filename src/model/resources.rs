@@ -6,6 +6,7 @@ use crate::{
     host::Host,
     sys::{
         Errno,
+        cgroup::Controller,
         limit::{Limit, Resource},
     },
 };
@@ -16,6 +17,10 @@ use super::{Model, Objection, UserId, capability};
 const FEW_DESCRIPTORS: u64 = 32;
 /// Less memory than this, and a program may not start.
 const LITTLE_MEMORY: u64 = 1 << 30;
+/// The same of what is in use, for all processes together.
+const LITTLE_TOGETHER: u64 = 32 << 20;
+/// Fewer processes than this, and an init or a shell may be one too many.
+const FEW_PROCESSES: u64 = 8;
 
 /// The limits of a process.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +29,8 @@ pub struct Limits {
     known: BTreeMap<Resource, Limit>,
     /// Those that the recipe has set
     own: BTreeMap<Resource, Limit>,
+    /// What its control group limits: how much, and in which version
+    shared: BTreeMap<Controller, (u64, u8)>,
     /// Whether the user has changed since the number of processes was limited
     counts_other_user: bool,
 }
@@ -60,6 +67,26 @@ impl Limits {
         }
     }
 
+    /// A control group limits it from now on.
+    pub fn share(&mut self, controller: Controller, amount: u64, version: u8) {
+        self.shared.insert(controller, (amount, version));
+    }
+
+    /// Whether the recipe has made a control group.
+    pub fn is_shared(&self) -> bool {
+        !self.shared.is_empty()
+    }
+
+    /// What the recipe's control group limits: how much, and in which version.
+    pub fn all_shared(&self) -> impl Iterator<Item = (Controller, u64, u8)> {
+        self.shared.iter().map(|(controller, (amount, version))| (*controller, *amount, *version))
+    }
+
+    /// How much the recipe's control group allows.
+    pub fn shared(&self, controller: Controller) -> Option<u64> {
+        self.shared.get(&controller).map(|(amount, _)| *amount)
+    }
+
     /// The processes of another user are counted from now on.
     pub fn change_user(&mut self) {
         self.counts_other_user = self.own.contains_key(&Resource::Processes);
@@ -79,6 +106,7 @@ impl Limits {
             _ => LITTLE_MEMORY,
         };
         all.into_iter().any(|which| self.own(which).is_some_and(|own| own.soft < enough(which)))
+            || self.shared(Controller::Memory).is_some_and(|most| most < LITTLE_TOGETHER)
     }
 
     /// Whether there may be too many processes of the user by now (`PF_NPROC_EXCEEDED`).
@@ -124,8 +152,14 @@ impl Model {
     /// Whether one more process may be too many, because of the recipe
     /// (`is_rlimit_overlimit()`).
     pub fn may_lack_processes(&self) -> bool {
-        // Root of the machine is never counted.
-        let is_root = self.process.uid == 0 && self.host.initial_user_namespace == Some(true);
-        !is_root && self.limits.own(Resource::Processes).is_some()
+        let most = self.limits.shared(Controller::Pids);
+        most.is_some_and(|most| most < FEW_PROCESSES)
+            || self.counts_processes() && self.limits.own(Resource::Processes).is_some()
+    }
+
+    /// Whether the kernel counts the processes of the user; of root of the
+    /// machine it never does.
+    pub fn counts_processes(&self) -> bool {
+        self.process.uid != 0 || self.host.initial_user_namespace != Some(true)
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     model::{Answer, Model},
     sys::{
         Call, Errno, Fault,
+        cgroup::Controller,
         limit::{self, Limit, Resource},
     },
 };
@@ -98,6 +99,7 @@ impl Op {
             Op::EnterTime(_) | Op::Fork(_) | Op::StayAsInit(_) => {
                 limits.are_few_descriptors() || model.may_lack_processes()
             }
+            Op::EnterGroup(_) => false,
             Op::Execute(_) => limits.is_little_memory() || limits.may_be_exceeded(),
             Op::Become(_)
             | Op::ChangeDirectory(_)
@@ -133,7 +135,8 @@ pub(super) fn explain(fault: Fault, before: &Model) -> Option<Refusal> {
     match (fault.call, fault.errno) {
         (_, Errno::EMFILE) if limits.are_few_descriptors() => Some(few_descriptors()),
         (Call::Fork | Call::Clone | Call::Execve, Errno::EAGAIN) => {
-            limits.own(Resource::Processes).map(|_| few_processes())
+            let shared = limits.shared(Controller::Pids).map(|_| few_in_group());
+            shared.or_else(|| limits.own(Resource::Processes).map(|_| few_processes()))
         }
         (Call::Execve, Errno::E2BIG | Errno::ENOMEM) if limits.is_little_memory() => {
             Some(little_memory())
@@ -152,6 +155,12 @@ fn few_processes() -> Refusal {
     Refusal::new("rlimits::few_processes", "there can be no more processes of this user")
         .why("`nproc` counts all of them, threads and an init included")
         .help("raise `nproc`")
+}
+
+fn few_in_group() -> Refusal {
+    Refusal::new("limits::few_processes", "the sandbox may have no more processes")
+        .why("`pids` counts all of them, threads and an init included")
+        .help("raise `pids`, or put the `limits` layer after the `pid` layer")
 }
 
 fn little_memory() -> Refusal {

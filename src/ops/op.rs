@@ -23,6 +23,7 @@ impl Op {
             Op::ChangeDirectory(_) => Call::Chdir,
             Op::DenySetgroups(_) => Call::WriteSetgroups,
             Op::DetachMount(_) => Call::Umount,
+            Op::EnterGroup(_) => Call::EnterGroup,
             Op::Execute(_) => Call::Execve,
             Op::EnterTime(_) | Op::Fork(_) | Op::StayAsInit(_) => Call::Fork,
             Op::ForbidNested(_) => Call::WriteSysctl,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     model::{Filesystem, FilesystemId, Model, Offsets, UserId, capability},
-    ops::Op,
+    ops::{Most, Op},
     sys::{
         Namespace,
         limit::{Limit, Resource},
@@ -98,7 +98,7 @@ impl Authority {
             },
             capabilities: capabilities(&plan.start, model),
             nested_forbidden: model.forbids_nested(),
-            limits: model.limits.all_own().map(limit).collect(),
+            limits: limits(plan),
             no_new_privs: model.process.no_new_privs,
             calls: filters(plan),
             root: if is_other_root { "its own" } else { "the host's" },
@@ -220,6 +220,28 @@ fn held(model: &Model) -> u64 {
     let is_root = model.own_user().uids.from_host(process.uid) == Some(0);
     let after = process.capabilities.after_exec(is_root, process.no_new_privs);
     capability::known(after.effective)
+}
+
+/// Those of each process, of all together, and what isorecipe itself keeps.
+fn limits(plan: &Plan) -> Vec<String> {
+    let shared = plan.end.limits.all_shared().map(|(controller, amount, version)| {
+        let most = Most { controller, amount };
+        format!("{most} for all together, by a control group of version {version}")
+    });
+    let time = plan.watched.time.map(|time| {
+        let seconds = time.as_secs_f64();
+        format!("time {seconds}s, by isorecipe")
+    });
+    let output = plan.watched.output.map(|most| {
+        let most = Resource::FileSize.written(most);
+        format!("output {most}, by isorecipe, which all that is printed goes through")
+    });
+    let own = plan.end.limits.all_own().map(limit);
+    own.chain(shared)
+        .chain(time)
+        .chain(output)
+        .chain(plan.watched.unlimited.iter().cloned())
+        .collect()
 }
 
 /// `nofile: 1024`, or `nofile: 1024, at most 4096`

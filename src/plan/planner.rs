@@ -16,7 +16,9 @@ use crate::{
     yaml,
 };
 
-use super::{Actor, MadeByRecipe, Pause, Plan, Step, Wanted, merge, observed, tell_how_to_make};
+use super::{
+    Actor, MadeByRecipe, Pause, Plan, Step, Wanted, Watched, merge, observed, tell_how_to_make,
+};
 
 mod facts;
 mod protection;
@@ -66,6 +68,7 @@ impl Planner {
             end: model.clone(),
             slots: 0,
             pauses: Vec::new(),
+            watched: Watched::default(),
             injection: None,
             made: None,
         };

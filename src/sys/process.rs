@@ -229,12 +229,30 @@ pub fn open(pid: i32) -> Result<OwnedFd, Errno> {
     Ok(super::descriptor::own(fd))
 }
 
+/// Whether a child has ended; it is not reaped.
+pub fn has_ended(pid: i32) -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    matches!(
+        waitid(Id::Pid(Pid::from_raw(pid)), look),
+        Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+    )
+}
+
+/// Sends SIGKILL to the process that a descriptor stands for.
+///
+/// # Errors
+/// As `pidfd_send_signal(2)`.
+pub fn kill(process: BorrowedFd) -> Result<(), Errno> {
+    let fd = libc::c_long::from(process.as_raw_fd());
+    let arguments = [fd, libc::c_long::from(libc::SIGKILL), 0, 0, 0];
+    // SAFETY: without details of the signal, the call takes numbers.
+    unsafe { super::call(libc::SYS_pidfd_send_signal, arguments) }.map(drop)
+}
+
 /// Ends a child, if it has not ended yet, and reaps it.
 pub fn end(process: BorrowedFd) {
-    let fd = process.as_raw_fd();
-    let arguments = [libc::c_long::from(fd), libc::c_long::from(libc::SIGKILL), 0, 0, 0];
-    // SAFETY: without details of the signal, the call takes numbers.
-    let _ = unsafe { super::call(libc::SYS_pidfd_send_signal, arguments) };
+    let _ = kill(process);
     let _ = wait_for(process);
 }
 

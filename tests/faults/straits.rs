@@ -57,7 +57,7 @@ fn little_memory(scene: &Scene, whole: &Whole, tell: &mut impl FnMut(&str, Verdi
     let near = (0..16).map(|more| enough + more * 4);
     for pages in near.chain([enough * 5 / 4, enough * 2]) {
         let (found, why) = verdict(whole, run(pages), &["limits"], false);
-        tell(&format!("{} KiB of addresses", pages * PAGE >> 10), found, why);
+        tell(&format!("{} KiB of addresses", (pages * PAGE) >> 10), found, why);
     }
 }
 

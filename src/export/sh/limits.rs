@@ -36,6 +36,13 @@ pub(super) fn image_without_root() -> Refusal {
         .help("export it as root does it, through `sudo`, or take a directory as `lower`")
 }
 
+/// A group has to be removed, whatever the end.
+fn no_limits() -> Refusal {
+    Refusal::new("export::no_limits", "a script does not look after a control group")
+        .why("somebody has to stay, to see which limit was met, and to remove it")
+        .help("`isorecipe apply` does; to export the rest, take the `limits` layer out")
+}
+
 /// No tool of util-linux takes a filter in words.
 fn no_filter() -> Refusal {
     Refusal::new("export::no_filter", "a shell cannot filter system calls")
@@ -79,6 +86,7 @@ pub(super) fn of(step: &Step, before: &Model) -> Option<Refusal> {
             Some(mount_needs_root())
         }
         Op::MakeRuleset(_) => Some(landlock()),
+        Op::EnterGroup(_) => Some(no_limits()),
         Op::InstallFilter(_) => Some(no_filter()),
         Op::ServeImage(_) | Op::UnpackImage(_) => Some(image_without_root()),
         Op::SetClocks(set) if is_fine(set.offsets()) => Some(fine_clock()),

@@ -63,6 +63,7 @@ fn wanted(op: &Op) -> &'static [&'static str] {
         | Op::HelperMap(_)
         | Op::Become(_)
         | Op::ChangeDirectory(_)
+        | Op::EnterGroup(_)
         | Op::EnterTime(_)
         | Op::ForbidNested(_)
         | Op::HoldSource(_)

@@ -5,7 +5,7 @@ use std::{fs, path::Path, rc::Rc};
 
 use crate::{
     cache::{Cache, Identity, Unpacked},
-    host::{Host, ImageTools, Landlock, Owner, PathFact, SubordinateIds},
+    host::{Homes, Host, ImageTools, Landlock, Owner, PathFact, SubordinateIds},
 };
 
 use super::Planner;
@@ -32,6 +32,12 @@ impl Planner {
         }
         self.model.ask(asked_before);
         self.plan.start.host = Rc::clone(&self.model.host);
+    }
+
+    /// Where control groups can be made, asking if need be.
+    pub fn group_homes(&self) -> Option<Homes> {
+        let known = self.host().group_homes().cloned();
+        known.or_else(|| self.is_live.then(Host::group_homes_here).flatten())
     }
 
     /// The subordinate ids of whom the sandbox belongs to, asking if need be.

@@ -1,6 +1,8 @@
 //! What protective layers ask of the planner: `no_new_privs` at the place where
 //! the kernel wants it first, and words for what a sandbox goes without.
 
+use std::time::Duration;
+
 use crate::{
     diagnostic::Refusal,
     model::Answer,
@@ -63,6 +65,22 @@ impl Planner {
             self.layer = layer;
         }
         Some(Answer::KernelDecides)
+    }
+
+    /// The supervisor ends a command that takes longer.
+    pub fn limit_time(&mut self, time: Option<Duration>) {
+        self.plan.watched.limit_time(time);
+    }
+
+    /// The supervisor passes on what is printed, and ends a command that prints more.
+    pub fn limit_output(&mut self, bytes: Option<u64>) {
+        let watched = &mut self.plan.watched;
+        watched.output = [watched.output, bytes].into_iter().flatten().min();
+    }
+
+    /// Nothing limits this, although it was to be; in words for the plan.
+    pub fn goes_unlimited(&mut self, what: String) {
+        self.plan.watched.unlimited.push(what);
     }
 
     /// This is worth a line in the plan; a run does not say it.

@@ -70,7 +70,7 @@ pub fn compare(case: &Case, who: Who, folder: &Path) -> Verdict {
     let observed = match exec::run(&mut plan, &exec::Nobody) {
         Outcome::Refused { step, fault, .. } => Some((step, fault)),
         // However the command ends, it began.
-        Outcome::Ended(_) => None,
+        Outcome::Ended(_) | Outcome::AtLimit(..) => None,
         other => return disagree(format!("the run ended oddly: {other:?}")),
     };
     let is_open = |step: usize| answers.get(step) == Some(&Answer::KernelDecides);
