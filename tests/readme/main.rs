@@ -52,7 +52,7 @@ const TOOLS: [(&str, &str); 22] = [
     ("debugfs", "e2fsprogs"),
     ("fuse2fs", "fuse2fs"),
     ("perl", "perl-base"),
-    ("python3", "python3-minimal"),
+    ("python3", "python3"),
     ("setcap", "libcap2-bin"),
     ("mke2fs", "e2fsprogs"),
     ("bwrap", "bubblewrap"),
