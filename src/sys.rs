@@ -19,6 +19,7 @@ pub mod file;
 pub mod filter;
 pub mod handle;
 pub mod ids;
+pub mod keyring;
 pub mod landlock;
 pub mod last_words;
 pub mod limit;

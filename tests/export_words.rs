@@ -373,7 +373,7 @@ holder=$(unshare --user sh -c \"echo \\$\\$; exec sleep 60 >/dev/null\" &)
 trap \"kill \\$holder\" EXIT
 newuidmap \"$holder\" 0 1000 1 1 100000 65536
 newgidmap \"$holder\" 0 1000 1 1 100000 65536
-exec nsenter --preserve-credentials --user=\"/proc/$holder/ns/user\" sh -ec '
+exec nsenter --setuid=0 --setgid=0 --user=\"/proc/$holder/ns/user\" sh -ec '
     kill \"$1\"
     exec unshare --uts sh -ec '\\''
         hostname a

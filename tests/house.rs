@@ -207,6 +207,7 @@ fn a_code_is_an_area_and_a_condition() {
         "hostname",
         "identity",
         "image",
+        "keys",
         "landlock",
         "layer",
         "limits",

@@ -283,6 +283,19 @@ mod groups {
         assert!(used < 0.5, "{used} seconds");
     }
 
+    /// A cgroup namespace begins where the process is when it is made.
+    #[test]
+    fn a_group_is_the_root_of_a_namespace_that_is_made_after_it() {
+        let desk = desk(Who::Root);
+        if machine::own_uid() != 0 || !can_make(&desk) {
+            return;
+        }
+        let layers = "layers: [user: {map: auto, need: prefer}, limits: {pids: 50}, cgroup]";
+        desk.write("view.yaml", &format!("isorecipe: 1\n{layers}\n"));
+        let ran = desk.run(&["apply", "view.yaml", "--", "grep", ":pids:", "/proc/self/cgroup"]);
+        assert!(ran.out().ends_with(":pids:/\n"), "{}{}", ran.out(), ran.err());
+    }
+
     #[test]
     fn a_group_is_removed_whatever_the_end() {
         let desk = desk(Who::Root);

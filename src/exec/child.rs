@@ -16,7 +16,7 @@ use crate::{
     sys::{
         Call, Errno, Fault, Namespace,
         capability::{self, Sets},
-        descriptor, filter, look,
+        descriptor, filter, keyring, look,
         namespace::{self, Side},
         process, signal, socket, terminal,
     },
@@ -65,7 +65,8 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
         process::exit(GAVE_UP);
     }
     let tied = process::die_with_parent().map_err(|errno| Call::Prctl.gave(errno));
-    if let Err(fault) = tied.and_then(|()| stand_apart(birth.has_terminal)) {
+    let apart = tied.and_then(|()| stand_apart(birth.has_terminal));
+    if let Err(fault) = apart.and_then(|()| leave_keys(plan)) {
         child.give_up(plan.steps.len().saturating_sub(1), fault, false, &stage);
     }
     let last = last_free(plan);
@@ -124,6 +125,23 @@ fn stand_apart(has_terminal: bool) -> Result<(), Fault> {
         _ => Ok(()),
     }
 }
+
+/// Leaves the caller's keys, which a session keyring gives to all who are in it.
+fn leave_keys(plan: &Plan) -> Result<(), Fault> {
+    let is_denied = |call| plan.end.process.filtered(call).is_some_and(|it| !it.lets_through());
+    match keyring::join_new() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Call::Keyctl.lied()),
+        // A kernel that keeps no keys; or a filter around isorecipe, which is around the command too.
+        Err(Errno::ENOSYS) => Ok(()),
+        Err(_) if filter::denies(Call::Keyctl).is_some() => Ok(()),
+        Err(Errno::EDQUOT) if KEY_CALLS.into_iter().all(is_denied) => Ok(()),
+        Err(errno) => Err(Call::Keyctl.gave(errno)),
+    }
+}
+
+/// The calls that read and write keys.
+const KEY_CALLS: [&str; 3] = ["add_key", "keyctl", "request_key"];
 
 /// A child on its way.
 struct Child<'a> {

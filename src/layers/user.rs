@@ -23,8 +23,8 @@ use super::{FromWord, Need, Plan, WordOrMap};
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// Which ids exist inside: `none` (everybody is 65534), `root` (you are
-    /// root), `self` (you are yourself), `auto` (you are root, and your
-    /// subordinate ids follow), or ranges.
+    /// root), `self` (you are yourself), `auto` (you are root, your
+    /// subordinate ids follow, and your groups go), or ranges.
     #[serde(default)]
     pub map: WordOrMap<Map>,
     /// Whether groups can be dropped inside. `deny` is what the kernel demands
@@ -304,7 +304,8 @@ impl User {
                 false => to.at("map").supervisor(HelperMap::new(ids, lines)),
             }
         }
-        if is_root {
+        // The caller's groups give access, and nobody in the sandbox asked for it.
+        if is_root || self.setgroups != Some(Setgroups::Deny) {
             to.at("map").step(Become { uid: 0, gid: 0, groups: Some(Vec::new()) });
         }
     }

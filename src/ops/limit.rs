@@ -83,7 +83,7 @@ impl Operation for SetLimit {
         )
         .help(format!("write `{name}: {hard}` or less"));
         match before.limits.own(self.resource) {
-            Some(_) => refusal.why("a `rlimits` layer before it has lowered it"),
+            Some(_) => refusal.why("a layer before it has lowered it"),
             None => refusal
                 .why("only who has CAP_SYS_RESOURCE in the machine's first user namespace may"),
         }

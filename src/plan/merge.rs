@@ -45,6 +45,8 @@ fn everything(steps: &[Step]) -> Vec<usize> {
     let mut wanted = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         match &step.op {
+            // Its root is the group that the process is in at that moment.
+            Op::NewNamespace(NewNamespace(Namespace::Cgroup)) if enters_group(steps, index) => {}
             // Its clocks are set before anybody is in it.
             Op::NewNamespace(NewNamespace(Namespace::Time)) if sets_clocks(steps, index + 1) => {}
             Op::NewNamespace(NewNamespace(kind)) if !seen.contains(kind) => {
@@ -58,6 +60,10 @@ fn everything(steps: &[Step]) -> Vec<usize> {
         }
     }
     wanted
+}
+
+fn enters_group(steps: &[Step], before: usize) -> bool {
+    steps.iter().take(before).any(|step| matches!(step.op, Op::EnterGroup(_)))
 }
 
 fn sets_clocks(steps: &[Step], index: usize) -> bool {

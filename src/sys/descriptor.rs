@@ -69,6 +69,9 @@ pub fn open_entry(at: BorrowedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     openat2(Some(at), name, flags as u64, Walk::Within)
 }
 
+/// How often a walk that a rename has disturbed is begun again (`openat2(2)`, EAGAIN).
+const MOST_TRIES: usize = 64;
+
 fn openat2(at: Option<BorrowedFd>, path: &CStr, flags: u64, walk: Walk) -> Result<OwnedFd, Errno> {
     let resolve = match walk {
         Walk::Free => 0,
@@ -78,20 +81,23 @@ fn openat2(at: Option<BorrowedFd>, path: &CStr, flags: u64, walk: Walk) -> Resul
     };
     let how = OpenHow { flags, mode: 0, resolve };
     let at = at.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
-    // SAFETY: path and structure outlive the call.
-    let fd = unsafe {
-        super::call(
-            libc::SYS_openat2,
-            [
-                libc::c_long::from(at),
-                path.as_ptr() as libc::c_long,
-                &raw const how as libc::c_long,
-                size_of::<OpenHow>() as libc::c_long,
-                0,
-            ],
-        )
-    }?;
-    Ok(own(fd))
+    let arguments = [
+        libc::c_long::from(at),
+        path.as_ptr() as libc::c_long,
+        &raw const how as libc::c_long,
+        size_of::<OpenHow>() as libc::c_long,
+        0,
+    ];
+    for _ in 1..MOST_TRIES {
+        // SAFETY: path and structure outlive the call.
+        match unsafe { super::call(libc::SYS_openat2, arguments) } {
+            // Somewhere on the machine something was renamed meanwhile.
+            Err(Errno::EAGAIN) => {}
+            answer => return answer.map(own),
+        }
+    }
+    // SAFETY: as above.
+    unsafe { super::call(libc::SYS_openat2, arguments) }.map(own)
 }
 
 /// Opens a file to read, or to write to where it stands.

@@ -78,6 +78,7 @@ calls! {
     Look => "statx",
     Interface => "SIOCSIFFLAGS",
     LandlockCreate => "landlock_create_ruleset",
+    Keyctl => "keyctl",
     LandlockRestrict => "landlock_restrict_self",
     LandlockRule => "landlock_add_rule",
     LimitGroup => "write",

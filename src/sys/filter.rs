@@ -86,6 +86,8 @@ fn nonsense(call: Call) -> Option<Nonsense> {
         Call::Fsopen => (libc::SYS_fsopen, [NOWHERE, 0, 0, 0, 0], Errno::EFAULT),
         Call::MoveMount => (libc::SYS_move_mount, [-1, NOWHERE, -1, NOWHERE, -1], Errno::EINVAL),
         Call::PivotRoot => (libc::SYS_pivot_root, [NOWHERE, NOWHERE, 0, 0, 0], Errno::EFAULT),
+        // No such command of it.
+        Call::Keyctl => (libc::SYS_keyctl, [-1, 0, 0, 0, 0], Errno::EOPNOTSUPP),
         Call::Sethostname => (libc::SYS_sethostname, [NOWHERE, -1, 0, 0, 0], Errno::EINVAL),
         Call::Prctl => {
             let option = libc::c_long::from(libc::PR_SET_NO_NEW_PRIVS);

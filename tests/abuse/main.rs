@@ -45,6 +45,18 @@ const EXCEPTIONS: &[Exception] = &[
         check: "groups",
         why: "without subordinate group ids the kernel lets nobody drop a group",
     },
+    Exception {
+        recipe: "agent",
+        is_root: false,
+        check: "memory_limit",
+        why: "without a control group of its own a user gets limits of each process",
+    },
+    Exception {
+        recipe: "agent",
+        is_root: false,
+        check: "pids_limit",
+        why: "without a control group of its own a user gets limits of each process",
+    },
 ];
 
 /// What this kernel does not have, so that no runner can be too weak for it.

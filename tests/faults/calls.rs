@@ -56,6 +56,7 @@ calls! {
     isolates sethostname(SYS_sethostname): EPERM EINVAL EFAULT;
     isolates setdomainname(SYS_setdomainname): EPERM EINVAL EFAULT;
     isolates setsid(SYS_setsid): EPERM;
+    isolates keyctl(SYS_keyctl): EDQUOT ENOMEM EACCES;
     isolates setpgid(SYS_setpgid): EPERM EACCES EINVAL ESRCH;
     isolates chdir(SYS_chdir): EACCES ENOENT ENOTDIR ENOMEM EIO;
     isolates fchdir(SYS_fchdir): EACCES ENOTDIR EIO;

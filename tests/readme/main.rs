@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 23] = [
+const TOOLS: [(&str, &str); 24] = [
     ("fallocate", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
@@ -52,6 +52,7 @@ const TOOLS: [(&str, &str); 23] = [
     ("debugfs", "e2fsprogs"),
     ("fuse2fs", "fuse2fs"),
     ("perl", "perl-base"),
+    ("python3", "python3"),
     ("setcap", "libcap2-bin"),
     ("mke2fs", "e2fsprogs"),
     ("bwrap", "bubblewrap"),

@@ -7,7 +7,7 @@ use crate::{
     host::{Host, Nature, Owner},
     model::{Found, Model, Thing},
     ops::{unexplained, way},
-    sys::{Errno, Fault, KernelPath, capability},
+    sys::{Call, Errno, Fault, KernelPath, capability},
 };
 
 use super::Execute;
@@ -28,6 +28,12 @@ const MACHINES: [(usize, &str); 7] = [
 const MOST_INTERPRETERS: usize = 5;
 
 pub(super) fn explain(command: &Execute, fault: Fault, before: &Model) -> Refusal {
+    // What is done around the command fails in its name.
+    match (fault.call, fault.errno) {
+        (Call::Execve, _) => {}
+        (Call::Keyctl, Errno::EDQUOT) => return too_many_keys(),
+        _ => return unexplained(command, fault),
+    }
     let is_there = |path: &&KernelPath| matches!(before.walk(path.as_path()), Ok(found) if found.thing != Thing::Unknown);
     let found = command.candidates.iter().find(is_there).map(KernelPath::as_path);
     let refusal = match (fault.errno, found) {
@@ -46,6 +52,12 @@ pub(super) fn explain(command: &Execute, fault: Fault, before: &Model) -> Refusa
     refusal
         .or_else(|| way::refused(path?.as_path(), fault.errno, before))
         .unwrap_or_else(|| unexplained(command, fault))
+}
+
+fn too_many_keys() -> Refusal {
+    Refusal::new("keys::too_many", "the sandbox cannot have a session keyring of its own")
+        .why("the user has as many keys as there may be (`kernel.keys.maxkeys`)")
+        .help("`cat /proc/key-users` shows how many; `sudo sysctl kernel.keys.maxkeys=1000`")
 }
 
 fn not_found(command: &Execute, before: &Model) -> Refusal {
