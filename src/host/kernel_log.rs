@@ -17,8 +17,10 @@ const STRAY: (Duration, u32) = (Duration::from_secs(2), 5000);
 /// The messages of the last `span` of time, the oldest first; none where the
 /// log is closed.
 pub(super) fn of_the_last(span: Duration) -> Vec<String> {
-    let opened =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open("/dev/kmsg");
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open("/dev/kmsg");
     let Ok(mut log) = opened else { return Vec::new() };
     let mut records = Vec::new();
     let mut buffer = [0; LONGEST];
