@@ -18,7 +18,7 @@ use std::{
 use std::alloc::System;
 
 #[cfg(target_env = "musl")]
-use dlmalloc::GlobalDlmalloc as System;
+use super::pool::POOL as System;
 
 use super::last_words::{self, End};
 
