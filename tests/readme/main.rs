@@ -34,7 +34,7 @@ mod person;
 mod reader;
 
 /// Tools that the page's blocks use, with the packages that have them.
-const TOOLS: [(&str, &str); 21] = [
+const TOOLS: [(&str, &str); 22] = [
     ("fallocate", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
@@ -56,6 +56,7 @@ const TOOLS: [(&str, &str); 21] = [
     ("mke2fs", "e2fsprogs"),
     ("bwrap", "bubblewrap"),
     ("runc", "runc"),
+    ("cc", "gcc"),
 ];
 
 /// Set in the run that reads the page: its scratch folder.
