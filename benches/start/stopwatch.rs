@@ -16,6 +16,9 @@ use nix::{
 
 use crate::{Problem, contender::Contender, scene::Scene, work::Work};
 
+/// Set by `cargo bench`, and looked through by the loader of every command.
+const OF_CARGO: &str = "LD_LIBRARY_PATH";
+
 /// A command made ready, so that nothing but its run is timed.
 pub struct Ready {
     words: Vec<CString>,
@@ -29,6 +32,7 @@ impl Ready {
         let words =
             words.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?;
         let environment = std::env::vars()
+            .filter(|(name, _)| name != OF_CARGO)
             .map(|(name, value)| CString::new(format!("{name}={value}")))
             .collect::<Result<_, _>>()?;
         let mut actions = PosixSpawnFileActions::init()?;
@@ -85,6 +89,7 @@ pub fn peak(contender: &Contender, work: Work, scene: &Scene) -> Result<u64, Pro
     let output = Command::new(scene.floor())
         .arg("peak")
         .args(contender.words(work))
+        .env_remove(OF_CARGO)
         .stdin(Stdio::null())
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -99,6 +104,7 @@ pub fn calls(contender: &Contender, work: Work, scene: &Scene) -> Result<Option<
         .args(["-f", "-c", "-S", "calls", "-o"])
         .arg(&list)
         .args(contender.words(work))
+        .env_remove(OF_CARGO)
         .stdin(Stdio::null())
         .output()?;
     if !traced.status.success() {
