@@ -78,7 +78,7 @@ Try:
   isorecipe validate recipes/*.yaml              every mistake of every file";
 
 /// How isorecipe talks
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 struct Output {
     /// One JSON object a line instead of pictures and tables
     #[arg(long, global = true)]
@@ -94,8 +94,9 @@ struct Output {
     has_printed: Cell<bool>,
 }
 
-#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, clap::ValueEnum)]
 enum Color {
+    #[default]
     /// On a terminal, unless NO_COLOR is set
     Auto,
     /// Always
@@ -131,6 +132,11 @@ pub fn main() -> ExitCode {
              help: take them away: `sudo chmod u-s` or `sudo setcap -r`"
         );
         return ExitCode::from(COULD_NOT_START);
+    }
+    // Of what is typed most often, the parser of everything need not be built.
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(apply) = apply::Apply::plainly(&words) {
+        return ExitCode::from(apply.run(&Output::default()));
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -243,7 +249,7 @@ fn wished_width() -> Option<usize> {
 }
 
 /// Where a recipe comes from.
-#[derive(Clone)]
+#[derive(Clone, Debug, Default)]
 struct RecipePath(PathBuf);
 
 impl From<OsString> for RecipePath {

@@ -24,6 +24,7 @@ use crate::{
     },
 };
 
+mod borrow;
 mod child;
 mod console;
 mod deadline;
@@ -164,8 +165,21 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();
+    let birth = child::Birth {
+        proc,
+        slots: &slots,
+        before,
+        has_terminal: console.has_terminal(),
+        front,
+        namespaces,
+        is_inspected: onlooker.wants_to_inspect(),
+        ends: &ends,
+    };
     let forked = match (plan.injected_at_birth(), plan.flags_at_birth()) {
         (Some(errno), _) => Err(errno),
+        (None, flags) if borrow::may(plan, &birth) => {
+            borrow::fork(plan, &birth, flags, [ours.as_fd(), theirs.as_fd()]).map(Side::Parent)
+        }
         (None, 0) => namespace::fork(),
         (None, flags) => namespace::fork_into(flags),
     };
@@ -179,20 +193,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     match side {
         Side::Child => {
             drop(ours);
-            child::play(
-                plan,
-                &child::Birth {
-                    proc,
-                    slots: &slots,
-                    before,
-                    has_terminal: console.has_terminal(),
-                    front,
-                    namespaces,
-                    is_inspected: onlooker.wants_to_inspect(),
-                    ends: &ends,
-                },
-                theirs,
-            )
+            child::play(plan, &birth, theirs.as_fd())
         }
         Side::Parent(pid) => {
             drop((theirs, ends));

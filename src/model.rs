@@ -10,6 +10,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     path::PathBuf,
     rc::Rc,
 };
@@ -157,7 +158,7 @@ pub struct Model {
     /// The `/proc` through which maps are written
     pub proc: MapFiles,
     /// Paths whose facts were wanted and not known; shared by every copy
-    asked: Rc<RefCell<BTreeSet<PathBuf>>>,
+    asked: Rc<RefCell<BTreeSet<OsString>>>,
 }
 
 /// A TCP port of the host's 127.0.0.1 that leads to one of the sandbox.
@@ -242,12 +243,12 @@ impl Model {
 
     /// Remembers paths whose facts are still wanted.
     pub fn ask(&self, paths: BTreeSet<PathBuf>) {
-        self.asked.borrow_mut().extend(paths);
+        self.asked.borrow_mut().extend(paths.into_iter().map(PathBuf::into_os_string));
     }
 
     /// Takes the paths whose facts were wanted and not known.
     pub fn take_asked(&self) -> BTreeSet<PathBuf> {
-        self.asked.take()
+        self.asked.take().into_iter().map(PathBuf::from).collect()
     }
 
     /// Whether the process has a capability over a user namespace

@@ -32,6 +32,8 @@ pub mod mount;
 pub mod namespace;
 pub mod network;
 mod path;
+#[cfg(target_env = "musl")]
+mod pool;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

@@ -12,7 +12,7 @@ use std::{
     path::Path,
     ptr::null_mut,
     rc::Rc,
-    sync::atomic::{AtomicPtr, Ordering::SeqCst},
+    sync::atomic::{AtomicI32, AtomicPtr, Ordering::SeqCst},
 };
 
 use nix::{
@@ -27,7 +27,7 @@ use isorecipe::{
     plan::Plan,
     recipe::{Recipe, Run},
     sys::{
-        Call, Errno,
+        Call, Errno, Namespace,
         namespace::{self, Side},
         process::{self, Change},
     },
@@ -41,6 +41,14 @@ static ALLOCATOR: Trap = Trap(AtomicPtr::new(null_mut()));
 
 /// The system's allocator, for the process that has set the trap.
 struct Trap(AtomicPtr<u8>);
+
+/// The number of that process: a child that borrows its memory has its mark as well, and another number.
+static OWNER: AtomicI32 = AtomicI32::new(0);
+
+fn own_number() -> i32 {
+    // SAFETY: `getpid` takes nothing, and asks nobody but the kernel.
+    unsafe { libc::syscall(libc::SYS_getpid) as i32 }
+}
 
 impl Trap {
     /// From here on a forked child is caught. The mark is a page that the kernel wipes in every child: process ids
@@ -57,13 +65,14 @@ impl Trap {
         assert_eq!(wiped, 0, "Linux 4.14 or newer");
         // SAFETY: the page is writable, and nobody else knows of it yet.
         unsafe { page.cast::<u8>().write(1) };
+        OWNER.store(own_number(), SeqCst);
         self.0.store(page.cast(), SeqCst);
     }
 
     fn check(&self) {
         let mark = self.0.load(SeqCst);
         // SAFETY: the page of the mark is never unmapped, nor written after it was stored.
-        if mark.is_null() || unsafe { mark.read() } == 1 {
+        if mark.is_null() || unsafe { mark.read() } == 1 && OWNER.load(SeqCst) == own_number() {
             return;
         }
         let words = b"the child used the allocator\n";
@@ -99,6 +108,7 @@ fn main() {
     for (name, case) in cases! {
         a_child_that_allocates_is_caught
         a_child_that_frees_is_caught
+        a_child_that_borrows_memory_and_allocates_is_caught
         a_child_that_only_ends_is_not_caught
         a_command_without_layers_runs
         a_command_in_namespaces_made_at_once_runs
@@ -134,6 +144,14 @@ fn a_child_that_frees_is_caught() {
     // SAFETY: this process has not freed the box yet.
     drop(unsafe { Box::from_raw(address) });
     assert_eq!(status, CAUGHT);
+}
+
+fn a_child_that_borrows_memory_and_allocates_is_caught() {
+    let flags = Namespace::User.flag();
+    let allocate = || drop(std::hint::black_box(Box::new(1)));
+    let pid = namespace::fork_borrowing(flags, &allocate).expect("a child");
+    let end = waitpid(Pid::from_raw(pid), None).expect("its end");
+    assert_eq!(end, WaitStatus::Exited(Pid::from_raw(pid), CAUGHT));
 }
 
 fn a_child_that_only_ends_is_not_caught() {

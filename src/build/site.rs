@@ -24,7 +24,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg, OFlag, RenameFlags, openat, renameat, renameat2},
+    fcntl::{Flock, FlockArg, OFlag, openat, renameat},
     sys::stat::{Mode, fstat, mkdirat},
     unistd::{UnlinkatFlags, fsync, geteuid, unlinkat},
 };
@@ -32,6 +32,7 @@ use nix::{
 use crate::sys::{
     KernelPath,
     descriptor::{self, Walk},
+    directory::{self, Other},
     process,
 };
 
@@ -210,12 +211,10 @@ impl Locked {
     /// Puts what was made in its place, with one rename; what was there
     /// before is then in the work directory.
     pub(super) fn publish(&self, work: &Work, made: &str, replaces: bool) -> Result<(), Errno> {
-        let flags = match replaces {
-            true => RenameFlags::RENAME_EXCHANGE,
-            false => RenameFlags::RENAME_NOREPLACE,
-        };
+        let other = if replaces { Other::Exchanged } else { Other::Absent };
         let target = self.target.as_os_str();
-        match renameat2(&work.directory, made, &self.folder, target, flags) {
+        let from = (work.directory.as_fd(), made);
+        match directory::rename(from, (self.folder.as_fd(), target), other) {
             // A filesystem that can do neither: for a moment there is no image.
             Err(Errno::EINVAL | Errno::ENOSYS) => {
                 if replaces {

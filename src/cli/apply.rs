@@ -30,7 +30,7 @@ use super::{
 /// The exit status is the command's own; 124 if its time was up, 125 if it
 /// could not be started, 126 if it may not be executed, 127 if it was not
 /// found, 128+N if signal N killed it.
-#[derive(clap::Args)]
+#[derive(clap::Args, Debug, Default)]
 #[command(after_help = "\
 Try:
   isorecipe apply recipes/step2.yaml -- hostname          the sandbox's own name
@@ -66,7 +66,7 @@ pub(super) struct Apply {
 }
 
 /// What the caller allows although it looks wrong
-#[derive(clap::Args)]
+#[derive(clap::Args, Debug, Default)]
 struct Permissions {
     /// Try even what the plan knows to fail, and explain what the kernel says
     #[arg(long)]
@@ -77,6 +77,26 @@ struct Permissions {
 }
 
 impl Apply {
+    /// Reads `apply RECIPE`, `apply RECIPE -- COMMAND…` and `apply RECIPE COMMAND…`
+    /// as clap would: nothing there can be an option of ours. Anything else is clap's.
+    pub(super) fn plainly(words: &[OsString]) -> Option<Self> {
+        let is_option = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
+        let (recipe, rest) = match words {
+            [apply, recipe, rest @ ..] if apply == "apply" && !is_option(recipe) => (recipe, rest),
+            _ => return None,
+        };
+        let command = match rest {
+            [dashes, command @ ..] if dashes == "--" => command,
+            [first, ..] if is_option(first) => return None,
+            command => command,
+        };
+        Some(Self {
+            recipe: RecipePath::from(recipe.clone()),
+            command: command.to_vec(),
+            ..Self::default()
+        })
+    }
+
     pub(super) fn run(self, output: &Output) -> u8 {
         mishap::prepare(output);
         let Some((recipe, document)) = self.recipe.load_or_complain(output) else {
@@ -186,5 +206,35 @@ fn stopped_status(plan: &Plan) -> u8 {
             }
         }),
         _ => COULD_NOT_START,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{super::Command, *};
+
+    #[test]
+    fn what_is_read_without_clap_is_read_as_clap_does() {
+        let some = ["box.yaml", "--", "true", "-x", "--plain", "--skip", "a", "-", ""];
+        let mut seen = 0;
+        for length in 0..=4_u32 {
+            for number in 0..9_usize.pow(length) {
+                let word = |at| some[number / 9_usize.pow(at) % 9].into();
+                let mut words: Vec<OsString> = vec!["apply".into()];
+                words.extend((0..length).map(word));
+                let Some(plainly) = Apply::plainly(&words) else { continue };
+                let all = std::iter::once("isorecipe".into()).chain(words.clone());
+                let by_clap = match Arguments::try_parse_from(all).map(|all| all.command) {
+                    Ok(Command::Apply(apply)) => apply,
+                    _ => panic!("clap reads {words:?} in another way"),
+                };
+                let shown = |apply: &Apply| format!("{apply:?}");
+                assert_eq!(shown(&plainly), shown(&by_clap), "{words:?}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 1000, "{seen}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::recipe::Wishes;
 
 /// Which layers to take; LAYER is a layer's name, or its number in the recipe
-#[derive(clap::Args)]
+#[derive(clap::Args, Debug, Default)]
 pub(super) struct Choice {
     /// Leave a layer out, to see what goes wrong without it
     #[arg(long, value_name = "LAYER")]
@@ -14,7 +14,7 @@ pub(super) struct Choice {
 }
 
 /// Where to wait
-#[derive(clap::Args)]
+#[derive(clap::Args, Debug, Default)]
 pub(super) struct Pauses {
     /// Wait for Enter before each layer, showing what it does
     #[arg(long)]

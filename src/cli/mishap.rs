@@ -1,28 +1,24 @@
 //! What `apply` says when isorecipe itself cannot go on: no memory is left, it is
 //! not who it should be, or a library of ours gave up. The command never begins with less.
 
-use std::panic;
+use std::{cell::Cell, panic, sync::OnceLock};
 
 use crate::{
     diagnostic::{Refusal, render},
     sys::{
-        last_words::{self, LastWords},
+        last_words::{self, End, LastWords},
         process,
     },
     yaml,
 };
 
-use super::{COULD_NOT_START, Output, speak};
+use super::{COULD_NOT_START, Color, Output, speak};
 
-/// Prepares the words, since nobody can find any later.
+/// Prepares for it. The words are found when they are needed: they are drawn,
+/// and that takes longer than to start a sandbox.
 pub(super) fn prepare(output: &Output) {
-    let style = output.style();
-    let words = move |refusal: Refusal| render(&[refusal.at(yaml::Path::root())], &style);
-    last_words::prepare(LastWords {
-        no_memory: words(no_memory()),
-        not_oneself: words(not_oneself()),
-        status: i32::from(COULD_NOT_START),
-    });
+    let _ = MANNER.set(Manner { json: output.json, plain: output.plain, color: output.color });
+    last_words::prepare(LastWords { words: last, status: i32::from(COULD_NOT_START) });
     let own = process::own_pid();
     // The standard library gives up where a folder cannot be closed.
     panic::set_hook(Box::new(move |bug| {
@@ -32,6 +28,29 @@ pub(super) fn prepare(output: &Output) {
         }
         process::exit(i32::from(COULD_NOT_START));
     }));
+}
+
+/// How the caller wants to be talked to.
+struct Manner {
+    json: bool,
+    plain: bool,
+    color: Color,
+}
+
+static MANNER: OnceLock<Manner> = OnceLock::new();
+
+fn last(end: End) -> String {
+    words(match end {
+        End::NoMemory => no_memory(),
+        End::NotOneself => not_oneself(),
+    })
+}
+
+fn words(refusal: Refusal) -> String {
+    let (json, plain, color) =
+        MANNER.get().map_or((false, true, Color::Never), |how| (how.json, how.plain, how.color));
+    let output = Output { json, plain, color, has_printed: Cell::default() };
+    render(&[refusal.at(yaml::Path::root())], &output.style())
 }
 
 fn no_memory() -> Refusal {

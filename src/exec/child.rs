@@ -7,7 +7,7 @@
 
 use std::{
     cell::OnceCell,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
 };
 
 use crate::{
@@ -52,16 +52,16 @@ pub(super) struct Birth<'a> {
 pub(super) type Namespaces = [u64; Namespace::ALL.len()];
 
 /// Takes the child's steps, up to the last, which is the command.
-pub(super) fn play(plan: &Plan, birth: &Birth, end: OwnedFd) -> ! {
+pub(super) fn play(plan: &Plan, birth: &Birth, end: BorrowedFd) -> ! {
     let child = Child {
         // Init is told to stop, and stops the command; PID 1 is deaf to it.
         stop: if plan.end.is_init { libc::SIGSTOP } else { libc::SIGTSTP },
         birth,
-        end: end.as_fd(),
+        end,
         is_looked_at: is_looked_at_behind_init(plan),
     };
     let stage = Stage::new(birth.proc, 0, birth.slots, &child);
-    if socket::is_alone(end.as_fd()) {
+    if socket::is_alone(end) {
         process::exit(GAVE_UP);
     }
     let tied = process::die_with_parent().map_err(|errno| Call::Prctl.gave(errno));

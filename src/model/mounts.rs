@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     path::{Path, PathBuf, StripPrefixError},
 };
 
@@ -81,6 +82,14 @@ impl PartialEq for Topmost {
     }
 }
 
+/// The mounts that stand on one, and which of them stand at each path of it:
+/// every name of every walk asks, and there may be thousands.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Standing {
+    all: BTreeSet<MountId>,
+    at: BTreeMap<OsString, BTreeSet<MountId>>,
+}
+
 /// A mount namespace and the root of the process in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mounts {
@@ -92,11 +101,30 @@ pub struct Mounts {
     pub root: MountId,
     table: BTreeMap<MountId, Mount>,
     /// The mounts that stand on each
-    standing: BTreeMap<MountId, BTreeSet<MountId>>,
+    standing: BTreeMap<MountId, Standing>,
     topmost: Topmost,
     /// The next peer group that is made
     pub(super) next_group: u32,
     pub(super) filesystems: BTreeMap<FilesystemId, Instance>,
+}
+
+impl Standing {
+    fn insert(&mut self, id: MountId, path: &Path) {
+        self.all.insert(id);
+        match self.at.get_mut(path.as_os_str()) {
+            Some(there) => drop(there.insert(id)),
+            None => drop(self.at.insert(path.into(), BTreeSet::from([id]))),
+        }
+    }
+
+    fn remove(&mut self, id: MountId, path: &Path) {
+        self.all.remove(&id);
+        let Some(there) = self.at.get_mut(path.as_os_str()) else { return };
+        there.remove(&id);
+        if there.is_empty() {
+            self.at.remove(path.as_os_str());
+        }
+    }
 }
 
 impl Mounts {
@@ -209,7 +237,7 @@ impl Mounts {
     pub(super) fn insert(&mut self, mount: Mount) -> MountId {
         let id = MountId(self.table.last_key_value().map_or(0, |(id, _)| id.0 + 1));
         if let Some(on) = &mount.on {
-            self.standing.entry(on.mount).or_default().insert(id);
+            self.standing.entry(on.mount).or_default().insert(id, &on.path);
         }
         self.table.insert(id, mount);
         id
@@ -221,11 +249,11 @@ impl Mounts {
         if let Some(before) = &mount.on {
             self.topmost.0.borrow_mut().clear();
             if let Some(standing) = self.standing.get_mut(&before.mount) {
-                standing.remove(&id);
+                standing.remove(id, &before.path);
             }
         }
         if let Some(on) = &on {
-            self.standing.entry(on.mount).or_default().insert(id);
+            self.standing.entry(on.mount).or_default().insert(id, &on.path);
         }
         mount.on = on;
     }
@@ -268,13 +296,12 @@ impl Mounts {
     }
 
     pub(super) fn child_at(&self, at: &Position) -> Option<MountId> {
-        let over = |(_, mount): &(MountId, &Mount)| mount.on.as_ref() == Some(at);
-        self.children(at.mount).filter(over).last().map(|(id, _)| id)
+        self.standing.get(&at.mount)?.at.get(at.path.as_os_str())?.last().copied()
     }
 
     /// Mounts that stand on this one, in order.
     pub fn children(&self, id: MountId) -> impl Iterator<Item = (MountId, &Mount)> {
-        let standing = self.standing.get(&id).into_iter().flatten();
+        let standing = self.standing.get(&id).into_iter().flat_map(|standing| &standing.all);
         standing.map(|id| (*id, self.mount(*id)))
     }
 

@@ -91,10 +91,13 @@ impl Model {
     pub fn child(&self, of: &Found, name: &OsStr) -> Result<Found, Errno> {
         self.enter(of)?;
         let place = Position { mount: of.at.mount, path: of.at.path.join(name) };
-        let at = self.mounts.follow(place.clone());
-        if at == place {
-            self.may_look_up(&of.at, name)?;
-        }
+        let at = match self.mounts.child_at(&place) {
+            Some(_) => self.mounts.follow(place),
+            None => {
+                self.may_look_up(&of.at, name)?;
+                place
+            }
+        };
         if name.len() > LONGEST_NAME
             && let Some(answer) = self.looks_up_long_name(&of.at)
         {
@@ -127,13 +130,13 @@ impl Model {
     /// An overlay looks for a name in one layer after the other, with the rights
     /// of who mounted it (`ovl_lookup()`).
     fn may_look_up(&self, directory: &Position, name: &OsStr) -> Result<(), Errno> {
-        let (filesystem, path) = self.mounts.within(directory);
-        let instance = self.mounts.filesystem(filesystem);
+        let instance = self.mounts.filesystem(self.mounts.mount(directory.mount).filesystem);
         let (Filesystem::Overlay { layers }, Some(mounter)) =
             (&instance.filesystem, &instance.mounter)
         else {
             return Ok(());
         };
+        let (_, path) = self.mounts.within(directory);
         if instance.entries.contains_key(&path.join(name)) {
             return Ok(());
         }
@@ -375,7 +378,11 @@ impl Model {
 
     fn thing_on_host(&self, path: &Path) -> Option<Thing> {
         let Some(fact) = self.host.paths.get(path) else {
-            self.asked.borrow_mut().insert(path.to_owned());
+            // By its bytes: the same few are asked for at every step.
+            let mut asked = self.asked.borrow_mut();
+            if !asked.contains(path.as_os_str()) {
+                asked.insert(path.into());
+            }
             return Some(Thing::Unknown);
         };
         match fact {

@@ -101,7 +101,11 @@ impl Operation for LimitCapabilities {
     fn read_back(&self, stage: &Stage) -> Result<(), Fault> {
         let own = sets::sets().map_err(|errno| Call::Capset.gave(errno))?;
         let bounding = sets::bounding().map_err(|errno| Call::DropBounding.gave(errno))?;
-        let ambient = sets::ambient().map_err(|errno| Call::RaiseAmbient.gave(errno))?;
+        // Nothing is ambient that is not both (`cap_ambient_invariant_ok()`): mostly, nothing can be.
+        let ambient = match own.permitted & own.inheritable {
+            0 => 0,
+            _ => sets::ambient().map_err(|errno| Call::RaiseAmbient.gave(errno))?,
+        };
         let odd = [
             (Call::DropBounding, bounding & !self.keep),
             (Call::Capset, (own.effective | own.permitted) & !self.keep),

@@ -3,10 +3,7 @@
 use std::{
     ffi::CString,
     fmt,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
 
@@ -14,15 +11,12 @@ use crate::{
     diagnostic::Refusal,
     host::Owner,
     model::{Answer, Filesystem, Found, Model, Objection, Position, Slot, Thing},
-    sys::{
-        Call, Errno, Fault, KernelPath,
-        descriptor::{self, Walk},
-        directory,
-        landlock::files,
-    },
+    sys::{Call, Errno, Fault, KernelPath, directory, landlock::files},
 };
 
 use super::{Evidence, Operation, Stage, place, unexplained, way, yes};
+
+mod making;
 
 /// Permission bits of what is missing above a directory, as `mkdir -p` has them.
 const PARENT_MODE: u32 = 0o755;
@@ -34,6 +28,8 @@ pub struct MakeDirectory {
     /// Which directory; in `base`, if there is one
     pub path: PathBuf,
     names: Vec<CString>,
+    /// The way to the directory above it, where it can be walked at once
+    above: Option<CString>,
     /// Permission bits of the directory itself
     pub mode: u32,
     named: bool,
@@ -45,12 +41,16 @@ impl MakeDirectory {
     /// A directory in the tree that the process sees.
     pub fn new(path: impl AsRef<Path>, mode: u32) -> Self {
         let path = path.as_ref().to_owned();
-        Self { base: None, names: names(&path), path, mode, named: false, ground: None }
+        let names = names(&path);
+        let above = making::above(&names, "/");
+        Self { base: None, names, above, path, mode, named: false, ground: None }
     }
 
     /// A directory inside a tree that the process may not be led out of.
     pub fn within(base: impl AsRef<Path>, path: impl AsRef<Path>, mode: u32) -> Self {
-        Self { base: Some(KernelPath::new(base)), named: true, ..Self::new(path, mode) }
+        let made = Self::new(path, mode);
+        let above = making::above(&made.names, "./");
+        Self { base: Some(KernelPath::new(base)), above, named: true, ..made }
     }
 
     /// The same, where a layer names the place, so that changing it is no surprise.
@@ -223,26 +223,7 @@ impl Operation for MakeDirectory {
     }
 
     fn run(&self, stage: &Stage) -> Result<(), Fault> {
-        let open = |errno| Call::OpenTarget.gave(errno);
-        let start = self.base.as_ref().map_or(c"/", KernelPath::as_c_str);
-        let root = descriptor::open_directory(None, start, Walk::Free).map_err(open)?;
-        let mut here: Option<OwnedFd> = None;
-        for (index, name) in self.names.iter().enumerate() {
-            let at = here.as_ref().map_or(root.as_fd(), OwnedFd::as_fd);
-            let mode = if index + 1 == self.names.len() { self.mode } else { PARENT_MODE };
-            let is_ground = place::is_ground(stage, at, self.ground)?;
-            // Elsewhere it is there already, or somebody has moved the place.
-            if is_ground {
-                directory::make_or_find(at, name, mode).map_err(|errno| Call::Mkdir.gave(errno))?;
-            }
-            let walk = if self.base.is_some() { Walk::Beneath } else { Walk::Free };
-            let next = descriptor::open_directory(Some(at), name, walk);
-            here = Some(next.map_err(|errno| match errno {
-                Errno::EACCES if !is_ground => Call::Mkdir.gave(errno),
-                errno => open(errno),
-            })?);
-        }
-        Ok(())
+        self.make(stage)
     }
 
     fn explain(&self, fault: Fault, before: &Model, _: &Evidence) -> Refusal {

@@ -131,15 +131,23 @@ pub fn set(sets: Sets) -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Takes from the bounding set what is not to be kept; a call for what is there only.
+/// Takes from the bounding set what is not to be kept. Who may not is not asked
+/// to, where there is nothing to take.
 ///
 /// # Errors
 /// As `prctl(2)`.
 pub fn bound(keep: u64) -> Result<(), Errno> {
     for capability in (0..64).filter(|capability| keep & 1 << capability == 0) {
-        match prctl(libc::PR_CAPBSET_READ, capability, 0) {
-            Ok(0) => {}
-            Ok(_) => drop(prctl(libc::PR_CAPBSET_DROP, capability, 0)?),
+        let dropped = match prctl(libc::PR_CAPBSET_DROP, capability, 0) {
+            Err(Errno::EPERM) => match prctl(libc::PR_CAPBSET_READ, capability, 0) {
+                Ok(0) => Ok(0),
+                Ok(_) => Err(Errno::EPERM),
+                Err(errno) => Err(errno),
+            },
+            dropped => dropped,
+        };
+        match dropped {
+            Ok(_) => {}
             // The kernel knows no more.
             Err(Errno::EINVAL) => return Ok(()),
             Err(errno) => return Err(errno),

@@ -138,6 +138,13 @@ pub fn write_once(file: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     if written == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
 }
 
+/// Closes a descriptor here that belongs to another process: who borrows its
+/// memory has descriptors of its own, and not their owners.
+pub fn close_borrowed(fd: BorrowedFd) {
+    // SAFETY: the caller's process has its own table of descriptors, and nobody in it uses this one.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
 /// Closes every descriptor from `first` on when the process executes a program.
 ///
 /// # Errors

@@ -1,11 +1,11 @@
-//! Directories: `mkdirat(2)`, `rmdir(2)`, `fchdir(2)`.
+//! Directories: `mkdirat(2)`, `rmdir(2)`, `fchdir(2)`, and moving between them: `rename(2)`.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, OsStr},
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-use nix::errno::Errno;
+use nix::{NixPath, errno::Errno};
 
 /// Makes a directory with exactly these permission bits, whatever the umask.
 ///
@@ -31,6 +31,41 @@ pub fn make_or_find(at: BorrowedFd, name: &CStr, mode: u32) -> Result<(), Errno>
         Err(Errno::EEXIST) => Ok(()),
         made => made,
     }
+}
+
+/// What becomes of the one whose name another takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Other {
+    /// It takes the name of that one
+    Exchanged,
+    /// There is none, or nothing is done
+    Absent,
+}
+
+/// Renames, in one step for whoever looks.
+///
+/// By its number, since not every C library has the call.
+///
+/// # Errors
+/// As `renameat2(2)`.
+pub fn rename(
+    (from, name): (BorrowedFd, &str),
+    (to, new): (BorrowedFd, &OsStr),
+    other: Other,
+) -> Result<(), Errno> {
+    let flags = match other {
+        Other::Exchanged => libc::RENAME_EXCHANGE,
+        Other::Absent => libc::RENAME_NOREPLACE,
+    };
+    let [from, to] = [from, to].map(|fd| libc::c_long::from(fd.as_raw_fd()));
+    let renamed = name.with_nix_path(|name| {
+        new.with_nix_path(|new| {
+            let [name, new] = [name, new].map(|name| name.as_ptr() as libc::c_long);
+            // SAFETY: both names outlive the call.
+            unsafe { super::call(libc::SYS_renameat2, [from, name, to, new, flags.into()]) }
+        })
+    });
+    renamed??.map(drop)
 }
 
 /// Removes an empty directory.

@@ -1,7 +1,9 @@
-//! What the program says when it can only end: the words are laid out while
-//! there is still memory for them, and no lock is taken to say them.
+//! What the program says when it can only end: no lock is taken to say it, and
+//! no memory of the system's, which may have none left.
 
 use std::sync::OnceLock;
+
+use super::memory;
 
 /// Why there is no way on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +14,11 @@ pub enum End {
     NotOneself,
 }
 
-/// The words for each, and the status that the process ends with.
+/// The words, and the status that the process ends with.
 pub struct LastWords {
-    /// For [`End::NoMemory`]
-    pub no_memory: String,
-    /// For [`End::NotOneself`]
-    pub not_oneself: String,
+    /// Finds them; what it takes for that is kept aside. They are hardly ever
+    /// needed, and every start would pay for them.
+    pub words: fn(End) -> String,
     /// The exit status
     pub status: i32,
 }
@@ -40,11 +41,12 @@ pub fn are_prepared() -> bool {
 /// Says them, and ends the process.
 pub fn say(end: End) -> ! {
     let Some(last) = LAST_WORDS.get() else { super::process::exit(UNPREPARED) };
-    let words = match end {
-        End::NoMemory => last.no_memory.as_bytes(),
-        End::NotOneself => last.not_oneself.as_bytes(),
-    };
-    // SAFETY: the words live as long as the process, and their length is told.
+    // What is kept aside is not enough for them, and they are missing while they are made.
+    if !memory::use_what_is_kept_aside() {
+        super::process::exit(last.status);
+    }
+    let words = (last.words)(end);
+    // SAFETY: the words outlive the call, and their length is told.
     unsafe { libc::write(libc::STDERR_FILENO, words.as_ptr().cast(), words.len()) };
     super::process::exit(last.status)
 }

@@ -6,6 +6,8 @@ use nix::errno::Errno;
 
 use super::{Call, Fault, descriptor::own, process};
 
+mod borrowed;
+
 const CLONE_NEWTIME: libc::c_int = 0x80;
 
 /// The kinds of namespace a recipe can ask for, in the order `clone3` makes them.
@@ -177,6 +179,37 @@ pub fn fork_into(flags: u64) -> Result<Side, Errno> {
         super::call(libc::SYS_clone3, [&raw const arguments as libc::c_long, size, 0, 0, 0])
     }?;
     side(pid, own)
+}
+
+/// Makes a child that borrows the memory of this process: nothing is copied.
+/// This process sleeps until the child executes a program or ends.
+///
+/// What the child writes is written here too, so it is to write nothing that
+/// this process believes in; and its descriptors are its own, whoever seems to
+/// own them here. No signal may be handled by a function meanwhile.
+///
+/// # Errors
+/// As `clone3(2)`; nothing was made. ECHILD where it said otherwise.
+pub fn fork_borrowing(flags: u64, child: &dyn Fn()) -> Result<libc::pid_t, Errno> {
+    let stack = borrowed::Stack::new()?;
+    let mut own = 0;
+    let arguments = CloneArguments {
+        flags: flags | (libc::CLONE_CHILD_SETTID | libc::CLONE_VM | libc::CLONE_VFORK) as u64,
+        child_tid: &raw mut own as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: stack.bottom(),
+        stack_size: borrowed::STACK,
+        ..CloneArguments::default()
+    };
+    let begin = borrowed::Begin { own: &raw const own, child };
+    // SAFETY: arguments, stack and what the child begins with outlive its time in this memory,
+    // since this process sleeps as long.
+    let pid = unsafe { borrowed::clone3(&raw const arguments as u64, &raw const begin) };
+    let answer = u32::try_from(-pid).map_or(Ok(pid), |errno| match errno {
+        0 => Err(Errno::ECHILD),
+        errno => Err(Errno::from_raw(errno as i32)),
+    });
+    answer.map(|pid| pid as libc::pid_t)
 }
 
 /// In a child the kernel has written its number; without one nobody was made,

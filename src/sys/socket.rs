@@ -63,11 +63,11 @@ pub fn send(to: BorrowedFd, message: &[u8], fd: Option<BorrowedFd>) -> Result<()
         // SAFETY: `control` has room for exactly one descriptor, and the macros
         // stay within `msg_controllen`.
         Some(fd) => unsafe {
-            header.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as usize;
+            header.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
             let first = libc::CMSG_FIRSTHDR(&raw const header);
             (*first).cmsg_level = libc::SOL_SOCKET;
             (*first).cmsg_type = libc::SCM_RIGHTS;
-            (*first).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as usize;
+            (*first).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
             libc::CMSG_DATA(first).cast::<RawFd>().write_unaligned(fd.as_raw_fd());
         },
     }
@@ -150,6 +150,6 @@ fn header(part: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
     header.msg_iov = part;
     header.msg_iovlen = 1;
     header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = control.0.len();
+    header.msg_controllen = control.0.len() as _;
     header
 }
