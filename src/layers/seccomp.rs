@@ -116,6 +116,10 @@ impl Plan for Seccomp {
             return;
         }
         let Some(policy) = self.policy(to) else { return };
+        match to.model().process.filtered("seccomp") {
+            Some(action) if !action.lets_through() => return to.refuse(no_second(action)),
+            _ => {}
+        }
         if let Some((call, action)) = denies_needed(&policy) {
             to.refuse(too_strict(call, action));
         }
@@ -193,11 +197,21 @@ impl Seccomp {
     }
 }
 
+fn no_second(action: Action) -> Refusal {
+    Refusal::new("seccomp::no_second", "no filter can come after the one before it")
+        .why(format!("`seccomp` installs a filter, and that one {}", how(action)))
+        .help("write `allow: [seccomp]` in it, or make one `seccomp` layer of both")
+}
+
+fn how(action: Action) -> &'static str {
+    match action {
+        Action::Kill => "ends the process that makes this call",
+        _ => "denies this call",
+    }
+}
+
 fn too_strict(call: &str, action: Action) -> Refusal {
-    let how = match action {
-        Action::Kill => "ends the process that makes it",
-        _ => "denies it",
-    };
+    let how = how(action);
     Refusal::new("seccomp::too_strict", format!("the command could not begin without `{call}`"))
         .why(format!("this filter {how}, and isorecipe makes it when the filter is there"))
         .help(format!("allow it: `allow: [{call}]`"))

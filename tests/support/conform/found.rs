@@ -69,4 +69,5 @@ pub const FOUND: &[&str] = &[
     "hostname: box + command: [FOLDER/fifo]",
     "user: {map: root} + pid + rlimits: {nofile: 1024} + time: {boottime: 1000years}",
     "user: {map: root} + pid + rlimits: {nofile: 1024} + time: {boottime: 10s}",
+    "seccomp: {base: none, allow: [execve, write, exit_group], otherwise: kill} + seccomp: strict + command: [/script]",
 ];
