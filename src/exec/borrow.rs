@@ -10,8 +10,7 @@
 
 use std::{
     cell::OnceCell,
-    mem,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, IntoRawFd, OwnedFd},
 };
 
 use crate::{
@@ -83,6 +82,8 @@ pub(super) fn fork(
         descriptor::close_borrowed(ours);
         child::play(plan, &birth, theirs)
     });
-    mem::forget(slots);
+    for number in slots.into_iter().filter_map(OnceCell::into_inner) {
+        let _ = number.into_raw_fd();
+    }
     made
 }
