@@ -231,15 +231,15 @@ impl Plan {
         }
     }
 
-    /// Executes the same program with other words; another program comes back. All
-    /// that the plan says of it then stays as it is.
-    pub fn execute_alike(&mut self, execute: Execute) -> Result<(), Execute> {
+    /// Executes the same program with other words, if it is the same; all that the
+    /// plan says of it then stays as it is.
+    pub fn execute_alike(&mut self, execute: &mut Execute) -> bool {
         match self.steps.last_mut().map(|step| &mut step.op) {
-            Some(Op::Execute(own)) if own.is_of_same_program(&execute) => {
-                *own = execute;
-                Ok(())
+            Some(Op::Execute(own)) if own.is_of_same_program(execute) => {
+                std::mem::swap(own, execute);
+                true
             }
-            _ => Err(execute),
+            _ => false,
         }
     }
 

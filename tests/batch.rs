@@ -76,9 +76,7 @@ fn each_command_finds_what_apply_makes_and_in_namespaces_of_its_own() {
             batch(&desk, &["--jobs", "1", "whole.yaml"], script(&look).repeat(3).as_bytes());
         assert_eq!(ran.code(), 0, "{}", ran.err());
         assert_eq!(texts(&results, "stdout"), [&alone; 3]);
-        let look =
-            script("readlink /proc/self/ns/*; cat /proc/self/uid_map")
-                .repeat(20);
+        let look = script("readlink /proc/self/ns/*; cat /proc/self/uid_map").repeat(20);
         let (_, results) = batch(&desk, &["--jobs", "3", "whole.yaml"], look.as_bytes());
         for kind in KINDS {
             let outside = machine::namespace(std::process::id() as i32, kind);

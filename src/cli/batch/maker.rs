@@ -141,7 +141,7 @@ impl Maker<'_> {
         self.run.variables = job.variables;
         let mut plan = match self.plan() {
             Ok(plan) => plan,
-            Err(account) => return (account, Printed::default()),
+            Err(account) => return (*account, Printed::default()),
         };
         let (account, printed) = self.carry_out(&mut plan);
         // What went wrong might go right another time, with a plan that knows more.
@@ -153,14 +153,14 @@ impl Maker<'_> {
     }
 
     /// The plan for this command: the same for every one of a program.
-    fn plan(&mut self) -> Result<Plan, Account> {
+    fn plan(&mut self) -> Result<Plan, Box<Account>> {
         if let Some(plan) = self.take_plan() {
             return Ok(plan);
         }
         let mut plan = self.permissions.plan(self.recipe, &self.run, self.verifies);
         if self.permissions.forbid(&plan) {
             let problems = located(self.document, self.permissions.problems(&plan));
-            return Err(Account::of_plan(stopped_status(&plan), &problems));
+            return Err(Box::new(Account::of_plan(stopped_status(&plan), &problems)));
         }
         plan.watched.limit_time(self.time);
         Ok(plan)
@@ -169,17 +169,11 @@ impl Maker<'_> {
     fn take_plan(&mut self) -> Option<Plan> {
         let host = &self.plans.front()?.start.host;
         let mut execute = self.recipe.execution(&self.run, host);
-        for index in 0..self.plans.len() {
-            match self.plans.get_mut(index)?.execute_alike(execute) {
-                Ok(()) => {
-                    let mut plan = self.plans.remove(index)?;
-                    plan.watched.limit_time(self.time);
-                    return Some(plan);
-                }
-                Err(other) => execute = other,
-            }
-        }
-        None
+        let is_same = |plan: &mut Plan| plan.execute_alike(&mut execute);
+        let index = self.plans.iter_mut().position(is_same)?;
+        let mut plan = self.plans.remove(index)?;
+        plan.watched.limit_time(self.time);
+        Some(plan)
     }
 
     fn carry_out(&self, plan: &mut Plan) -> (Account, Printed) {
