@@ -12,6 +12,8 @@ use super::{Block, Section, sections};
 const TEXTS: &[&str] = &[
     include_str!("../build/words.md"),
     include_str!("../cli/batch.md"),
+    include_str!("../cli/batch/job.md"),
+    include_str!("../cli/batch/maker.md"),
     include_str!("../cli/build.md"),
     include_str!("../cli/diff/source.md"),
     include_str!("../cli/diff/trouble.md"),
