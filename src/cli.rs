@@ -323,7 +323,8 @@ impl RecipePath {
     /// Reads no more than a recipe may have, wherever it comes from.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let limit = FILE_LIMIT as u64 + 1;
-        let mut bytes = Vec::new();
+        // Most recipes are no longer than this, and read at once.
+        let mut bytes = Vec::with_capacity(8 * 1024);
         match self.0.as_os_str() == "-" {
             true => io::stdin().lock().take(limit).read_to_end(&mut bytes)?,
             false => File::open(&self.0)?.take(limit).read_to_end(&mut bytes)?,
