@@ -4,7 +4,7 @@
 //! goes to standard error; `apply` leaves standard output to its command.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     ffi::OsString,
     fs::File,
     io::{self, IsTerminal, Read, Write},
@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod apply;
+mod batch;
 mod build;
 mod choice;
 mod completions;
@@ -41,6 +42,7 @@ mod mend;
 mod mishap;
 mod observe;
 mod pause;
+mod permissions;
 mod plan;
 mod progress;
 mod report;
@@ -92,6 +94,9 @@ struct Output {
     /// Whether something stands above what is printed next
     #[arg(skip)]
     has_printed: Cell<bool>,
+    /// What was to be said, where it is to be said elsewhere
+    #[arg(skip)]
+    kept: Option<RefCell<Vec<Diagnostic>>>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, clap::ValueEnum)]
@@ -108,6 +113,7 @@ enum Color {
 #[derive(Subcommand)]
 enum Command {
     Apply(apply::Apply),
+    Batch(batch::Batch),
     Plan(plan::Plan),
     Validate(validate::Validate),
     Doctor(doctor::Doctor),
@@ -145,6 +151,7 @@ pub fn main() -> ExitCode {
     let output = arguments.output;
     let code = match arguments.command {
         Command::Apply(command) => command.run(&output),
+        Command::Batch(command) => command.run(&output),
         Command::Plan(command) => command.run(&output),
         Command::Validate(command) => command.run(&output),
         Command::Doctor(command) => command.run(&output),
@@ -176,14 +183,36 @@ fn usage(error: &clap::Error) -> ExitCode {
     let is_command = |word: &OsString| {
         word.to_str().is_some_and(|word| Arguments::command().find_subcommand(word).is_some())
     };
-    let is_apply = std::env::args_os().skip(1).find(is_command).is_some_and(|word| word == "apply");
-    ExitCode::from(if is_apply { COULD_NOT_START } else { WRONG_USAGE })
+    let first = std::env::args_os().skip(1).find(is_command);
+    let starts = first.is_some_and(|word| word == "apply" || word == "batch");
+    ExitCode::from(if starts { COULD_NOT_START } else { WRONG_USAGE })
 }
 
 impl Output {
+    /// One that keeps what is to be said.
+    fn keeping() -> Self {
+        Self { kept: Some(RefCell::default()), ..Self::default() }
+    }
+
+    /// What was kept, which it then keeps no more.
+    fn take_kept(&self) -> Vec<Diagnostic> {
+        self.kept.as_ref().map(RefCell::take).unwrap_or_default()
+    }
+
+    /// Says something on standard error that is no diagnostic, where anything is said there.
+    fn say(&self, text: &str) {
+        if self.kept.is_none() {
+            speak::on_stderr(text);
+        }
+    }
+
     /// Shows diagnostics on standard error.
     fn complain(&self, diagnostics: &[Diagnostic]) {
         if diagnostics.is_empty() {
+            return;
+        }
+        if let Some(kept) = &self.kept {
+            kept.borrow_mut().extend_from_slice(diagnostics);
             return;
         }
         // A picture does not stick to what was printed above it.
@@ -294,7 +323,8 @@ impl RecipePath {
     /// Reads no more than a recipe may have, wherever it comes from.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let limit = FILE_LIMIT as u64 + 1;
-        let mut bytes = Vec::new();
+        // Most recipes are no longer than this, and read at once.
+        let mut bytes = Vec::with_capacity(8 * 1024);
         match self.0.as_os_str() == "-" {
             true => io::stdin().lock().take(limit).read_to_end(&mut bytes)?,
             false => File::open(&self.0)?.take(limit).read_to_end(&mut bytes)?,

@@ -19,7 +19,7 @@ use crate::{
         descriptor::{self, Walk},
         mount,
         namespace::{self, Side},
-        process::{self, Change},
+        process::{self, Change, Usage},
         signal, socket,
     },
 };
@@ -37,6 +37,7 @@ mod supervisor;
 mod turn;
 
 pub use pause::EndsWith;
+pub use pump::{Kept, Printed};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -121,6 +122,24 @@ pub trait Onlooker {
         true
     }
 
+    /// How many bytes of standard output, and as many of standard error, to keep
+    /// for the onlooker. Without a number, they go where the caller's go.
+    fn keeps(&self) -> Option<usize> {
+        None
+    }
+
+    /// What was printed, where it was to be kept.
+    fn hears(&self, _printed: Printed) {}
+
+    /// What the processes of the sandbox have used together.
+    fn counts(&self, _usage: Usage) {}
+
+    /// Whether this signal to the supervisor asks it to end all at once, and is
+    /// not for the command.
+    fn is_end(&self, _signal: i32) -> bool {
+        false
+    }
+
     /// Nothing runs any more.
     fn is_over(&self) {}
 
@@ -160,8 +179,8 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     // so that a second attempt does not take what is held now for the caller's wish.
     let signals = signal::descriptor().map_err(|errno| Call::Signalfd.gave(errno))?;
     let namespaces = namespaces(plan, proc)?;
-    let pump = pump::Pump::open(plan.watched.output).map_err(|errno| Call::Pipe.gave(errno))?;
-    let (pump, ends) = pump;
+    let pump = pump::Pump::open(plan.watched.output, onlooker.keeps());
+    let (pump, ends) = pump.map_err(|errno| Call::Pipe.gave(errno))?;
     let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
     let console = console::Console::open(plan.end.is_init);
     let front = console.lend_at_once();

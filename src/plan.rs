@@ -14,7 +14,7 @@ use std::{
 use crate::{
     diagnostic::{Diagnostic, Observed, Refusal},
     model::{Answer, Filesystem, FilesystemId, Model, MountId},
-    ops::{self, Evidence, Extent, Need, Op},
+    ops::{self, Evidence, Execute, Extent, Need, Op},
     registry::Overlay,
     sys::{Fault, Namespace},
     yaml,
@@ -228,6 +228,18 @@ impl Plan {
         self.birth.clear();
         for step in &mut self.steps {
             step.at_birth = false;
+        }
+    }
+
+    /// Executes the same program with other words, if it is the same; all that the
+    /// plan says of it then stays as it is.
+    pub fn execute_alike(&mut self, execute: &mut Execute) -> bool {
+        match self.steps.last_mut().map(|step| &mut step.op) {
+            Some(Op::Execute(own)) if own.is_of_same_program(execute) => {
+                std::mem::swap(own, execute);
+                true
+            }
+            _ => false,
         }
     }
 

@@ -121,9 +121,15 @@ fn too_few_descriptors_are_called_by_their_name() {
 }
 
 #[test]
-fn wrong_usage_of_apply_is_125_wherever_the_options_stand() {
+fn wrong_usage_of_apply_and_batch_is_125_wherever_the_options_stand() {
     let desk = Desk::of(Who::ordinary());
-    for words in [&["--json", "apply", "--bad"][..], &["--color", "never", "apply"], &["apply"]] {
+    for words in [
+        &["--json", "apply", "--bad"][..],
+        &["--color", "never", "apply"],
+        &["apply"],
+        &["--json", "batch", "--bad"],
+        &["batch"],
+    ] {
         assert_eq!(desk.run(words).code(), 125, "{words:?}");
     }
     for words in [&["plan"][..], &["--json", "plan", "--bad"], &["frob"]] {

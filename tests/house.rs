@@ -189,6 +189,7 @@ fn a_code_is_an_area_and_a_condition() {
     let areas: BTreeSet<String> =
         (codes().iter()).filter_map(|code| Some(code.split_once("::")?.0.to_owned())).collect();
     let known = [
+        "batch",
         "bind",
         "build",
         "capabilities",

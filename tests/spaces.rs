@@ -29,7 +29,9 @@ fn desk_with(who: Who, layers: &str) -> Desk {
 #[test]
 fn each_layer_makes_one_namespace_and_no_other() {
     for who in Who::all() {
-        for (layer, kind) in [("ipc", "ipc"), ("net", "net"), ("cgroup", "cgroup")] {
+        for (layer, kind) in
+            [("ipc", "ipc"), ("net", "net"), ("cgroup", "cgroup"), ("time", "time")]
+        {
             let desk = desk_with(who, layer);
             let sandbox = desk.start("box.yaml", "");
             for other in ["uts", "pid", "mnt", "net", "ipc", "cgroup", "time"] {

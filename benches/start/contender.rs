@@ -96,6 +96,14 @@ impl Contender {
         std::iter::once(program).chain(arguments).collect()
     }
 
+    /// The same for many commands, so many at a time, if it can do that.
+    pub fn batch(&self, work: Work, at_a_time: usize) -> Option<Vec<String>> {
+        let is_able = self.kind == Kind::Isorecipe;
+        let words =
+            format!("{} batch --jobs {at_a_time} {}.yaml", self.program.display(), work.name());
+        is_able.then(|| words.split_whitespace().map(str::to_owned).collect())
+    }
+
     /// What it is known not to do of a work, and is compared all the same.
     pub fn lacks(&self, work: Work) -> &'static [&'static str] {
         match (self.kind, work) {

@@ -7,6 +7,7 @@
 //! done once: whether it works, not how fast.
 
 mod contender;
+mod defaults;
 mod oci;
 mod options;
 mod report;
@@ -48,8 +49,12 @@ fn run(options: &Options) -> Result<(), Problem> {
     }
     for work in [Work::Step3, Work::Full].into_iter().filter(|_| options.measures_throughput()) {
         let able = able(work, &scene, options, &mut Vec::new())?;
-        report.throughput.extend(throughput::measure(work, &able, options)?);
+        report.throughput.extend(throughput::measure(work, &able, &scene, options)?);
         report.print_throughput(work);
+    }
+    if options.measures_defaults() {
+        report.defaults = defaults::measure(&scene, options)?;
+        report.print_defaults();
     }
     // The mounts stay with this process, so they come last.
     for work in works.iter().filter(|work| matches!(work, Work::Mounts(_))) {

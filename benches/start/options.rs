@@ -8,7 +8,7 @@ const USAGE: &str = "\
 usage: cargo bench --bench start -- [--short] [--rounds N] [--only WORK] [--isorecipe NAME=FILE]
                                     [--json FILE] [--save FILE] [--against FILE]
   --isorecipe   another build to measure beside this one; may be given more than once
-  --only        step1, step2, step3, step4, full, binds, mounts or throughput; more than once
+  --only        step1, step2, step3, step4, full, binds, mounts, throughput or defaults; more than once
   --against     a file of --save, to see what has changed";
 
 /// What is to be measured.
@@ -66,6 +66,10 @@ impl Options {
 
     pub fn measures_throughput(&self) -> bool {
         self.wants("throughput")
+    }
+
+    pub fn measures_defaults(&self) -> bool {
+        self.wants("defaults")
     }
 
     fn wants(&self, name: &str) -> bool {

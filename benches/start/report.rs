@@ -4,7 +4,9 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Problem, scene::Scene, statistics::Spread, throughput::Throughput, work::Work};
+use crate::{
+    Problem, defaults::Cost, scene::Scene, statistics::Spread, throughput::Throughput, work::Work,
+};
 
 /// One contender's figures for one work.
 #[derive(Serialize, Deserialize)]
@@ -27,13 +29,15 @@ pub struct Report {
     machine: String,
     pub rows: Vec<Row>,
     pub throughput: Vec<Throughput>,
+    #[serde(default)]
+    pub defaults: Vec<Cost>,
     pub left_out: Vec<String>,
 }
 
 impl Report {
     pub fn new(scene: &Scene) -> Self {
-        let (rows, throughput, left_out) = Default::default();
-        Self { machine: machine(scene), rows, throughput, left_out }
+        let (rows, throughput, defaults, left_out) = Default::default();
+        Self { machine: machine(scene), rows, throughput, defaults, left_out }
     }
 
     pub fn machine(&self) -> &str {
@@ -66,6 +70,15 @@ impl Report {
         println!("\n{:<24} {:>9} {:>9}", format!("{work}, throughput"), "at once", "a second");
         for row in self.throughput.iter().filter(|row| row.work == work) {
             println!("{:<24} {:>9} {:>9.0}", row.name, row.at_a_time, row.a_second);
+        }
+    }
+
+    pub fn print_defaults(&self) {
+        let without = self.defaults.first().map_or(0.0, |cost| cost.without);
+        let head = format!("step3 takes {without:.0} µs; more with");
+        println!("\n{head:<32} {:>7} {:>7} {:>7}", "µs", "10 %", "90 %");
+        for Cost { name, more, .. } in &self.defaults {
+            println!("{name:<32} {:>7.0} {:>7.0} {:>7.0}", more.median, more.low, more.high);
         }
     }
 

@@ -110,6 +110,9 @@ impl Scene {
         for entry in fs::read_dir(recipes)?.flatten() {
             fs::copy(entry.path(), self.path(&entry.file_name().to_string_lossy()))?;
         }
+        for (name, recipe) in crate::defaults::recipes() {
+            fs::write(self.path(&name), recipe)?;
+        }
         let count = options.works().iter().map(|work| work.binds()).max().unwrap_or(0);
         let mut more = "  - dir: merged/binds\n".to_owned();
         for number in 0..count {

@@ -24,6 +24,11 @@ impl Spread {
     }
 }
 
+/// How much more each measurement is than the one taken in the same turn.
+pub fn differences(values: &[f64], of: &[f64]) -> Vec<f64> {
+    values.iter().zip(of).map(|(value, of)| value - of).collect()
+}
+
 /// Each measurement as a multiple of the one taken in the same turn.
 pub fn pairwise(values: &[f64], of: &[f64]) -> Vec<f64> {
     values.iter().zip(of).map(|(value, of)| value / of).collect()

@@ -64,8 +64,13 @@ impl Ready {
 /// Times everybody once a round, in microseconds. Every second round goes
 /// backwards, so that nobody always comes after the same one.
 pub fn in_turn(all: &[Contender], work: Work, rounds: usize) -> Result<Vec<Vec<f64>>, Problem> {
-    let ready: Vec<Ready> =
-        all.iter().map(|who| Ready::new(&who.words(work))).collect::<Result<_, _>>()?;
+    let words: Vec<_> = all.iter().map(|who| who.words(work)).collect();
+    words_in_turn(&words, rounds)
+}
+
+/// The same for any commands.
+pub fn words_in_turn(all: &[Vec<String>], rounds: usize) -> Result<Vec<Vec<f64>>, Problem> {
+    let ready: Vec<Ready> = all.iter().map(|words| Ready::new(words)).collect::<Result<_, _>>()?;
     let mut times = vec![Vec::new(); all.len()];
     // The first ones find cold caches.
     let warming = if rounds > 1 { 3 } else { 0 };

@@ -1,11 +1,17 @@
 //! How many sandboxes a second there are, so many at a time.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, File},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use nix::sys::wait::{WaitStatus, wait};
 use serde::{Deserialize, Serialize};
 
-use crate::{Problem, contender::Contender, options::Options, stopwatch::Ready, work::Work};
+use crate::{
+    Problem, contender::Contender, options::Options, scene::Scene, stopwatch::Ready, work::Work,
+};
 
 /// How many of one tool end in a second.
 #[derive(Serialize, Deserialize)]
@@ -20,6 +26,7 @@ pub struct Throughput {
 pub fn measure(
     work: Work,
     all: &[Contender],
+    scene: &Scene,
     options: &Options,
 ) -> Result<Vec<Throughput>, Problem> {
     let counts: &[usize] = if options.short { &[2] } else { &[1, 2, 8, 64] };
@@ -42,8 +49,34 @@ pub fn measure(
             let a_second = f64::from(ended) / time.as_secs_f64();
             found.push(Throughput { work, name, at_a_time, a_second });
         }
+        for who in all {
+            let Some(words) = who.batch(work, at_a_time) else { continue };
+            let rate =
+                found.iter().rfind(|one| one.name == who.name).map_or(0.0, |one| one.a_second);
+            let length = length * shares;
+            let a_second = batch(&words, (rate * length.as_secs_f64()) as usize + 10, scene)?;
+            let name = format!("{}, batch", who.name);
+            found.push(Throughput { work: work.to_string(), name, at_a_time, a_second });
+        }
     }
     Ok(found)
+}
+
+/// How many of so many commands of one batch end in a second, its own start and end included.
+fn batch(words: &[String], count: usize, scene: &Scene) -> Result<f64, Problem> {
+    let [lines, results] = ["lines", "results"].map(|name| scene.path(name));
+    fs::write(&lines, "/bin/true\n".repeat(count))?;
+    let (program, arguments) = words.split_first().ok_or("no command")?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(File::open(&lines)?).stdout(File::create(&results)?);
+    let begin = Instant::now();
+    let status = command.stderr(Stdio::inherit()).status()?;
+    let taken = begin.elapsed();
+    let ended = fs::read_to_string(&results)?.matches("\"exit\":0").count();
+    match status.success() && ended == count {
+        true => Ok(count as f64 / taken.as_secs_f64()),
+        false => Err(format!("{words:?}: {status}, {ended} of {count}").into()),
+    }
 }
 
 fn share(who: &Contender, work: Work, at_a_time: usize, length: Duration) -> Result<u32, Problem> {

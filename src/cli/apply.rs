@@ -1,27 +1,24 @@
 //! `isorecipe apply`: runs a command in the sandbox of a recipe.
 
-use std::{ffi::OsString, path::PathBuf, rc::Rc, time::Instant};
+use std::{ffi::OsString, path::PathBuf, time::Instant};
 
 use clap::{CommandFactory, error::ErrorKind};
 
 use crate::{
-    diagnostic::Diagnostic,
     exec,
-    host::Host,
     layers::Span,
-    ops::Op,
     plan::{Injection, Plan},
     recipe::Run,
-    sys::{Call, Errno},
 };
 
 use super::{
     Arguments, COULD_NOT_START, Choice, Output, RecipePath,
     choice::Pauses,
-    ending::{Account, Ending, Ledger, refusal_status},
+    ending::{Account, Ending, Ledger},
     environment,
     inspection::Inspection,
     located, mishap,
+    permissions::{Permissions, stopped_status},
     watch::Watch,
 };
 
@@ -65,17 +62,6 @@ pub(super) struct Apply {
     command: Vec<OsString>,
 }
 
-/// What the caller allows although it looks wrong
-#[derive(clap::Args, Debug, Default)]
-struct Permissions {
-    /// Try even what the plan knows to fail, and explain what the kernel says
-    #[arg(long)]
-    unchecked: bool,
-    /// Let a recipe change the host (its hostname, its mounts)
-    #[arg(long)]
-    allow_host_changes: bool,
-}
-
 impl Apply {
     /// Reads `apply RECIPE`, `apply RECIPE -- COMMAND…` and `apply RECIPE COMMAND…`
     /// as clap would: nothing there can be an option of ours. Anything else is clap's.
@@ -117,19 +103,15 @@ impl Apply {
                 return COULD_NOT_START;
             }
         };
-        let run = Run { command: self.command, environment: environment(), is_live: true, course };
-        let verifies = self.verify || recipe.verify;
-        let mut plan = match verifies {
-            // What is to be compared has to be known.
-            true => recipe.plan_learning(Host::probe(), &run).0,
-            false => recipe.plan(Rc::new(Host::at_hand()), &run),
+        let run = Run {
+            command: self.command,
+            environment: environment(),
+            is_live: true,
+            course,
+            ..Run::default()
         };
-        // Before saying no, everything is worth looking at.
-        if self.permissions.forbid(&plan) {
-            let (known, host) = recipe.plan_learning(Host::probe(), &run);
-            plan = known;
-            recipe.point_at_order(&mut plan, &Rc::new(host), &run);
-        }
+        let verifies = self.verify || recipe.verify;
+        let mut plan = self.permissions.plan(&recipe, &run, verifies);
         let problems = located(&document, self.permissions.problems(&plan));
         output.complain(&problems);
         if self.permissions.forbid(&plan) {
@@ -166,47 +148,10 @@ impl Apply {
     }
 }
 
-impl Permissions {
-    fn forbid(&self, plan: &Plan) -> bool {
-        !plan.prohibitions.is_empty()
-            || !self.unchecked && !plan.refusals.is_empty()
-            || !self.allow_host_changes && !plan.leaks.is_empty()
-    }
-
-    /// What is to be said before anything happens. `--unchecked` lets the
-    /// kernel say what it refuses; it lifts no prohibition.
-    fn problems(&self, plan: &Plan) -> Vec<Diagnostic> {
-        let refusals = plan.refusals.iter().filter(|_| !self.unchecked).cloned();
-        let leaks = plan.leaks.iter().cloned().map(|leak| match self.allow_host_changes {
-            true => leak.warning(),
-            false => leak,
-        });
-        let prohibitions = plan.prohibitions.iter().cloned();
-        refusals.chain(prohibitions).chain(leaks).chain(plan.warnings.iter().cloned()).collect()
-    }
-}
-
 fn no_such_step(plan: &Plan) -> u8 {
     let message = format!("--inject: the last step of this plan is {}", plan.steps.len());
     let _ = Arguments::command().error(ErrorKind::ValueValidation, message).print();
     COULD_NOT_START
-}
-
-/// A command that cannot be executed is the only refusal with a status of its own.
-fn stopped_status(plan: &Plan) -> u8 {
-    let is_alone = plan.prohibitions.is_empty() && plan.leaks.is_empty();
-    match plan.refusals.as_slice() {
-        [only] if is_alone => only.observed().map_or(COULD_NOT_START, |observed| {
-            let step = observed.step().checked_sub(1).and_then(|step| plan.steps.get(step));
-            match step.map(|step| &step.op) {
-                Some(Op::Execute(_)) => {
-                    refusal_status(Call::Execve.gave(Errno::from_raw(observed.errno())))
-                }
-                _ => COULD_NOT_START,
-            }
-        }),
-        _ => COULD_NOT_START,
-    }
 }
 
 #[cfg(test)]

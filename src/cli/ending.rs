@@ -30,9 +30,7 @@ use crate::{
     yaml,
 };
 
-use super::{
-    COULD_NOT_START, Output, inspection::Inspection, kernel_log, limits, located, pause, speak,
-};
+use super::{COULD_NOT_START, Output, inspection::Inspection, kernel_log, limits, located, pause};
 
 /// As `timeout(1)` says it.
 const TIME_IS_UP: u8 = 124;
@@ -49,6 +47,8 @@ pub(super) enum Phase {
     Abandoned,
     /// The command ran
     Command,
+    /// Nobody knows: its supervisor ended before it could say
+    Lost,
 }
 
 /// How a run ended, as facts: what `--report` writes.
@@ -285,7 +285,7 @@ impl Ending<'_> {
                 resource.written(most)
             ),
         };
-        speak::on_stderr(&text);
+        self.output.say(&text);
     }
 
     /// Which call it was, only the kernel's log tells, and mostly only root may read that.
@@ -335,7 +335,7 @@ fn status(change: Change) -> u8 {
     }
 }
 
-fn killed(signal: i32) -> u8 {
+pub(super) fn killed(signal: i32) -> u8 {
     ((128 + signal) & 0xff) as u8
 }
 
@@ -369,7 +369,7 @@ fn end_unknown(errno: Errno) -> Diagnostic {
         .at(yaml::Path::root())
 }
 
-fn stillborn(fault: Fault) -> Diagnostic {
+pub(super) fn stillborn(fault: Fault) -> Diagnostic {
     let why = fault.in_words();
     let refusal = Refusal::new("sandbox::not_born", "no process could be made for the sandbox");
     let help = match fault.errno {

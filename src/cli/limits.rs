@@ -2,7 +2,7 @@
 
 use crate::{exec::Exceeded, layers::Span, sys::limit::Resource};
 
-use super::{Output, speak};
+use super::Output;
 
 /// The limits of the sandbox that were met, in one line.
 pub(super) fn say_met(met: &[Exceeded], output: &Output) {
@@ -25,7 +25,7 @@ pub(super) fn say_met(met: &[Exceeded], output: &Output) {
             others.join(", ")
         ),
     };
-    speak::on_stderr(&text);
+    output.say(&text);
 }
 
 /// `memory 64M`, and what came of it where that is not the end of the command.

@@ -1,7 +1,7 @@
 //! What `apply` says when isorecipe itself cannot go on: no memory is left, it is
 //! not who it should be, or a library of ours gave up. The command never begins with less.
 
-use std::{cell::Cell, panic, sync::OnceLock};
+use std::{panic, sync::OnceLock};
 
 use crate::{
     diagnostic::{Refusal, render},
@@ -49,7 +49,7 @@ fn last(end: End) -> String {
 fn words(refusal: Refusal) -> String {
     let (json, plain, color) =
         MANNER.get().map_or((false, true, Color::Never), |how| (how.json, how.plain, how.color));
-    let output = Output { json, plain, color, has_printed: Cell::default() };
+    let output = Output { json, plain, color, ..Output::default() };
     render(&[refusal.at(yaml::Path::root())], &output.style())
 }
 

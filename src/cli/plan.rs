@@ -102,6 +102,7 @@ impl Plan {
             environment: environment(),
             is_live: self.host.is_none(),
             course: course.map_err(|diagnostic| Box::new(document.locate(*diagnostic)))?,
+            ..Run::default()
         };
         let host = match &self.host {
             None => Host::probe(),

@@ -50,7 +50,23 @@ impl Supervisor<'_> {
         }
     }
 
-    fn end_all(&self) {
+    /// What was printed is the onlooker's, if it was to be kept.
+    pub(super) fn give_what_was_kept(&self) {
+        if let Some(printed) = self.pump.borrow_mut().as_mut().and_then(Pump::take_kept) {
+            self.onlooker.hears(printed);
+        }
+    }
+
+    /// How the child has changed; of one that has ended, what it has used is told.
+    pub(super) fn poll_child(&self) -> Result<Change, Errno> {
+        let (change, usage) = process::poll_child_and_usage(self.pid)?;
+        if matches!(change, Change::Exited(_) | Change::Killed(_)) {
+            self.onlooker.counts(usage);
+        }
+        Ok(change)
+    }
+
+    pub(super) fn end_all(&self) {
         self.tell_all(&[libc::SIGKILL]);
         let _ = process::send(self.pid, libc::SIGKILL);
         self.groups().end();

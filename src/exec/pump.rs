@@ -1,7 +1,8 @@
-//! What the command prints, on its way through the supervisor, which counts it.
+//! What the command prints, on its way through the supervisor, which counts it
+//! and passes it on, or keeps it for the onlooker.
 //!
-//! Only where output is limited: otherwise the command has the caller's own
-//! streams. A stream is read no faster than it can be passed on, so that the
+//! Only where output is limited or kept: otherwise the command has the caller's
+//! own streams. A stream is read no faster than it can be passed on, so that the
 //! supervisor never waits for whoever reads.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,6 +16,9 @@ use crate::sys::{
 const PART: usize = 4096;
 /// After so many parts, somebody else gets a turn.
 const PARTS: usize = 16;
+/// As many are in the largest pipe (`/proc/sys/fs/pipe-max-size`). Who was left in
+/// the background may go on printing for ever.
+const PARTS_OF_REST: usize = 256;
 
 /// The two ends that the command writes to, in the places of 1 and 2.
 pub(super) struct Ends(Vec<OwnedFd>);
@@ -30,27 +34,72 @@ pub(super) struct Pump {
 struct Stream {
     /// Nothing, once nobody writes any more
     from: Option<OwnedFd>,
-    to: BorrowedFd<'static>,
+    to: To,
     held: Vec<u8>,
 }
 
+/// Where it goes.
+enum To {
+    Stream(BorrowedFd<'static>),
+    /// To the onlooker, up to so many bytes
+    Onlooker(usize, Kept),
+}
+
+/// What was printed on one stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its beginning
+    pub bytes: Vec<u8>,
+    /// Whether there was more
+    pub is_cut: bool,
+}
+
+/// What a command printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// On standard output
+    pub output: Kept,
+    /// On standard error
+    pub error: Kept,
+}
+
 impl Pump {
-    /// Pipes for standard output and error; one for both where they are the same
-    /// place, so that what is printed stays in order.
+    /// Pipes for standard output and error, if there is a limit or somebody keeps
+    /// so many bytes of each.
     ///
     /// # Errors
     /// As `pipe2(2)` and `fstat(2)`.
-    pub(super) fn open(most: Option<u64>) -> Result<(Option<Self>, Ends), Errno> {
-        let Some(most) = most else { return Ok((None, Ends(Vec::new()))) };
-        let [_, output, error] = descriptor::standard_streams();
+    pub(super) fn open(
+        most: Option<u64>,
+        kept: Option<usize>,
+    ) -> Result<(Option<Self>, Ends), Errno> {
+        let to = match (most, kept) {
+            (None, None) => return Ok((None, Ends(Vec::new()))),
+            (_, Some(kept)) => vec![To::onlooker(kept), To::onlooker(kept)],
+            (Some(_), None) => To::streams()?,
+        };
         let (mut streams, mut ends) = (Vec::new(), Vec::new());
-        let is_one = stream::is_same(output, error)?;
-        for to in if is_one { vec![output] } else { vec![output, error] } {
+        for to in to {
             let (from, end) = stream::pipe()?;
             streams.push(Stream { from: Some(from), to, held: Vec::new() });
             ends.push(end);
         }
+        let most = most.unwrap_or(u64::MAX);
         Ok((Some(Self { streams, most, passed: 0, is_exceeded: false }), Ends(ends)))
+    }
+
+    /// What was kept of both streams, if it was to be.
+    pub(super) fn take_kept(&mut self) -> Option<Printed> {
+        match self.streams.as_mut_slice() {
+            [
+                Stream { to: To::Onlooker(_, output), .. },
+                Stream { to: To::Onlooker(_, error), .. },
+            ] => {
+                let (output, error) = (std::mem::take(output), std::mem::take(error));
+                Some(Printed { output, error })
+            }
+            _ => None,
+        }
     }
 
     /// What the supervisor has to wait for.
@@ -81,7 +130,7 @@ impl Pump {
 
     /// Whether everything that was printed is passed on.
     pub(super) fn is_empty(&mut self) -> bool {
-        self.pass_on(usize::MAX);
+        self.pass_on(PARTS_OF_REST);
         self.streams.iter().all(|stream| stream.held.is_empty())
     }
 
@@ -96,12 +145,28 @@ impl Pump {
     }
 }
 
+impl To {
+    /// The caller's streams; one for both where they are the same place, so that
+    /// what is printed stays in order.
+    fn streams() -> Result<Vec<Self>, Errno> {
+        let [_, output, error] = descriptor::standard_streams();
+        Ok(match stream::is_same(output, error)? {
+            true => vec![Self::Stream(output)],
+            false => vec![Self::Stream(output), Self::Stream(error)],
+        })
+    }
+
+    fn onlooker(most: usize) -> Self {
+        Self::Onlooker(most, Kept::default())
+    }
+}
+
 impl Stream {
     fn wish(&self) -> Option<(BorrowedFd<'_>, Wish)> {
-        match (&self.from, self.held.is_empty()) {
-            (_, false) => Some((self.to, Wish::Write)),
-            (Some(from), true) => Some((from.as_fd(), Wish::Read)),
-            (None, true) => None,
+        match (&self.from, &self.to, self.held.is_empty()) {
+            (_, To::Stream(to), false) => Some((*to, Wish::Write)),
+            (Some(from), _, _) => Some((from.as_fd(), Wish::Read)),
+            (None, _, _) => None,
         }
     }
 
@@ -130,10 +195,17 @@ impl Stream {
 
     /// Passes on what is held; says whether all of it is gone.
     fn write(&mut self) -> bool {
-        if !stream::takes_more(self.to) {
+        let to = match &mut self.to {
+            To::Stream(to) => *to,
+            To::Onlooker(most, kept) => {
+                kept.take(&mut self.held, *most);
+                return true;
+            }
+        };
+        if !stream::takes_more(to) {
             return false;
         }
-        match nix::unistd::write(self.to, &self.held) {
+        match nix::unistd::write(to, &self.held) {
             Ok(length) => drop(self.held.drain(..length.min(self.held.len()))),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             // Nobody reads any more: so it shall be for the command.
@@ -143,6 +215,15 @@ impl Stream {
             }
         }
         self.held.is_empty()
+    }
+}
+
+impl Kept {
+    fn take(&mut self, held: &mut Vec<u8>, most: usize) {
+        let room = most.saturating_sub(self.bytes.len());
+        self.is_cut |= held.len() > room;
+        held.truncate(room);
+        self.bytes.append(held);
     }
 }
 

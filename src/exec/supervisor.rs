@@ -100,6 +100,7 @@ impl Supervisor<'_> {
         };
         progress.is_over = true;
         self.pass_on_the_rest();
+        self.give_what_was_kept();
         self.onlooker.is_over();
         // What was said last is still in the socket, and nothing is waited for behind it.
         socket::end(self.ours.as_fd());
@@ -251,6 +252,7 @@ impl Supervisor<'_> {
                     }
                 }
                 libc::SIGCONT => self.go_on(None),
+                signal if self.onlooker.is_end(signal) => self.end_all(),
                 libc::SIGTTIN | libc::SIGTTOU if self.console.is_lent() => self.share(),
                 libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.stop_command(),
                 _ => init::pass_on(self.pid, signal),
@@ -261,7 +263,7 @@ impl Supervisor<'_> {
 
     fn heed_child(&self) -> Option<Change> {
         self.end_the_rest();
-        match process::poll_child(self.pid) {
+        match self.poll_child() {
             Ok(Change::None) => None,
             Ok(Change::Stopped(signal)) => {
                 self.stop_too(signal);

@@ -11,6 +11,9 @@ use super::{Block, Section, sections};
 /// The texts that have pages of codes in them, beside those of the layers.
 const TEXTS: &[&str] = &[
     include_str!("../build/words.md"),
+    include_str!("../cli/batch.md"),
+    include_str!("../cli/batch/job.md"),
+    include_str!("../cli/batch/maker.md"),
     include_str!("../cli/build.md"),
     include_str!("../cli/diff/source.md"),
     include_str!("../cli/diff/trouble.md"),

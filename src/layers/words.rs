@@ -194,6 +194,17 @@ impl JsonSchema for Mode {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Size(pub u64);
 
+impl Size {
+    /// Reads one from a command line.
+    ///
+    /// # Errors
+    /// Says how a size is written.
+    pub fn read(text: &str) -> Result<Self, &'static str> {
+        const HOW: &str = "a size is digits, and K, M or G for 1024, 1024² or 1024³ bytes: `64K`";
+        bytes(text).filter(|bytes| *bytes > 0).map(Self).ok_or(HOW)
+    }
+}
+
 impl Serialize for Size {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&self.0)

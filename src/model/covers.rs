@@ -1,13 +1,37 @@
-//! What stands over what: a mount that another covers is there, and nobody sees it.
+//! What stands over what: a mount that another covers is there, and nobody sees
+//! it; and what of the host is seen through it all.
 
 use std::path::{Path, PathBuf};
 
-use super::{Filesystem, Model, Mount, MountId, Mounts, Position, mounts::join};
+use super::{
+    Filesystem, FilesystemId, Found, Model, Mount, MountId, Mounts, Position, Thing, mounts::join,
+};
 
 impl Model {
     /// Whether it can name processes of the host, by number or through a `/proc`.
     pub fn sees_host_processes(&self) -> bool {
         !self.pid.own || self.mounts.has_proc_of_host()
+    }
+
+    /// The path on the host of what stands at a place, where it is the host's.
+    pub fn on_host(&self, found: &Found) -> Option<PathBuf> {
+        let (filesystem, path) = self.mounts.within(&found.at);
+        self.host_path(filesystem, &path)
+    }
+
+    fn host_path(&self, id: FilesystemId, path: &Path) -> Option<PathBuf> {
+        match &self.mounts.filesystem(id).filesystem {
+            Filesystem::Host(base) => Some(join(base, path)),
+            Filesystem::Overlay { layers } => {
+                let within = |(layer, root): &(FilesystemId, PathBuf)| (*layer, join(root, path));
+                let mut places = layers.iter().map(within);
+                let (layer, path) = places.find(|(layer, path)| {
+                    !matches!(self.thing_in(*layer, path), None | Some(Thing::Unknown))
+                })?;
+                self.host_path(layer, &path)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -171,6 +171,10 @@ impl Model {
 
     /// Whether the host's facts have this very place.
     fn is_told_of(&self, at: &Position) -> bool {
+        // `apply` asks the kernel instead.
+        if self.host.paths.is_empty() {
+            return false;
+        }
         let (filesystem, path) = self.mounts.within(at);
         match &self.mounts.filesystem(filesystem).filesystem {
             Filesystem::Host(base) => self.host.paths.contains_key(&join(base, &path)),
@@ -195,11 +199,14 @@ impl Model {
         path: &Path,
         links: &mut u32,
     ) -> Result<Found, Errno> {
-        let thing = self.thing_at(&start).unwrap_or(Thing::Unknown);
-        let mut here = Found { at: start, thing };
+        let mut here = match path.is_absolute() {
+            true => self.root_of(base),
+            false => self.root_of(&start),
+        };
         for component in path.components() {
             match component {
-                Component::RootDir => here = self.root_of(base),
+                // It comes first, and there the walk is.
+                Component::RootDir => {}
                 Component::CurDir | Component::Prefix(_) => {}
                 Component::ParentDir => here = self.above(base, here)?,
                 Component::Normal(name) => {
@@ -318,11 +325,14 @@ impl Model {
 
     /// What stands at a position; `None`: nothing.
     pub fn thing_at(&self, at: &Position) -> Option<Thing> {
-        let (filesystem, path) = self.mounts.within(at);
-        self.thing_in(filesystem, &path)
+        let mount = self.mounts.mount(at.mount);
+        match mount.root.as_os_str().is_empty() {
+            true => self.thing_in(mount.filesystem, &at.path),
+            false => self.thing_in(mount.filesystem, &join(&mount.root, &at.path)),
+        }
     }
 
-    fn thing_in(&self, id: FilesystemId, path: &Path) -> Option<Thing> {
+    pub(super) fn thing_in(&self, id: FilesystemId, path: &Path) -> Option<Thing> {
         let instance = self.mounts.filesystem(id);
         if let Some(&owner) = instance.made.get(path) {
             return Some(Thing::Directory(Some(owner)));
@@ -352,27 +362,6 @@ impl Model {
             Filesystem::Overlay { layers } => {
                 layers.iter().find_map(|(layer, root)| self.thing_in(*layer, &join(root, path)))
             }
-        }
-    }
-
-    /// The path on the host of what stands at a place, where it is the host's.
-    pub fn on_host(&self, found: &Found) -> Option<PathBuf> {
-        let (filesystem, path) = self.mounts.within(&found.at);
-        self.host_path(filesystem, &path)
-    }
-
-    fn host_path(&self, id: FilesystemId, path: &Path) -> Option<PathBuf> {
-        match &self.mounts.filesystem(id).filesystem {
-            Filesystem::Host(base) => Some(join(base, path)),
-            Filesystem::Overlay { layers } => {
-                let within = |(layer, root): &(FilesystemId, PathBuf)| (*layer, join(root, path));
-                let mut places = layers.iter().map(within);
-                let (layer, path) = places.find(|(layer, path)| {
-                    !matches!(self.thing_in(*layer, path), None | Some(Thing::Unknown))
-                })?;
-                self.host_path(layer, &path)
-            }
-            _ => None,
         }
     }
 

@@ -194,6 +194,12 @@ impl Execute {
         self.name.as_bytes().contains(&b'/')
     }
 
+    /// Whether it looks for the same program in the same places; what the program
+    /// is told may differ.
+    pub fn is_of_same_program(&self, other: &Self) -> bool {
+        self.name == other.name && self.candidates == other.candidates
+    }
+
     /// The same, where nobody has asked for this very command.
     pub fn by_default(self) -> Self {
         Self { is_default: true, ..self }

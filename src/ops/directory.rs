@@ -107,12 +107,15 @@ impl MakeDirectory {
         let mut parent = start;
         let mut names = self.path.components().filter(|name| *name != Component::RootDir);
         while let Some(name) = names.next() {
-            if self.is_missing(model, &parent, name)? {
+            let Some(found) = self.find(model, &parent, name)? else {
                 let made = missing(&parent.at, name, names).ok_or(Answer::KernelDecides)?;
                 return Ok((parent, made));
-            }
+            };
             // It is there, so it is opened (`mkdirat` has said EEXIST).
-            let found = self.look(model, &root, &parent, name).map_err(open)?;
+            let found = match found.filter(|found| !self.follows(&found.thing)) {
+                Some(found) => found,
+                None => self.look(model, &root, &parent, name).map_err(open)?,
+            };
             match found.thing {
                 Thing::Directory(_) | Thing::Unknown => parent = found,
                 Thing::Symlink(_) => return Err(open(Errno::ELOOP)),
@@ -137,17 +140,29 @@ impl MakeDirectory {
         model.presume_directory(&base, &self.path);
     }
 
-    /// Whether nothing, not even a link, has this name there (`filename_create()`).
-    fn is_missing(&self, model: &Model, parent: &Found, name: Component) -> Result<bool, Answer> {
+    /// What has this name there, a link maybe (`filename_create()`); nothing, if
+    /// nothing has. Of what leads up it is only said that it is there.
+    fn find(
+        &self,
+        model: &Model,
+        parent: &Found,
+        name: Component,
+    ) -> Result<Option<Option<Found>>, Answer> {
         let Component::Normal(name) = name else {
             let is_open = model.may_enter(parent) != Some(false);
-            return is_open.then_some(false).ok_or(Answer::No(Call::Mkdir.gave(Errno::EACCES)));
+            let is_there = is_open.then_some(Some(None));
+            return is_there.ok_or(Answer::No(Call::Mkdir.gave(Errno::EACCES)));
         };
         match model.child(parent, name) {
-            Ok(_) => Ok(false),
-            Err(Errno::ENOENT) => Ok(true),
+            Ok(found) => Ok(Some(Some(found))),
+            Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(Answer::No(Call::Mkdir.gave(errno))),
         }
+    }
+
+    /// Whether to open it means to go somewhere else.
+    fn follows(&self, thing: &Thing) -> bool {
+        self.base.is_none() && matches!(thing, Thing::Symlink(_))
     }
 
     /// What has this name: links are followed in the process's own tree only.

@@ -39,6 +39,8 @@ pub struct Run {
     pub command: Vec<OsString>,
     /// The caller's environment
     pub environment: Vec<(OsString, OsString)>,
+    /// Variables of this run, over the caller's and the recipe's
+    pub variables: Vec<(OsString, OsString)>,
     /// Whether the host planned for is this machine, so that it can be asked
     pub is_live: bool,
     /// Which layers it takes, and where it pauses

@@ -74,14 +74,19 @@ impl Recipe {
         let own = self.own_command(run);
         let is_written = run.command.is_empty() && own.is_some();
         planner.enter(if is_written { root.key("command") } else { root });
+        let execute = self.execution(run, planner.host());
+        planner.step(execute);
+        self.keep_outlet_out_of_sight(planner);
+    }
+
+    /// The command of a run, with its environment.
+    pub fn execution(&self, run: &Run, host: &Host) -> Execute {
         let environment = self.environment(run);
         let path =
             environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
-        let command = self.command(run, planner.host());
-        let execute = Execute::new(&command, environment, path.as_deref());
-        let is_given = !run.command.is_empty() || own.is_some();
-        planner.step(if is_given { execute } else { execute.by_default() });
-        self.keep_outlet_out_of_sight(planner);
+        let execute = Execute::new(&self.command(run, host), environment, path.as_deref());
+        let is_given = !run.command.is_empty() || self.own_command(run).is_some();
+        if is_given { execute } else { execute.by_default() }
     }
 
     /// Who could take hold of the program that leads the network out would have the host's.
@@ -112,8 +117,9 @@ impl Recipe {
         self.command.as_ref().filter(|_| !run.course.is_cut_short())
     }
 
-    /// Inherited variables, those that the recipe sets over them.
+    /// Inherited variables, those that the recipe sets over them, and those of the run over all.
     fn environment(&self, run: &Run) -> Vec<(OsString, OsString)> {
+        let is_run_s = |name: &OsString| run.variables.iter().any(|(own, _)| own == name);
         let passes = |name: &OsString| {
             !self.clear_env || self.pass_env.iter().any(|passed| name == passed.as_str())
         };
@@ -122,7 +128,8 @@ impl Recipe {
         let inherited =
             run.environment.iter().filter(|(name, _)| passes(name) && !is_set(name)).cloned();
         let set = self.env.iter().map(|(name, value)| (name.into(), value.0.clone().into()));
-        inherited.chain(set).collect()
+        let before = inherited.chain(set).filter(|(name, _)| !is_run_s(name));
+        before.chain(run.variables.iter().cloned()).collect()
     }
 }
 

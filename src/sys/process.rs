@@ -132,7 +132,15 @@ pub enum Change {
 /// # Errors
 /// As `waitpid(2)`.
 pub fn poll_child(pid: i32) -> Result<Change, Errno> {
-    wait(pid).map(|(_, change)| change)
+    wait(pid).map(|(_, change, _)| change)
+}
+
+/// The same, and what the child and those it waited for have used so far.
+///
+/// # Errors
+/// As `wait4(2)`.
+pub fn poll_child_and_usage(pid: i32) -> Result<(Change, Usage), Errno> {
+    wait(pid).map(|(_, change, usage)| (change, usage))
 }
 
 /// The next change of any child, without waiting, and whose it is.
@@ -140,11 +148,11 @@ pub fn poll_child(pid: i32) -> Result<Change, Errno> {
 /// # Errors
 /// As `waitpid(2)`.
 pub fn poll_any_child() -> Result<(i32, Change), Errno> {
-    wait(-1)
+    wait(-1).map(|(pid, change, _)| (pid, change))
 }
 
 /// What processes have used.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Usage {
     /// Time on a processor in user code, in seconds
     pub user: f64,
@@ -177,12 +185,14 @@ pub fn reap(pid: i32) {
 }
 
 /// By hand: a real-time signal has no name, and must end nobody's waiting.
-fn wait(pid: i32) -> Result<(i32, Change), Errno> {
+fn wait(pid: i32) -> Result<(i32, Change, Usage), Errno> {
     let mut status = 0;
+    // SAFETY: all zeros are numbers, which is all there is in it.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
     let found = loop {
-        // SAFETY: the status outlives the call.
+        // SAFETY: status and usage outlive the call.
         let found = Errno::result(unsafe {
-            libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::WUNTRACED)
+            libc::wait4(pid, &raw mut status, libc::WNOHANG | libc::WUNTRACED, &raw mut used)
         });
         match found {
             Err(Errno::EINTR) => {}
@@ -196,7 +206,9 @@ fn wait(pid: i32) -> Result<(i32, Change), Errno> {
         status if libc::WIFSTOPPED(status) => Change::Stopped(libc::WSTOPSIG(status)),
         _ => Change::None,
     };
-    Ok((found, change))
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    let [user, system] = [used.ru_utime, used.ru_stime].map(seconds);
+    Ok((found, change, Usage { user, system, max_rss: used.ru_maxrss }))
 }
 
 /// Sends a signal to a process (or, negative, to a process group).

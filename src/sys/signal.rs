@@ -109,6 +109,17 @@ pub fn descriptor() -> Result<SignalFd, Errno> {
     Err(NOT_DONE)
 }
 
+/// Whether the caller of this program wanted it to be deaf to a signal, as
+/// `nohup(1)` does. Of a signal that is held, the descriptor tells all the same.
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: the structure outlives the call, which changes nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// A descriptor that can be read when somebody wants the process to stop.
 ///
 /// # Errors

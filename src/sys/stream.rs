@@ -43,6 +43,30 @@ pub enum Wish {
     Write,
 }
 
+impl Wish {
+    fn poll(self, fd: BorrowedFd) -> PollFd {
+        match self {
+            Wish::Read => PollFd::new(fd, PollFlags::POLLIN),
+            Wish::Write => PollFd::new(fd, PollFlags::POLLOUT),
+        }
+    }
+}
+
+/// Waits until one of these wishes comes true, or so many milliseconds have gone
+/// by; says of each whether it has.
+///
+/// # Errors
+/// As `poll(2)`.
+pub fn poll_wishes(
+    wishes: &[(BorrowedFd, Wish)],
+    timeout: Option<u16>,
+) -> Result<Vec<bool>, Errno> {
+    let mut fds: Vec<PollFd> = wishes.iter().map(|(fd, wish)| wish.poll(*fd)).collect();
+    poll(&mut fds, timeout.map_or(PollTimeout::NONE, PollTimeout::from))?;
+    let is_ready = |fd: &PollFd| fd.revents().is_some_and(|events| !events.is_empty());
+    Ok(fds.iter().map(is_ready).collect())
+}
+
 /// Waits until a descriptor can be read, or another, or a wish comes true, or so
 /// many milliseconds have gone by; says which of the first two.
 ///
@@ -57,10 +81,7 @@ pub fn poll_all(
     let to_read = |fd| PollFd::new(fd, PollFlags::POLLIN);
     let mut fds = vec![to_read(a.as_fd())];
     fds.extend(b.map(|b| to_read(b.as_fd())));
-    fds.extend(wishes.iter().map(|(fd, wish)| match wish {
-        Wish::Read => to_read(*fd),
-        Wish::Write => PollFd::new(*fd, PollFlags::POLLOUT),
-    }));
+    fds.extend(wishes.iter().map(|(fd, wish)| wish.poll(*fd)));
     poll(&mut fds, timeout.map_or(PollTimeout::NONE, PollTimeout::from))?;
     let is_ready =
         |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
