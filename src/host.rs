@@ -31,6 +31,7 @@ mod names;
 mod network;
 mod probe;
 mod program;
+mod sockets;
 
 pub use clocks::Clocks;
 pub use confinement::{Confinement, Seccomp};
@@ -42,6 +43,7 @@ pub use limits::NamespaceLimits;
 pub use names::Names;
 pub use network::NetworkTools;
 pub use program::Nature;
+pub use sockets::SocketsBelow;
 
 /// A machine and the process that asks, as far as known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

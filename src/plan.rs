@@ -23,10 +23,12 @@ use crate::{
 mod authority;
 mod injection;
 mod merge;
+pub mod open;
 mod planner;
 
 pub use authority::{Authority, Line};
 pub use injection::{Injected, Injection};
+pub use open::LeftOpen;
 pub use planner::Planner;
 
 /// Who takes a step.
