@@ -26,7 +26,10 @@ use super::child::{self, Birth};
 pub(super) fn may(plan: &Plan, birth: &Birth) -> bool {
     let caller = &plan.start.host.caller;
     let is_ordinary = caller.uid != 0 && caller.capabilities == 0;
-    let is_watched = birth.has_terminal || birth.is_inspected || !plan.pauses.is_empty();
+    let is_watched = birth.has_terminal
+        || birth.own_terminal.is_some()
+        || birth.is_inspected
+        || !plan.pauses.is_empty();
     let is_timed = plan.watched.time.is_some();
     is_ordinary && !is_watched && !is_timed && plan.steps.iter().all(is_quiet)
 }

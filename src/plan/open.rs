@@ -19,6 +19,11 @@ pub use table::{ALWAYS, Check, checks};
 
 use end::End;
 
+/// Whether the command could type into the terminal that isorecipe is called on.
+pub(super) fn may_type(plan: &Plan, is_allowed: impl FnOnce() -> Option<bool>) -> bool {
+    End::of(plan, false).may_type(is_allowed)
+}
+
 /// The checks that a sandbox would not pass.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LeftOpen {

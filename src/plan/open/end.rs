@@ -8,7 +8,7 @@ use crate::{
     host::Kernel,
     model::{Answer, Model, Mount, capability},
     ops::Op,
-    plan::Plan,
+    plan::{Plan, Terminal},
     seccomp::{Arguments, Found, Verdict, find},
     sys::{Namespace, cgroup::Controller, limit::Resource},
 };
@@ -46,6 +46,7 @@ pub(in crate::plan) struct End {
     mounts: BTreeMap<PathBuf, Mount>,
     /// The kernel will refuse a control group
     lacks_group: bool,
+    terminal: Terminal,
 }
 
 impl End {
@@ -59,7 +60,8 @@ impl End {
         let lacks_group = plan.steps.iter().any(|step| {
             matches!(step.op, Op::EnterGroup(_)) && matches!(step.answer, Answer::No(_))
         });
-        Self { clears_environment, held: after.effective, mounts, lacks_group, model }
+        let (held, terminal) = (after.effective, plan.terminal);
+        Self { clears_environment, held, mounts, lacks_group, terminal, model }
     }
 
     pub(super) fn always(&self) -> bool {
@@ -276,11 +278,16 @@ impl End {
         !self.model.process.filters.is_empty()
     }
 
-    /// Without the sysctl, only root of the machine types into a terminal.
+    /// Into one of its own it may.
     pub(super) fn does_not_type(&self) -> bool {
-        let is_off = self.knows(|kernel| kernel.legacy_tiocsti) == Some(false);
-        self.denies("ioctl", &[(1, TIOCSTI)])
-            || is_off && self.cannot_outside(capability::SYS_ADMIN)
+        self.terminal != Terminal::Shared
+            || !self.may_type(|| self.knows(|kernel| kernel.legacy_tiocsti))
+    }
+
+    /// Without the sysctl, only root of the machine types into a terminal.
+    pub(super) fn may_type(&self, is_allowed: impl FnOnce() -> Option<bool>) -> bool {
+        let is_off = || self.cannot_outside(capability::SYS_ADMIN) && is_allowed() == Some(false);
+        !self.denies("ioctl", &[(1, TIOCSTI)]) && !is_off()
     }
 
     pub(super) fn does_not_paste(&self) -> bool {
