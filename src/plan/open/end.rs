@@ -90,8 +90,9 @@ impl End {
         self.has(Namespace::User) || self.denies("keyctl", &[])
     }
 
+    /// Whoever is in the caller's own may join what the same user has made elsewhere.
     pub(super) fn keeps_out_of_namespaces(&self) -> bool {
-        self.has_nothing_over_host()
+        self.has(Namespace::User) || self.has_nothing_over_host() && self.hides_processes()
     }
 
     /// Whether no right of its own counts outside.
