@@ -191,10 +191,14 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     let forked = match (plan.injected_at_birth(), plan.flags_at_birth()) {
         (Some(errno), _) => Err(errno),
         (None, flags) if borrow::may(plan, &birth) => {
-            borrow::fork(plan, &birth, flags, [ours.as_fd(), theirs.as_fd()]).map(Side::Parent)
+            let borrowed = borrow::fork(plan, &birth, flags, [ours.as_fd(), theirs.as_fd()]);
+            match borrowed {
+                // A filter around isorecipe may deny `clone3`, and not `clone`.
+                Err(errno) if errno != Errno::ECHILD => fork(flags),
+                other => other.map(Side::Parent),
+            }
         }
-        (None, 0) => namespace::fork(),
-        (None, flags) => namespace::fork_into(flags),
+        (None, flags) => fork(flags),
     };
     let side = forked.map_err(|errno| {
         let _ = signal::release(&before);
@@ -232,6 +236,14 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
             let _ = signal::release(&before);
             Ok(outcome)
         }
+    }
+}
+
+/// Forks, into new namespaces if there are any to be made.
+fn fork(flags: u64) -> Result<Side, Errno> {
+    match flags {
+        0 => namespace::fork(),
+        flags => namespace::fork_into(flags),
     }
 }
 

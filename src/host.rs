@@ -39,6 +39,7 @@ pub use control_groups::{ControlGroups, Home, Homes, Layout};
 pub use helpers::{Helper, Helpers, Powerless};
 pub use images::{FuseDevice, ImageTools, Tool};
 pub use kernel::{Device, Kernel, Landlock};
+pub use kernel_log::Message;
 pub use limits::NamespaceLimits;
 pub use names::Names;
 pub use network::NetworkTools;
@@ -326,7 +327,7 @@ impl Host {
 
     /// What the kernel has written into its log in the last `span` of time; nothing
     /// for who may not read it.
-    pub fn kernel_log(span: std::time::Duration) -> Vec<String> {
+    pub fn kernel_log(span: std::time::Duration) -> Vec<Message> {
         kernel_log::of_the_last(span)
     }
 

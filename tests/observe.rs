@@ -217,7 +217,7 @@ fn who_cannot_be_looked_at_is_told_with_the_reason() {
     assert_refused(observe(&desk, &["1"]), "observe::not_yours");
     // A program that may be executed and not read is not dumpable.
     let sleep = desk.path("sleep");
-    assert!(fs::copy(which::which("sleep").expect("sleep"), &sleep).is_ok());
+    machine::copy_program(&which::which("sleep").expect("sleep"), &sleep);
     fs::set_permissions(&sleep, fs::Permissions::from_mode(0o111)).expect("a mode");
     let hidden = ByHand::start(desk.who, &[&sleep.display().to_string(), "1000"]);
     assert_refused(observe(&desk, &[&pid(hidden.is_now("sleep"))]), "observe::undumpable");

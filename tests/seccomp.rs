@@ -4,9 +4,9 @@
 #[path = "support/machine.rs"]
 mod machine;
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
-use machine::{Desk, Ran, Who};
+use machine::{Desk, Ran, Who, copy_program};
 
 /// Set in the copy of this program that runs inside.
 const INSIDE: &str = "ISORECIPE_TEST_ASKS";
@@ -104,7 +104,7 @@ fn by_the_old_gate() -> i32 {
 fn asked(who: Who, layers: &str) -> BTreeMap<String, i32> {
     let desk = Desk::of(who);
     let own = std::env::current_exe().expect("this program");
-    fs::copy(own, desk.path("probe")).expect("a copy");
+    copy_program(&own, &desk.path("probe"));
     desk.write("box.yaml", &format!("isorecipe: 1\nenv: {{{INSIDE}: 1}}\nlayers:\n{layers}"));
     let ask = ["what_is_asked_inside", "--exact", "--nocapture", "--test-threads=1"];
     let ran = desk.run(&[&["apply", "box.yaml", "--", "./probe"], &ask[..]].concat()).succeeds();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    host::Host,
+    host::{Host, ImageKind},
     ops::{Evidence, Op},
     seccomp,
     sys::{Call, Fault},
@@ -13,23 +13,30 @@ use crate::{
 /// nothing on the spot.
 pub(super) fn of_fault(op: &Op, fault: Fault, seen: &Evidence, span: Duration) -> Evidence {
     let begins: &[&str] = match op {
-        Op::MountImage(_) => &["XFS (", "EXT4-fs", "erofs", "SQUASHFS", "squashfs:"],
+        Op::MountImage(image) => match image.kind {
+            ImageKind::Xfs => &["XFS ("],
+            ImageKind::Ext4 => &["EXT4-fs"],
+            ImageKind::Erofs => &["erofs"],
+            ImageKind::Squashfs => &["SQUASHFS", "squashfs:"],
+        },
         Op::MountOverlay(_) => &["overlayfs:"],
         _ => return seen.clone(),
     };
     if !seen.log.is_empty() || !matches!(fault.call, Call::Fsconfig | Call::Fsmount) {
         return seen.clone();
     }
-    let records = Host::kernel_log(span);
-    let own = records.iter().rfind(|text| begins.iter().any(|begin| text.starts_with(begin)));
-    let log = own.map(|text| text.trim_end_matches('.').to_owned()).unwrap_or_default();
+    let messages = Host::kernel_log(span);
+    let own = messages.iter().rfind(|message| {
+        message.is_trouble && begins.iter().any(|begin| message.text.starts_with(begin))
+    });
+    let log = own.map(|message| message.text.trim_end_matches('.').to_owned()).unwrap_or_default();
     Evidence { log, ..seen.clone() }
 }
 
 /// The call that a filter has ended a process for (`audit_seccomp()`).
 pub(super) fn call_of_filter(span: Duration) -> Option<&'static str> {
-    let records = Host::kernel_log(span);
-    records.iter().rev().find_map(|text| ended_for(text))
+    let messages = Host::kernel_log(span);
+    messages.iter().rev().find_map(|message| ended_for(&message.text))
 }
 
 /// `audit: type=1326 … sig=31 … syscall=83 …`

@@ -169,7 +169,8 @@ struct Child<'a> {
 fn is_looked_at_behind_init(plan: &Plan) -> bool {
     let stays = |step: &Step| matches!(step.op, Op::StayAsInit(_));
     let Some(init) = plan.steps.iter().position(stays) else { return false };
-    let writes = |step: &Step| matches!(step.op, Op::DenySetgroups(_) | Op::WriteMap(_));
+    let writes =
+        |step: &Step| matches!(step.op, Op::DenySetgroups(_) | Op::WriteMap(_) | Op::SetClocks(_));
     plan.steps.iter().skip(init).any(writes) || plan.pauses.iter().any(|pause| pause.before > init)
 }
 

@@ -296,6 +296,7 @@ impl User {
         if let Some(missing) = missing {
             return to.at("map").refuse(missing);
         }
+        let refused = to.refused();
         for (ids, lines) in
             [(Ids::User, lines(ids.uid, own.uid)), (Ids::Group, lines(ids.gid, own.gid))]
         {
@@ -306,7 +307,11 @@ impl User {
         }
         // The caller's groups give access, and nobody in the sandbox asked for it.
         if is_root || self.setgroups != Some(Setgroups::Deny) {
-            to.at("map").step(Become { uid: 0, gid: 0, groups: Some(Vec::new()) });
+            let become_root = Become { uid: 0, gid: 0, groups: Some(Vec::new()) };
+            match to.refused() > refused {
+                true => to.at("map").following_step(become_root),
+                false => to.at("map").step(become_root),
+            }
         }
     }
 }

@@ -140,6 +140,14 @@ impl Planner {
         self.push(Actor::Child, op.into());
     }
 
+    /// The child does this next, after a step that will not work: what is wrong
+    /// with it may follow from that, and is not reported.
+    pub fn following_step(&mut self, op: impl Into<Op>) {
+        let refused = self.refused();
+        self.step(op);
+        self.plan.refusals.truncate(refused);
+    }
+
     /// The supervisor does this next, while the child waits.
     pub fn supervisor(&mut self, op: impl Into<Op>) {
         self.push(Actor::Supervisor, op.into());
@@ -206,6 +214,11 @@ impl Planner {
             return;
         }
         self.plan.pauses.push(Pause { before: self.plan.steps.len(), done, next });
+    }
+
+    /// How many steps so far will not work.
+    pub fn refused(&self) -> usize {
+        self.plan.refusals.len()
     }
 
     /// The same cause is reported once, at its first place.

@@ -261,7 +261,7 @@ impl Running {
 
 /// Not `fs::copy`: a fork on another test's thread would inherit the open file,
 /// and the kernel executes nothing that is open for writing.
-fn copy_program(from: &Path, to: &Path) {
+pub fn copy_program(from: &Path, to: &Path) {
     let cp = Command::new("cp").arg(from).arg(to).status();
     assert!(cp.expect("cp").success(), "{}", from.display());
 }

@@ -247,26 +247,30 @@ impl Ground {
         self.add_keys();
     }
 
+    /// One key in the session's keyring and one in the user's, for a minute. Who
+    /// has not the user's keyring in its session's can only set a time before it is there.
     fn add_keys(&self) {
         const JOIN: usize = 1;
+        const LINK: usize = 8;
+        const UNLINK: usize = 9;
         const SET_TIMEOUT: usize = 15;
-        const USER: &[u8] = b"user\0";
-        let _ = call(libc::SYS_keyctl, &[JOIN, 0]);
-        for (name, ring) in [("key", -3_i32), ("user_key", -4)] {
-            let name = c(self.facts.get(name));
-            let arguments = [
-                USER.as_ptr() as usize,
-                name.as_ptr() as usize,
-                c"HOSTKEY".as_ptr() as usize,
-                7,
-                ring as usize,
-            ];
-            match call(libc::SYS_add_key, &arguments) {
-                Ok(key) => {
-                    let _ = call(libc::SYS_keyctl, &[SET_TIMEOUT, key as usize, 60]);
-                }
-                Err(errno) => eprintln!("abuse: no key could be added: {}", payload::named(errno)),
-            }
+        const SESSION: usize = -3_i32 as usize;
+        const USERS: usize = -4_i32 as usize;
+        let control = |words: &[usize]| call(libc::SYS_keyctl, words);
+        let add = |name: &str| {
+            let (kind, name, secret) = (c("user"), c(self.facts.get(name)), c("HOSTKEY"));
+            let [kind, name, secret] = [&kind, &name, &secret].map(|text| text.as_ptr() as usize);
+            let key = call(libc::SYS_add_key, &[kind, name, secret, 7, SESSION])? as usize;
+            control(&[SET_TIMEOUT, key, 60])?;
+            Ok(key)
+        };
+        let added = control(&[JOIN, 0]).and_then(|_| add("key")).and_then(|_| {
+            let key = add("user_key")?;
+            control(&[LINK, key, USERS])?;
+            control(&[UNLINK, key, SESSION])
+        });
+        if let Err(errno) = added {
+            eprintln!("abuse: no key could be added: {}", payload::named(errno));
         }
     }
 }

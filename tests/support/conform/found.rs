@@ -67,4 +67,6 @@ pub const FOUND: &[&str] = &[
     "bind: {from: target, to: target/in} + tmpfs: TARGET/in",
     "landlock: {execute: [FOLDER]} + time: {boottime: -3000days}",
     "hostname: box + command: [FOLDER/fifo]",
+    "user: {map: root} + pid + rlimits: {nofile: 1024} + time: {boottime: 1000years}",
+    "user: {map: root} + pid + rlimits: {nofile: 1024} + time: {boottime: 10s}",
 ];
