@@ -392,10 +392,4 @@ impl Host {
         let is_mask = |mount: &&HostMount| mount.parent == whole.id && mount.at != whole.at;
         mounts.iter().filter(is_mask).map(|mount| mount.at.as_path()).collect()
     }
-
-    /// The kernel's version, without its name: 6.12 is `(6, 12)`.
-    pub fn kernel_version(&self) -> Option<(u32, u32)> {
-        let mut numbers = self.kernel.as_ref()?.split(|c: char| !c.is_ascii_digit());
-        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-    }
 }

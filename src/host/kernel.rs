@@ -81,6 +81,12 @@ impl Host {
     pub fn legacy_tiocsti() -> Option<bool> {
         switch("/proc/sys/dev/tty/legacy_tiocsti")
     }
+
+    /// The kernel's version, without its name: 6.12 is `(6, 12)`.
+    pub fn kernel_version(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.kernel.as_ref()?.split(|c: char| !c.is_ascii_digit());
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
 }
 
 pub(super) fn probe() -> Kernel {
