@@ -31,8 +31,10 @@ mod deadline;
 mod groups;
 mod init;
 mod keeping;
+mod keys;
 mod pause;
 mod pump;
+mod relay;
 mod supervisor;
 mod turn;
 
@@ -182,7 +184,17 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
     let pump = pump::Pump::open(plan.watched.output, onlooker.keeps());
     let (pump, ends) = pump.map_err(|errno| Call::Pipe.gave(errno))?;
     let before = signal::hold().map_err(|errno| Call::Sigprocmask.gave(errno))?;
-    let console = console::Console::open(plan.end.is_init);
+    let relay = match relay::Relay::open(plan) {
+        Ok(relay) => relay,
+        Err(fault) => {
+            let _ = signal::release(&before);
+            return Err(fault);
+        }
+    };
+    let console = match &relay {
+        Some(_) => console::Console::apart(),
+        None => console::Console::open(plan.end.is_init),
+    };
     let front = console.lend_at_once();
     let birth = child::Birth {
         proc,
@@ -193,6 +205,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
         namespaces,
         is_inspected: onlooker.wants_to_inspect(),
         ends: &ends,
+        own_terminal: relay.as_ref().map(relay::Relay::for_command),
     };
     let forked = match (plan.injected_at_birth(), plan.flags_at_birth()) {
         (Some(errno), _) => Err(errno),
@@ -232,6 +245,7 @@ fn attempt(plan: &Plan, onlooker: &dyn Onlooker) -> Result<Outcome, Fault> {
                 runs_through: Cell::new(false),
                 deadline: deadline::Deadline::new(plan.watched.time),
                 pump: RefCell::new(pump),
+                relay: RefCell::new(relay),
             }
             .run();
             end_programs(plan, &slots);

@@ -31,6 +31,7 @@ mod names;
 mod network;
 mod probe;
 mod program;
+mod sockets;
 
 pub use clocks::Clocks;
 pub use confinement::{Confinement, Seccomp};
@@ -43,6 +44,7 @@ pub use limits::NamespaceLimits;
 pub use names::Names;
 pub use network::NetworkTools;
 pub use program::Nature;
+pub use sockets::SocketsBelow;
 
 /// A machine and the process that asks, as far as known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -389,11 +391,5 @@ impl Host {
         };
         let is_mask = |mount: &&HostMount| mount.parent == whole.id && mount.at != whole.at;
         mounts.iter().filter(is_mask).map(|mount| mount.at.as_path()).collect()
-    }
-
-    /// The kernel's version, without its name: 6.12 is `(6, 12)`.
-    pub fn kernel_version(&self) -> Option<(u32, u32)> {
-        let mut numbers = self.kernel.as_ref()?.split(|c: char| !c.is_ascii_digit());
-        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }
 }

@@ -23,11 +23,15 @@ use crate::{
 mod authority;
 mod injection;
 mod merge;
+pub mod open;
 mod planner;
+mod terminal;
 
 pub use authority::{Authority, Line};
 pub use injection::{Injected, Injection};
+pub use open::LeftOpen;
 pub use planner::Planner;
+pub use terminal::Terminal;
 
 /// Who takes a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,8 @@ pub struct Plan {
     pub pauses: Vec<Pause>,
     /// What the recipe itself can have made
     pub made: Option<MadeByRecipe>,
+    /// Which terminal the command has, if there is one
+    pub terminal: Terminal,
     /// What the supervisor limits while the command runs
     pub watched: Watched,
     /// The step that is answered in the kernel's place

@@ -15,7 +15,7 @@ use crate::{
     host::Host,
     layers::{Layer, Place, Word},
     ops::{DetachMount, RemoveDirectory},
-    plan::{MadeByRecipe, Plan, Planner, Wanted},
+    plan::{MadeByRecipe, Plan, Planner, Terminal, Wanted},
     sys::KernelPath,
     yaml::{self, Mistake, Part, Tree},
 };
@@ -77,6 +77,9 @@ pub struct Recipe {
     /// The directory the command starts in: yours otherwise, `/` after a pivot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<Place>,
+    /// Which terminal the command has, if it is started on one.
+    #[serde(default, skip_serializing_if = "Terminal::is_default")]
+    pub terminal: Terminal,
     /// No program inside can gain rights (set-user-ID and the like).
     #[serde(default = "on")]
     pub no_new_privs: bool,
@@ -179,6 +182,7 @@ impl Recipe {
         let mut planner = Planner::new(host, self.folder.clone(), names, run.is_live);
         planner.leaves_out(self.left_out(&run.course));
         planner.wants_no_new_privs(self.no_new_privs);
+        planner.terminal(self.terminal);
         if let Some(image) = &self.image {
             let file = planner.source_path(image.file.as_path());
             let command = image.build_command(self.called.as_deref(), planner.host());

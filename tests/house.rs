@@ -236,6 +236,7 @@ fn a_code_is_an_area_and_a_condition() {
         "size",
         "step",
         "sysfs",
+        "terminal",
         "time",
         "user",
         "verify",

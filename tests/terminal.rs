@@ -12,11 +12,15 @@ use terminal::{
     unheard_of,
 };
 
-/// Without a PID namespace, with the command as PID 1, and with an init in front of it.
-const RECIPES: [&str; 3] = ["step1.yaml", "step3.yaml", "init.yaml"];
+/// Without a PID namespace, with the command as PID 1, and with an init in front of it; then with a terminal of its own,
+/// behind an init and without one.
+const RECIPES: [&str; 5] = ["step1.yaml", "step3.yaml", "init.yaml", "new.yaml", "new-alone.yaml"];
+
+/// Those whose command has the terminal that isorecipe is called on.
+const SHARING: [&str; 3] = ["step1.yaml", "step3.yaml", "init.yaml"];
 
 /// Those whose command is no PID 1, to which the kernel gives no signal that it does not handle.
-const WITHOUT_PID_1: [&str; 2] = ["step1.yaml", "init.yaml"];
+const WITHOUT_PID_1: [&str; 4] = ["step1.yaml", "init.yaml", "new.yaml", "new-alone.yaml"];
 
 /// A bash that counts the signals it gets, and ends with the fourth. It acts on one at once while it waits, and soon if
 /// one came just before.
@@ -32,7 +36,7 @@ fn in_every_recipe(test: impl Fn(&Terminal, &str)) {
 fn in_recipes(recipes: &[&str], test: impl Fn(&Terminal, &str)) {
     for recipe in recipes {
         eprintln!("{recipe}");
-        test(&Terminal::open(), recipe);
+        test(&Terminal::open().sharing(&SHARING), recipe);
     }
 }
 
@@ -171,7 +175,8 @@ fn a_command_started_in_the_background_reads_when_it_is_brought_to_the_front() {
         terminal.press("Enter");
         terminal.expect_prompt();
         terminal.expect_shell_answers();
-        if recipe != "step3.yaml" {
+        // Of one with a terminal of its own, nobody sees that it waits.
+        if ["step1.yaml", "init.yaml"].contains(&recipe) {
             eventually("it waits for the terminal", || {
                 terminal.type_line("jobs");
                 terminal.expect_within("isorecipe").contains("Stopped")

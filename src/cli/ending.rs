@@ -371,6 +371,12 @@ fn end_unknown(errno: Errno) -> Diagnostic {
 
 pub(super) fn stillborn(fault: Fault) -> Diagnostic {
     let why = fault.in_words();
+    if fault.call == Call::NewTerminal {
+        return Refusal::new("terminal::none", "no new terminal can be had for the command")
+            .why(why)
+            .help("`ls -l /dev/ptmx`; or write `terminal: shared`, and it has the caller's")
+            .at(yaml::Path::root().key("terminal"));
+    }
     let refusal = Refusal::new("sandbox::not_born", "no process could be made for the sandbox");
     let help = match fault.errno {
         Errno::EMFILE => "see `ulimit -n`: it has to be 16 or more",

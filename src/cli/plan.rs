@@ -25,6 +25,7 @@ use super::{
 Try:
   isorecipe plan recipes/step3.yaml
   isorecipe plan --host host.json recipes/step3.yaml   for a machine that was recorded
+  isorecipe plan --open recipes/shell.yaml             all that hostile code could still do
   isorecipe plan --fix box.yaml                        the layers in an order that works
   isorecipe plan new.yaml --against old.yaml           what a change allows, for review
 
@@ -40,6 +41,9 @@ pub(super) struct Plan {
     /// Print the recipe with its layers in an order that works, if order is all that is wrong
     #[arg(long, conflicts_with_all = ["against", "skip", "until"])]
     fix: bool,
+    /// List everything that hostile code could still do, not only the first few of each kind
+    #[arg(long, conflicts_with_all = ["against", "fix"])]
+    open: bool,
     /// Print what the sandbox could do that the one of another recipe could not, and the other way round
     #[arg(long, value_name = "RECIPE")]
     against: Option<RecipePath>,
@@ -75,7 +79,9 @@ impl Plan {
             let authority = Authority::of(&plan, &recipe.folder);
             return self.compare(&authority, other, &host, output);
         }
-        let report = Report::of(&self.recipe.name(), &recipe, &document, &plan);
+        plan.beware(run.is_live);
+        let mut report = Report::of(&self.recipe.name(), &recipe, &document, &plan);
+        report.list_all_that_is_open(self.open);
         let printed = match (output.json, output.plain) {
             (true, _) => report.json(),
             (_, true) => report.sentences(),

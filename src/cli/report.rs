@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     diagnostic::{Diagnostic, Record},
     model::{Answer, UserId, capability},
-    plan::{Actor, Authority, Line, Plan, Step, within},
+    plan::{Actor, Authority, LeftOpen, Line, Plan, Step, within},
     recipe::{Document, Recipe},
     yaml::spelled_out,
 };
@@ -27,6 +27,9 @@ pub(super) struct Report {
     works: bool,
     steps: Vec<Row>,
     sandbox: Authority,
+    open: LeftOpen,
+    #[serde(skip)]
+    lists_all: bool,
     /// Whether a run compares the sandbox with this plan
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     verify: bool,
@@ -79,9 +82,16 @@ impl Report {
                 .map(|(index, step)| Row::of(index, step, document, folder))
                 .collect(),
             sandbox: Authority::of(plan, folder),
+            open: LeftOpen::of(plan, recipe.clear_env),
+            lists_all: false,
             verify: recipe.verify,
             problems: problems.iter().map(Record::from).collect(),
         }
+    }
+
+    /// Not only the first few of each kind.
+    pub(super) fn list_all_that_is_open(&mut self, lists_all: bool) {
+        self.lists_all = lists_all;
     }
 
     pub(super) fn json(&self) -> String {
@@ -92,10 +102,49 @@ impl Report {
         let mut text = self.head();
         text.push_str(&self.table(width));
         text.push_str(&format!("\nThe sandbox then\n{}", listed("  ", &self.sandbox.lines())));
+        text.push_str(&self.left_open());
         if self.verify {
             text.push_str(&format!("\n{VERIFIED}.\n"));
         }
         text
+    }
+
+    /// What is open, below the line that would close it.
+    fn left_open(&self) -> String {
+        let mut text = format!("\nLeft open: {}\n", self.open.figure());
+        if self.lists_all {
+            for group in self.open.layers() {
+                text.push_str(&format!("  {}\n", group.closed_by));
+                for (name, tries) in &group.checks {
+                    text.push_str(&format!("    {name:<16} {tries}\n"));
+                }
+            }
+            return text;
+        }
+        let lengths = self.open.layers().iter().map(|group| group.closed_by.len());
+        let longest = lengths.max().unwrap_or(0);
+        for group in self.open.layers() {
+            text.push_str(&format!("  {:<longest$}  {}\n", group.closed_by, group.in_brief()));
+        }
+        if self.open.is_long() {
+            text.push_str("`plan --open` lists all of it.\n");
+        }
+        text
+    }
+
+    /// The same in sentences.
+    fn open_sentences(&self) -> Vec<String> {
+        let mut said = vec![format!("Left open: {}.", self.open.figure())];
+        for group in self.open.layers() {
+            let tries = match self.lists_all {
+                true => group.checks.values().copied().map(str::to_owned).collect(),
+                false => vec![group.in_brief()],
+            };
+            let sentence =
+                |tries: String| format!("Without `{}`, it could {tries}.", group.closed_by);
+            said.extend(tries.into_iter().map(sentence));
+        }
+        said
     }
 
     /// The same as plain sentences, one a line: for screen readers and logs.
@@ -105,7 +154,8 @@ impl Report {
         let steps = self.steps.iter().map(Row::sentence);
         let sandbox = self.sandbox.lines().iter().map(sentence).collect::<Vec<_>>();
         let verified = self.verify.then(|| format!("{VERIFIED}."));
-        let lines = steps.chain(sandbox).chain(verified).map(|line| format!("{line}\n"));
+        let lines = steps.chain(sandbox).chain(self.open_sentences()).chain(verified);
+        let lines = lines.map(|line| format!("{line}\n"));
         std::iter::once(head).chain(lines).collect()
     }
 

@@ -25,7 +25,10 @@ use super::child::{self, Birth};
 pub(super) fn may(plan: &Plan, birth: &Birth) -> bool {
     let caller = &plan.start.host.caller;
     let is_ordinary = caller.uid != 0 && caller.capabilities == 0;
-    let is_watched = birth.has_terminal || birth.is_inspected || !plan.pauses.is_empty();
+    let is_watched = birth.has_terminal
+        || birth.own_terminal.is_some()
+        || birth.is_inspected
+        || !plan.pauses.is_empty();
     let is_timed = plan.watched.time.is_some();
     // Who borrows memory borrows its clocks as well (`timens_on_fork()`): it would come into a
     // time namespace with `execve` only, where nobody could look, and before Linux 6.1 never.

@@ -25,6 +25,7 @@ use crate::{
 use super::{
     init, is_taken_by,
     pump::Ends,
+    relay,
     turn::{self, Message},
 };
 
@@ -46,6 +47,8 @@ pub(super) struct Birth<'a> {
     pub is_inspected: bool,
     /// Where the command prints to, if the supervisor counts it
     pub ends: &'a Ends,
+    /// A terminal that nobody else has
+    pub own_terminal: Option<relay::Own<'a>>,
 }
 
 /// The supervisor's namespaces, in the order of [`Namespace::ALL`]; 0: not known.
@@ -55,7 +58,7 @@ pub(super) type Namespaces = [u64; Namespace::ALL.len()];
 pub(super) fn play(plan: &Plan, birth: &Birth, end: BorrowedFd) -> ! {
     let child = Child {
         // Init is told to stop, and stops the command; PID 1 is deaf to it.
-        stop: if plan.end.is_init { libc::SIGSTOP } else { libc::SIGTSTP },
+        stop: stop_signal(plan, birth),
         birth,
         end,
         is_looked_at: is_looked_at_behind_init(plan),
@@ -94,6 +97,16 @@ pub(super) fn play(plan: &Plan, birth: &Birth, end: BorrowedFd) -> ! {
     }
     // Whoever becomes the command does not come here.
     child.give_up(plan.steps.len().saturating_sub(1), Call::Execve.lied(), false, &stage)
+}
+
+/// What stops whom this process forks. An init is told to stop, and stops the
+/// command; PID 1 is deaf to that, and so is who leads a session.
+fn stop_signal(plan: &Plan, birth: &Birth) -> i32 {
+    let has_init = || plan.steps.iter().any(|step| matches!(step.op, Op::StayAsInit(_)));
+    match plan.end.is_init || birth.own_terminal.is_some() && !has_init() {
+        true => libc::SIGSTOP,
+        false => libc::SIGTSTP,
+    }
 }
 
 /// The step before which the process gets ready for the command: the command
@@ -226,6 +239,9 @@ impl Child<'_> {
             // A terminal that is gone is not worth stopping for.
             let _ = terminal::take(terminal);
         }
+        if let Some(own) = &self.birth.own_terminal {
+            own.take()?;
+        }
         // A change of ids took it away.
         process::die_with_parent().map_err(prctl)?;
         if socket::is_alone(self.end) {
@@ -294,7 +310,11 @@ impl Turnings for Child<'_> {
                 // Signals are all that it is left to send. Who cannot give up the
                 // rest says so, and the command ends with its init.
                 give_up_capabilities()?;
-                init::stay(pid, self.end, libc::SIGTSTP)
+                let stop = match self.birth.own_terminal {
+                    Some(_) => libc::SIGSTOP,
+                    None => libc::SIGTSTP,
+                };
+                init::stay(pid, self.end, stop)
             }
             None if self.is_looked_at => process::become_dumpable().map_err(forked),
             None => Ok(()),

@@ -45,6 +45,18 @@ impl Console {
         }
     }
 
+    /// None: the command has one of its own.
+    pub(super) fn apart() -> Self {
+        Self {
+            terminal: None,
+            is_eager: false,
+            is_mute: false,
+            command: Cell::new(None),
+            is_lent: Cell::new(false),
+            modes: OnceCell::new(),
+        }
+    }
+
     pub(super) fn has_terminal(&self) -> bool {
         self.terminal.is_some()
     }

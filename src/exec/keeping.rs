@@ -8,7 +8,10 @@ use crate::sys::{
     signal, stream,
 };
 
-use super::{Exceeded, Outcome, deadline::Act, groups::Groups, pump::Pump, supervisor::Supervisor};
+use super::{
+    Exceeded, Outcome, deadline::Act, groups::Groups, pump::Pump, relay::Relay,
+    supervisor::Supervisor,
+};
 
 impl Supervisor<'_> {
     /// Waits until a signal or a message is there, or there is something to pass on.
@@ -18,14 +21,19 @@ impl Supervisor<'_> {
         patience: Option<u16>,
     ) -> Result<(bool, bool), Errno> {
         let pump = self.pump.borrow();
-        let wishes = pump.as_ref().map(Pump::wishes).unwrap_or_default();
+        let relay = self.relay.borrow();
+        let mut wishes = pump.as_ref().map(Pump::wishes).unwrap_or_default();
+        wishes.extend(relay.as_ref().map(Relay::wishes).unwrap_or_default());
         stream::poll_all(&self.signals, socket, &wishes, patience)
     }
 
     /// What was printed last is still in its pipe. Who is to read it may take
     /// his time, until the command's is up or somebody wants it to end.
     pub(super) fn pass_on_the_rest(&self) {
-        let is_done = || self.pump.borrow_mut().as_mut().is_none_or(Pump::is_empty);
+        let is_done = || {
+            self.pump.borrow_mut().as_mut().is_none_or(Pump::is_empty)
+                && self.relay.borrow_mut().as_mut().is_none_or(Relay::is_empty)
+        };
         while !is_done() {
             let _ = self.wait(None, self.deadline.patience());
             let is_wished = |signal| {

@@ -28,6 +28,7 @@ use super::{
     init,
     pause::{Ended, Wait},
     pump::Pump,
+    relay::Relay,
     turn::{self, Message},
 };
 
@@ -49,6 +50,7 @@ pub(super) struct Supervisor<'a> {
     pub runs_through: Cell<bool>,
     pub deadline: Deadline,
     pub pump: RefCell<Option<Pump>>,
+    pub relay: RefCell<Option<Relay>>,
 }
 
 /// Why the supervisor does not pass the turn back.
@@ -93,6 +95,7 @@ impl Supervisor<'_> {
                 _ => self.console.lend_again(None),
             }
             self.keep_limits();
+            self.pass_keys();
             self.announce(&mut progress);
             if let Some(change) = progress.change {
                 break change;
@@ -101,6 +104,7 @@ impl Supervisor<'_> {
         progress.is_over = true;
         self.pass_on_the_rest();
         self.give_what_was_kept();
+        self.step_back();
         self.onlooker.is_over();
         // What was said last is still in the socket, and nothing is waited for behind it.
         socket::end(self.ours.as_fd());
@@ -131,7 +135,8 @@ impl Supervisor<'_> {
     /// How many milliseconds nothing may happen before there is something to do.
     fn patience(&self, progress: &Progress) -> Option<u16> {
         let moment = progress.unseen.map(|_| MOMENT.as_millis() as u16);
-        let patience = [self.console.time_to_look(), moment, self.deadline.patience()];
+        let look = self.console.time_to_look().or_else(|| self.time_to_look());
+        let patience = [look, moment, self.deadline.patience()];
         patience.into_iter().flatten().min()
     }
 
@@ -164,6 +169,7 @@ impl Supervisor<'_> {
                 progress.is_ready = true;
                 self.deadline.begin();
                 self.console.meet(command);
+                self.begin_keys();
                 progress.unseen = Some((command.unwrap_or(self.pid), Instant::now()));
             }
             Message::Stopped(signal) if !progress.is_over => self.stop_too(signal),
@@ -251,6 +257,7 @@ impl Supervisor<'_> {
                         return Some(end);
                     }
                 }
+                libc::SIGWINCH if self.resize() => {}
                 libc::SIGCONT => self.go_on(None),
                 signal if self.onlooker.is_end(signal) => self.end_all(),
                 libc::SIGTTIN | libc::SIGTTOU if self.console.is_lent() => self.share(),
@@ -275,7 +282,7 @@ impl Supervisor<'_> {
     }
 
     /// Stops the command; this process stops when the command does.
-    fn stop_command(&self) {
+    pub(super) fn stop_command(&self) {
         let is_deaf = self.plan.end.is_init || !self.console.has_terminal();
         // To PID 1, and to who leads a session, the gentle signal means nothing.
         let signal = match self.console.command() == Some(self.pid) && is_deaf {
@@ -300,8 +307,9 @@ impl Supervisor<'_> {
             return;
         }
         let last = self.console.take_back();
+        self.step_back();
         // A script that waits for us, and our neighbours, stop as well.
-        let along = match self.console.has_terminal() {
+        let along = match self.console.has_terminal() || self.has_relay() {
             true => Along::Group,
             false => Along::Alone,
         };
@@ -309,7 +317,7 @@ impl Supervisor<'_> {
             // The shell has put the job in front again, or not.
             Ok(true) => self.go_on(last),
             // Nobody is there to continue a job, so there are no jobs.
-            _ if signal == libc::SIGTSTP => self.go_on(last),
+            _ if signal == libc::SIGTSTP || self.has_relay() => self.go_on(last),
             _ if wants_terminal => {
                 init::pass_on(self.pid, libc::SIGHUP);
                 init::pass_on(self.pid, libc::SIGCONT);
@@ -321,6 +329,7 @@ impl Supervisor<'_> {
 
     fn go_on(&self, last: Option<i32>) {
         self.console.lend_again(last);
+        self.come_to_front();
         init::pass_on(self.pid, libc::SIGCONT);
     }
 

@@ -74,6 +74,7 @@ const TEXTS: &[&str] = &[
     include_str!("../ops/time.md"),
     include_str!("../ops/unpack.md"),
     include_str!("../ops/uts.md"),
+    include_str!("../plan/open/beware.md"),
     include_str!("../plan/planner/protection.md"),
     include_str!("../ops/room.md"),
     include_str!("../ops/way.md"),

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::{Errno, file, landlock};
 
+use super::Host;
+
 /// What the kernel and its administrator allow everybody.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -73,10 +75,24 @@ impl Kernel {
     }
 }
 
+impl Host {
+    /// Whether programs may type into their terminal (`TIOCSTI`); `None`: an
+    /// older kernel, on which they may, or nobody tells.
+    pub fn legacy_tiocsti() -> Option<bool> {
+        switch("/proc/sys/dev/tty/legacy_tiocsti")
+    }
+
+    /// The kernel's version, without its name: 6.12 is `(6, 12)`.
+    pub fn kernel_version(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.kernel.as_ref()?.split(|c: char| !c.is_ascii_digit());
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+}
+
 pub(super) fn probe() -> Kernel {
     Kernel {
         dmesg_restrict: switch("/proc/sys/kernel/dmesg_restrict"),
-        legacy_tiocsti: switch("/proc/sys/dev/tty/legacy_tiocsti"),
+        legacy_tiocsti: Host::legacy_tiocsti(),
         security_modules: read("/sys/kernel/security/lsm")
             .map(|text| text.trim().split(',').map(str::to_owned).collect()),
         // The first of two numbers is what holds now.

@@ -106,7 +106,8 @@ impl Found {
             Way::Kernel | Way::Fuse => {
                 let slot = to.slot();
                 let file = KernelPath::new(file);
-                to.at("lower").step(MakeDirectory::named(&place, 0o755));
+                let ground = to.ground(&place);
+                to.at("lower").step(MakeDirectory::named(&place, 0o755).on(ground));
                 match way {
                     Way::Fuse => serve(to, file, kind, slot),
                     _ => {

@@ -55,9 +55,11 @@ pub(super) fn plan(to: &mut Planner, at: &Path, within: &yaml::Path) {
         to.step(PlaceDevice { from, device, at: name });
     }
     let has_tty_group = to.model().own_user().gids.to_host(TTY).is_some();
-    to.step(MakeDirectory::within(at, "pts", 0o755));
+    // A link in the place of `at` by then must not lead them elsewhere.
+    let ground = to.ground(at);
+    to.step(MakeDirectory::within(at, "pts", 0o755).on(ground));
     to.step(MountNew::pts(at.join("pts"), has_tty_group));
-    to.step(MakeDirectory::within(at, "shm", 0o1777));
+    to.step(MakeDirectory::within(at, "shm", 0o1777).on(ground));
     to.step(MountNew::tmpfs(at.join("shm"), 0o1777, None));
     for (name, leads) in LINKS {
         let name = to.new_name(&at.join(name));

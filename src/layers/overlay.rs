@@ -64,8 +64,10 @@ impl Plan for Overlay {
             to.presume_directory(&changes.upper);
             to.presume_directory(&changes.work);
         } else if self.upper.is_none() || self.create {
-            to.at("upper").step(MakeDirectory::named(&changes.upper, 0o755));
-            to.at("work").step(MakeDirectory::named(&changes.work, 0o755));
+            // In memory they have to be, and not where a link leads by then.
+            let (upper, work) = (to.ground(&changes.upper), to.ground(&changes.work));
+            to.at("upper").step(MakeDirectory::named(&changes.upper, 0o755).on(upper));
+            to.at("work").step(MakeDirectory::named(&changes.work, 0o755).on(work));
         }
         let user_xattr = to.model().mounts.owner != UserId::HOST;
         let Changes { upper, work } = changes;

@@ -55,6 +55,8 @@ pub struct Mount {
     pub locked_read_only: Option<bool>,
     /// Programs on it cannot be executed
     pub no_exec: bool,
+    /// Device nodes on it cannot be opened; of a mount of the host nobody told
+    pub no_dev: bool,
     /// Inherited from a more privileged namespace: it cannot be taken away
     /// alone; `None`: not known
     pub locked: Option<bool>,
@@ -157,6 +159,7 @@ impl Mounts {
             read_only: false,
             locked_read_only: None,
             no_exec: false,
+            no_dev: false,
             locked: Some(false),
             travel: Travel::UNKNOWN,
             unbindable: None,
@@ -178,6 +181,7 @@ impl Mounts {
                 read_only: mount.read_only,
                 locked_read_only: if mount.read_only { locked } else { Some(false) },
                 no_exec: mount.no_exec,
+                no_dev: false,
                 locked,
                 travel: Travel::of_host(mount),
                 unbindable: Some(mount.unbindable),
@@ -225,6 +229,7 @@ impl Mounts {
             read_only: true,
             locked_read_only: Some(false),
             no_exec: false,
+            no_dev: false,
             locked: Some(false),
             travel: Travel::NOWHERE,
             unbindable: Some(false),
@@ -340,6 +345,7 @@ impl Mounts {
             if let Some(mount) = self.table.get_mut(&id) {
                 mount.read_only |= flags.read_only;
                 mount.no_exec |= flags.no_exec;
+                mount.no_dev |= flags.no_dev;
             }
         }
     }

@@ -38,6 +38,7 @@ pub struct Authority {
     #[serde(skip_serializing_if = "Option::is_none")]
     clocks: Option<String>,
     pid_1: &'static str,
+    terminal: &'static str,
     capabilities: String,
     no_new_privs: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -96,6 +97,7 @@ impl Authority {
                 (true, true) => "the command: signals that it does not handle do nothing",
                 (true, false) => "isorecipe's init",
             },
+            terminal: plan.terminal_in_words(),
             capabilities: capabilities(&plan.start, model),
             nested_forbidden: model.forbids_nested(),
             limits: limits(plan),
@@ -134,6 +136,7 @@ impl Authority {
             ("hostname", hostname),
             ("network", self.network.clone()),
             ("PID 1", self.pid_1.to_owned()),
+            ("terminal", self.terminal.to_owned()),
             ("root", self.root.to_owned()),
         ];
         lines.extend(self.clocks.iter().map(|clocks| ("clocks", clocks.clone())));

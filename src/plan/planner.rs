@@ -68,6 +68,7 @@ impl Planner {
             end: model.clone(),
             slots: 0,
             pauses: Vec::new(),
+            terminal: super::Terminal::default(),
             watched: Watched::default(),
             injection: None,
             made: None,

@@ -319,3 +319,15 @@ pub fn new_group() -> Result<(), Errno> {
     let own = Pid::from_raw(0);
     nix::unistd::setpgid(own, own)
 }
+
+/// Whether SIGTSTP would stop a process: it neither handles nor ignores it
+/// (`proc_pid_status(5)`). Of one that cannot be looked at, nobody says that it does.
+pub fn stops_for_key(pid: i32) -> bool {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
+    let has = |field: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let set = line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+        set.unwrap_or(0) & (1 << (libc::SIGTSTP - 1)) != 0
+    };
+    !has("SigIgn") && !has("SigCgt")
+}

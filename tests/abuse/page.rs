@@ -55,7 +55,7 @@ fn page(columns: &Columns) -> String {
     text += &"---|".repeat(columns.len());
     text += "\n";
     for check in checks().into_iter().flatten() {
-        text += &format!("| `{}` | {} | {} |", check.name, check.tries, check.layer);
+        text += &format!("| `{}` | {} | {} |", check.name, check.tries(), check.layer());
         for (_, marks) in columns {
             let letter = marks.get(check.name).map_or("", |(mark, _)| letter(*mark));
             text += &format!(" {letter} |");

@@ -39,11 +39,23 @@ pub struct Terminal {
 impl Terminal {
     pub fn open() -> Self {
         let desk = Desk::of(Who::ordinary());
+        let init = "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n";
+        desk.write("init.yaml", init);
+        desk.write("new.yaml", &format!("{init}terminal: new\n"));
         desk.write(
-            "init.yaml",
-            "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n",
+            "new-alone.yaml",
+            "isorecipe: 1\nlayers:\n  - user: {map: root}\nterminal: new\n",
         );
         Self::at(Rc::new(desk), "tmux", false)
+    }
+
+    /// These recipes give the command this terminal itself, whatever it may do to it.
+    pub fn sharing(self, recipes: &[&str]) -> Self {
+        for recipe in recipes {
+            let text = self.desk.read(recipe);
+            self.desk.write(recipe, &format!("{text}\nterminal: shared\n"));
+        }
+        self
     }
 
     /// Root's, as `sudo` gives it to the owner of the desk.

@@ -10,7 +10,7 @@ use crate::{
     sys::seccomp,
 };
 
-use super::Planner;
+use super::{super::Terminal, Planner};
 
 impl Planner {
     /// Whether the recipe wants `no_new_privs` at all.
@@ -65,6 +65,11 @@ impl Planner {
             self.layer = layer;
         }
         Some(Answer::KernelDecides)
+    }
+
+    /// Which terminal the command has.
+    pub fn terminal(&mut self, terminal: Terminal) {
+        self.plan.terminal = terminal;
     }
 
     /// The supervisor ends a command that takes longer.

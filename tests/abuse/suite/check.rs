@@ -2,19 +2,33 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use isorecipe::plan::open;
+
 use super::outside::Seen;
 
-/// What somebody inside tries, and whose business it is to stop it.
+/// What somebody inside tries. Whose business it is to stop it stands in the
+/// table that `isorecipe plan` lists from.
 pub struct Check {
     pub name: &'static str,
-    /// The layer that holds it; [`ALWAYS`] for what every runner owes.
-    pub layer: &'static str,
-    pub tries: &'static str,
     pub how: How,
 }
 
-/// What no layer is needed for.
-pub const ALWAYS: &str = "always";
+impl Check {
+    /// The layer that holds it; [`ALWAYS`] for what every runner owes.
+    pub fn layer(&self) -> &'static str {
+        self.known().map_or("", |(layer, _)| layer)
+    }
+
+    pub fn tries(&self) -> &'static str {
+        self.known().map_or("", |(_, check)| check.tries)
+    }
+
+    fn known(&self) -> Option<(&'static str, &'static open::Check)> {
+        open::checks().find(|(_, check)| check.name == self.name)
+    }
+}
+
+pub use open::ALWAYS;
 
 /// Where it is tried.
 #[derive(Clone, Copy)]

@@ -44,20 +44,23 @@ impl Runner<'_> {
     }
 
     fn command(&self, part: &str, more: &[String]) -> Command {
-        let mut words: Vec<String> = self.prefix.to_vec();
-        words.push(self.ground.payload().display().to_string());
-        words.extend(["payload".to_owned(), part.to_owned()]);
-        words.push(format!("token={}", self.ground.token));
-        words.extend_from_slice(more);
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).current_dir(self.ground.path("work"));
+        let mut command = self.alone();
+        command.arg(self.ground.payload()).args(["payload", part]);
+        command.arg(format!("token={}", self.ground.token)).args(more);
+        command
+    }
+
+    /// The runner's own words, from where and with what they are called.
+    pub fn alone(&self) -> Command {
+        let mut command = Command::new(&self.prefix[0]);
+        command.args(&self.prefix[1..]).current_dir(self.ground.path("work"));
         command.env("ABUSE_SECRET", "the caller's").env("HOME", self.ground.path("home"));
         command.env_remove("SUDO_UID").env_remove("SUDO_GID").env_remove("XDG_RUNTIME_DIR");
         command
     }
 
     /// Starts it as the caller, with what the caller has; `own` comes last.
-    fn start(&self, mut command: Command, own: impl Fn() + Send + Sync + 'static) -> Child {
+    pub fn start(&self, mut command: Command, own: impl Fn() + Send + Sync + 'static) -> Child {
         let ground: *const Ground = self.ground;
         let ground = ground as usize;
         // SAFETY: the program has one thread; the ground outlives the call that starts the process.

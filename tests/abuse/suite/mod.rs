@@ -73,7 +73,9 @@ impl Mark {
         match verdict {
             Verdict::Held(_) => Self::Pass,
             Verdict::Cannot(_) => Self::Error,
-            Verdict::Broke(_) if check.layer == check::ALWAYS || claims(check.layer) => Self::Fail,
+            Verdict::Broke(_) if check.layer() == check::ALWAYS || claims(check.layer()) => {
+                Self::Fail
+            }
             Verdict::Broke(_) => Self::Open,
         }
     }

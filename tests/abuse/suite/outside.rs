@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use super::check::{ALWAYS, Broke, Check, Held, How, Verdict};
+use super::check::{Broke, Check, Held, How, Verdict};
 
 /// The payload, and who looks.
 pub struct Seen {
@@ -14,49 +14,14 @@ pub struct Seen {
 }
 
 pub const CHECKS: &[Check] = &[
-    Check { name: "idmap", layer: "ids", tries: "be root of the host", how: How::Outside(idmap) },
-    Check {
-        name: "groups",
-        layer: "groups",
-        tries: "keep the caller's groups",
-        how: How::Outside(groups),
-    },
-    Check {
-        name: "namespaces",
-        layer: "user",
-        tries: "share a namespace with the host",
-        how: How::Outside(namespaces),
-    },
-    Check {
-        name: "propagation",
-        layer: "mount",
-        tries: "have its mounts appear on the host",
-        how: How::Outside(propagation),
-    },
-    Check {
-        name: "host_caps",
-        layer: "capabilities",
-        tries: "have capabilities, as the host counts them",
-        how: How::Outside(host_caps),
-    },
-    Check {
-        name: "session",
-        layer: ALWAYS,
-        tries: "stay in the caller's process group",
-        how: How::Outside(session),
-    },
-    Check {
-        name: "pids_limit",
-        layer: "limits",
-        tries: "make processes without end",
-        how: How::Outside(pids_limit),
-    },
-    Check {
-        name: "memory_limit",
-        layer: "limits",
-        tries: "use memory without end",
-        how: How::Outside(memory_limit),
-    },
+    Check { name: "idmap", how: How::Outside(idmap) },
+    Check { name: "groups", how: How::Outside(groups) },
+    Check { name: "namespaces", how: How::Outside(namespaces) },
+    Check { name: "propagation", how: How::Outside(propagation) },
+    Check { name: "host_caps", how: How::Outside(host_caps) },
+    Check { name: "session", how: How::Outside(session) },
+    Check { name: "pids_limit", how: How::Outside(pids_limit) },
+    Check { name: "memory_limit", how: How::Outside(memory_limit) },
 ];
 
 impl Seen {

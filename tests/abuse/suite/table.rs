@@ -11,8 +11,8 @@ pub fn print(marks: &Marks) -> String {
             "{:<5}  {:<16} {:<14} {} ({detail})\n",
             mark.word(),
             check.name,
-            check.layer,
-            check.tries
+            check.layer(),
+            check.tries()
         );
     }
     text + &figures(marks) + "\n"

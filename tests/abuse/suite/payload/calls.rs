@@ -10,92 +10,22 @@ use super::{
 };
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "caps_zero",
-        layer: "capabilities",
-        tries: "have capabilities, in any of the five sets",
-        how: How::Inside(caps_zero),
-    },
-    Check {
-        name: "no_new_privs",
-        layer: "no_new_privs",
-        tries: "gain rights by execve",
-        how: How::Inside(no_new_privs),
-    },
-    Check {
-        name: "seccomp",
-        layer: "seccomp",
-        tries: "call without a filter",
-        how: How::Inside(seccomp),
-    },
-    Check {
-        name: "compat",
-        layer: "seccomp",
-        tries: "call by int 0x80, with other numbers",
-        how: How::Inside(compat),
-    },
-    Check {
-        name: "x32",
-        layer: "seccomp",
-        tries: "call by x32, with other numbers",
-        how: How::Inside(x32),
-    },
-    Check {
-        name: "io_uring",
-        layer: "seccomp",
-        tries: "make a ring whose operations no filter sees",
-        how: How::Inside(io_uring),
-    },
-    Check {
-        name: "bpf",
-        layer: "seccomp",
-        tries: "load programs into the kernel",
-        how: How::Inside(bpf),
-    },
-    Check {
-        name: "perf",
-        layer: "seccomp",
-        tries: "open performance events",
-        how: How::Inside(perf),
-    },
-    Check {
-        name: "userfaultfd",
-        layer: "seccomp",
-        tries: "stop the kernel in the middle of a copy",
-        how: How::Inside(userfaultfd),
-    },
-    Check { name: "key_calls", layer: "seccomp", tries: "make keys", how: How::Inside(key_calls) },
-    Check {
-        name: "modules",
-        layer: "seccomp",
-        tries: "load a module or another kernel",
-        how: How::Inside(modules),
-    },
-    Check {
-        name: "clock",
-        layer: "capabilities",
-        tries: "set the machine's clock",
-        how: How::Inside(clock),
-    },
-    Check {
-        name: "kernel_log",
-        layer: "seccomp",
-        tries: "read the kernel's log",
-        how: How::Inside(kernel_log),
-    },
-    Check {
-        name: "personality",
-        layer: "seccomp",
-        tries: "switch address randomisation off",
-        how: How::Inside(personality),
-    },
-    Check { name: "hostname", layer: "uts", tries: "rename the host", how: How::Inside(hostname) },
-    Check {
-        name: "nice",
-        layer: "capabilities",
-        tries: "take a priority above the caller's",
-        how: How::Inside(nice),
-    },
+    Check { name: "caps_zero", how: How::Inside(caps_zero) },
+    Check { name: "no_new_privs", how: How::Inside(no_new_privs) },
+    Check { name: "seccomp", how: How::Inside(seccomp) },
+    Check { name: "compat", how: How::Inside(compat) },
+    Check { name: "x32", how: How::Inside(x32) },
+    Check { name: "io_uring", how: How::Inside(io_uring) },
+    Check { name: "bpf", how: How::Inside(bpf) },
+    Check { name: "perf", how: How::Inside(perf) },
+    Check { name: "userfaultfd", how: How::Inside(userfaultfd) },
+    Check { name: "key_calls", how: How::Inside(key_calls) },
+    Check { name: "modules", how: How::Inside(modules) },
+    Check { name: "clock", how: How::Inside(clock) },
+    Check { name: "kernel_log", how: How::Inside(kernel_log) },
+    Check { name: "personality", how: How::Inside(personality) },
+    Check { name: "hostname", how: How::Inside(hostname) },
+    Check { name: "nice", how: How::Inside(nice) },
 ];
 
 fn caps_zero(_: &Facts) -> Verdict {

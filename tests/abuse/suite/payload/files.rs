@@ -6,72 +6,17 @@ use super::{
 };
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "host_file",
-        layer: "root",
-        tries: "open a file of the caller's",
-        how: How::Inside(host_file),
-    },
-    Check {
-        name: "host_home",
-        layer: "root",
-        tries: "list the caller's home",
-        how: How::Inside(host_home),
-    },
-    Check {
-        name: "host_shm",
-        layer: "root",
-        tries: "open shared memory of the caller's in /dev/shm",
-        how: How::Inside(host_shm),
-    },
-    Check {
-        name: "shadow",
-        layer: "ids",
-        tries: "read the passwords of the machine",
-        how: How::Inside(shadow),
-    },
-    Check {
-        name: "chroot_escape",
-        layer: "root",
-        tries: "leave by chroot and a directory kept open",
-        how: How::Inside(chroot_escape),
-    },
-    Check {
-        name: "ro_write",
-        layer: "root",
-        tries: "write where it is read-only, mounts below included",
-        how: How::Inside(ro_write),
-    },
-    Check {
-        name: "open_by_handle",
-        layer: "capabilities",
-        tries: "open files by handle (shocker)",
-        how: How::Inside(open_by_handle),
-    },
-    Check {
-        name: "mknod",
-        layer: "capabilities",
-        tries: "make a device node and open it",
-        how: How::Inside(mknod),
-    },
-    Check {
-        name: "dev_nodes",
-        layer: "root",
-        tries: "open hardware in /dev",
-        how: How::Inside(dev_nodes),
-    },
-    Check {
-        name: "bound_dev",
-        layer: "root",
-        tries: "open a device node in a directory that is shown",
-        how: How::Inside(bound_dev),
-    },
-    Check {
-        name: "suid",
-        layer: "no_new_privs",
-        tries: "become somebody by a set-user-ID program",
-        how: How::Inside(suid),
-    },
+    Check { name: "host_file", how: How::Inside(host_file) },
+    Check { name: "host_home", how: How::Inside(host_home) },
+    Check { name: "host_shm", how: How::Inside(host_shm) },
+    Check { name: "shadow", how: How::Inside(shadow) },
+    Check { name: "chroot_escape", how: How::Inside(chroot_escape) },
+    Check { name: "ro_write", how: How::Inside(ro_write) },
+    Check { name: "open_by_handle", how: How::Inside(open_by_handle) },
+    Check { name: "mknod", how: How::Inside(mknod) },
+    Check { name: "dev_nodes", how: How::Inside(dev_nodes) },
+    Check { name: "bound_dev", how: How::Inside(bound_dev) },
+    Check { name: "suid", how: How::Inside(suid) },
 ];
 
 fn host_file(facts: &Facts) -> Verdict {

@@ -1,95 +1,25 @@
 //! What the caller had, and a payload must not.
 
 use super::{
-    super::check::{ALWAYS, Broke, Cannot, Check, Facts, Held, How, Scene, Verdict},
+    super::check::{Broke, Cannot, Check, Facts, Held, How, Scene, Verdict},
     all, c, call, named, open, read, status,
 };
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "fd_leak",
-        layer: ALWAYS,
-        tries: "use a descriptor that the caller left open",
-        how: How::Inside(fd_leak),
-    },
-    Check {
-        name: "fd_escape",
-        layer: ALWAYS,
-        tries: "walk from a directory that the caller left open",
-        how: How::Inside(fd_escape),
-    },
-    Check {
-        name: "cwd_escape",
-        layer: "root",
-        tries: "climb out of the working directory",
-        how: How::Inside(cwd_escape),
-    },
-    Check {
-        name: "keyring",
-        layer: ALWAYS,
-        tries: "read a key in the caller's session keyring",
-        how: How::Inside(keyring),
-    },
-    Check {
-        name: "user_keyring",
-        layer: "user",
-        tries: "read a key in the caller's user keyring",
-        how: How::Inside(user_keyring),
-    },
-    Check {
-        name: "env_leak",
-        layer: "clear_env",
-        tries: "read a variable of the caller's",
-        how: How::Inside(env_leak),
-    },
-    Check {
-        name: "sigstate",
-        layer: ALWAYS,
-        tries: "start with signals ignored or blocked",
-        how: How::Inside(sigstate),
-    },
-    Check {
-        name: "tiocsti",
-        layer: "seccomp",
-        tries: "type into the caller's terminal",
-        how: How::Alone(Scene::Terminal),
-    },
-    Check {
-        name: "tioclinux",
-        layer: "seccomp",
-        tries: "paste on the console",
-        how: How::Inside(tioclinux),
-    },
-    Check {
-        name: "kill_pgrp",
-        layer: ALWAYS,
-        tries: "signal the caller's process group",
-        how: How::Alone(Scene::Group),
-    },
-    Check {
-        name: "sigchld_ignored",
-        layer: ALWAYS,
-        tries: "have its exit status lost by a caller who ignores SIGCHLD",
-        how: How::Alone(Scene::IgnoredChild),
-    },
-    Check {
-        name: "closed_stdio",
-        layer: ALWAYS,
-        tries: "find a file of the runner's behind closed standard streams",
-        how: How::Alone(Scene::ClosedStreams),
-    },
-    Check {
-        name: "core_dump",
-        layer: "rlimits",
-        tries: "have the host's core_pattern program started",
-        how: How::Inside(core_dump),
-    },
-    Check {
-        name: "setgroups",
-        layer: "groups",
-        tries: "drop a group that it is denied files by",
-        how: How::Inside(setgroups),
-    },
+    Check { name: "fd_leak", how: How::Inside(fd_leak) },
+    Check { name: "fd_escape", how: How::Inside(fd_escape) },
+    Check { name: "cwd_escape", how: How::Inside(cwd_escape) },
+    Check { name: "keyring", how: How::Inside(keyring) },
+    Check { name: "user_keyring", how: How::Inside(user_keyring) },
+    Check { name: "env_leak", how: How::Inside(env_leak) },
+    Check { name: "sigstate", how: How::Inside(sigstate) },
+    Check { name: "tiocsti", how: How::Alone(Scene::Terminal) },
+    Check { name: "tioclinux", how: How::Inside(tioclinux) },
+    Check { name: "kill_pgrp", how: How::Alone(Scene::Group) },
+    Check { name: "sigchld_ignored", how: How::Alone(Scene::IgnoredChild) },
+    Check { name: "closed_stdio", how: How::Alone(Scene::ClosedStreams) },
+    Check { name: "core_dump", how: How::Inside(core_dump) },
+    Check { name: "setgroups", how: How::Inside(setgroups) },
 ];
 
 fn fd_leak(_: &Facts) -> Verdict {

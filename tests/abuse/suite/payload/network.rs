@@ -12,66 +12,16 @@ use super::{
 };
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "loopback",
-        layer: "net",
-        tries: "connect to a server on the host's 127.0.0.1",
-        how: How::Inside(loopback),
-    },
-    Check {
-        name: "interfaces",
-        layer: "net",
-        tries: "have an interface that leads out",
-        how: How::Inside(interfaces),
-    },
-    Check {
-        name: "abstract_sock",
-        layer: "net",
-        tries: "connect to an abstract socket of the host's",
-        how: How::Inside(abstract_sock),
-    },
-    Check {
-        name: "path_sock",
-        layer: "strict",
-        tries: "connect to a socket in a directory that is shown",
-        how: How::Inside(path_sock),
-    },
-    Check {
-        name: "vsock",
-        layer: "seccomp",
-        tries: "talk to the hypervisor, whom no namespace hides",
-        how: How::Inside(vsock),
-    },
-    Check {
-        name: "af_alg",
-        layer: "seccomp",
-        tries: "reach the kernel's ciphers",
-        how: How::Inside(af_alg),
-    },
-    Check {
-        name: "rawsock",
-        layer: "capabilities",
-        tries: "send packets of its own make",
-        how: How::Inside(rawsock),
-    },
-    Check {
-        name: "netlink",
-        layer: "strict",
-        tries: "talk to the kernel's network configuration",
-        how: How::Inside(netlink),
-    },
-    Check {
-        name: "sysv_shm",
-        layer: "ipc",
-        tries: "attach System V memory of the host's",
-        how: How::Inside(sysv_shm),
-    },
-    Check {
-        name: "posix_mq",
-        layer: "ipc",
-        tries: "open a message queue of the host's",
-        how: How::Inside(posix_mq),
-    },
+    Check { name: "loopback", how: How::Inside(loopback) },
+    Check { name: "interfaces", how: How::Inside(interfaces) },
+    Check { name: "abstract_sock", how: How::Inside(abstract_sock) },
+    Check { name: "path_sock", how: How::Inside(path_sock) },
+    Check { name: "vsock", how: How::Inside(vsock) },
+    Check { name: "af_alg", how: How::Inside(af_alg) },
+    Check { name: "rawsock", how: How::Inside(rawsock) },
+    Check { name: "netlink", how: How::Inside(netlink) },
+    Check { name: "sysv_shm", how: How::Inside(sysv_shm) },
+    Check { name: "posix_mq", how: How::Inside(posix_mq) },
 ];
 
 fn loopback(facts: &Facts) -> Verdict {

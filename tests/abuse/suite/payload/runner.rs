@@ -3,113 +3,28 @@
 use std::os::fd::AsRawFd;
 
 use super::{
-    super::check::{ALWAYS, Broke, Check, Facts, Held, How, Scene, Verdict},
+    super::check::{Broke, Check, Facts, Held, How, Scene, Verdict},
     all, call, named, open, own_pid, pids, read, refused, status,
 };
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "exe_overwrite",
-        layer: ALWAYS,
-        tries: "reopen the runner's program for writing (CVE-2019-5736)",
-        how: How::Inside(exe_overwrite),
-    },
-    Check {
-        name: "helper_ptrace",
-        layer: "pid",
-        tries: "trace the runner's process inside",
-        how: How::Inside(helper_ptrace),
-    },
-    Check {
-        name: "helper_mem",
-        layer: "pid",
-        tries: "open the memory of the runner's process inside",
-        how: How::Inside(helper_mem),
-    },
-    Check {
-        name: "helper_fds",
-        layer: "pid",
-        tries: "take a descriptor from the runner's process inside",
-        how: How::Inside(helper_fds),
-    },
-    Check {
-        name: "pid1",
-        layer: "init",
-        tries: "be PID 1, deaf to signals",
-        how: How::Inside(pid1),
-    },
-    Check {
-        name: "ptrace_victim",
-        layer: "pid",
-        tries: "trace a process of the caller's",
-        how: How::Inside(ptrace_victim),
-    },
-    Check {
-        name: "signal_victim",
-        layer: "pid",
-        tries: "signal a process of the caller's",
-        how: How::Inside(signal_victim),
-    },
-    Check {
-        name: "host_processes",
-        layer: "pid",
-        tries: "see the caller's processes",
-        how: How::Inside(host_processes),
-    },
-    Check {
-        name: "proc_root",
-        layer: "root",
-        tries: "reach files through /proc/PID/root and cwd",
-        how: How::Inside(proc_root),
-    },
-    Check {
-        name: "setns",
-        layer: "user",
-        tries: "join a namespace of the host",
-        how: How::Inside(setns),
-    },
-    Check {
-        name: "exit_status",
-        layer: ALWAYS,
-        tries: "have its exit status or signal told wrong",
-        how: How::Alone(Scene::Statuses),
-    },
-    Check {
-        name: "background_left",
-        layer: "pid",
-        tries: "leave a process behind",
-        how: How::Alone(Scene::Background),
-    },
-    Check {
-        name: "zombies",
-        layer: "init",
-        tries: "leave 200 orphans that nobody reaps",
-        how: How::Alone(Scene::Zombies),
-    },
-    Check {
-        name: "orphan_kill9",
-        layer: "pid",
-        tries: "outlive a runner that gets SIGKILL",
-        how: How::Alone(Scene::Dies(libc::SIGKILL)),
-    },
-    Check {
-        name: "orphan_term",
-        layer: "pid",
-        tries: "outlive a runner that gets SIGTERM",
-        how: How::Alone(Scene::Dies(libc::SIGTERM)),
-    },
-    Check {
-        name: "orphan_int",
-        layer: "pid",
-        tries: "outlive a runner that gets SIGINT",
-        how: How::Alone(Scene::Dies(libc::SIGINT)),
-    },
-    Check {
-        name: "orphan_hup",
-        layer: "pid",
-        tries: "outlive a runner that gets SIGHUP",
-        how: How::Alone(Scene::Dies(libc::SIGHUP)),
-    },
+    Check { name: "exe_overwrite", how: How::Inside(exe_overwrite) },
+    Check { name: "helper_ptrace", how: How::Inside(helper_ptrace) },
+    Check { name: "helper_mem", how: How::Inside(helper_mem) },
+    Check { name: "helper_fds", how: How::Inside(helper_fds) },
+    Check { name: "pid1", how: How::Inside(pid1) },
+    Check { name: "ptrace_victim", how: How::Inside(ptrace_victim) },
+    Check { name: "signal_victim", how: How::Inside(signal_victim) },
+    Check { name: "host_processes", how: How::Inside(host_processes) },
+    Check { name: "proc_root", how: How::Inside(proc_root) },
+    Check { name: "setns", how: How::Inside(setns) },
+    Check { name: "exit_status", how: How::Alone(Scene::Statuses) },
+    Check { name: "background_left", how: How::Alone(Scene::Background) },
+    Check { name: "zombies", how: How::Alone(Scene::Zombies) },
+    Check { name: "orphan_kill9", how: How::Alone(Scene::Dies(libc::SIGKILL)) },
+    Check { name: "orphan_term", how: How::Alone(Scene::Dies(libc::SIGTERM)) },
+    Check { name: "orphan_int", how: How::Alone(Scene::Dies(libc::SIGINT)) },
+    Check { name: "orphan_hup", how: How::Alone(Scene::Dies(libc::SIGHUP)) },
 ];
 
 /// Every process in sight that is not the suite's own program.
