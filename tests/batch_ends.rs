@@ -33,7 +33,10 @@ impl Batch {
             "init.yaml",
             "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - pid: {proc: true}\n",
         );
-        let mut command = desk.command(&[&["--plain", "batch"], words].concat());
+        // Who starts the tests may ignore signals, and all that they start would.
+        let words = words.join(" ");
+        let line = format!("exec env --default-signal ./isorecipe --plain batch {words}");
+        let mut command = desk.shell(&["-c", &line]);
         let mut child =
             (command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
                 .spawn()
