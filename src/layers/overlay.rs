@@ -54,6 +54,9 @@ impl Plan for Overlay {
         }
         // What has no place of its own gets one in memory, below the overlay.
         let needs_memory = self.upper.is_none() || lower.iter().any(Found::needs_place);
+        if needs_memory && is_root(to, &at) {
+            return to.at("at").refuse(over_root());
+        }
         if needs_memory {
             to.at("at").step(MountNew::tmpfs(&at, 0o755, None));
         }
@@ -77,6 +80,17 @@ impl Plan for Overlay {
     fn mounts(&self) -> bool {
         true
     }
+}
+
+/// Whether it is where the process starts to walk: what is mounted there, nobody walks to.
+fn is_root(to: &Planner, at: &Path) -> bool {
+    to.model().walk(at).is_ok_and(|found| found.at == to.model().mounts.root_position())
+}
+
+fn over_root() -> Refusal {
+    Refusal::new("overlay::over_root", "no changes can be kept in memory over `/`")
+        .why("who is in a root directory goes on to see it, whatever is mounted over it")
+        .help("mount it elsewhere, such as on `/mnt`, and write `- pivot_root: /mnt` below it")
 }
 
 /// Where changes go.

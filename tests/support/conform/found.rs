@@ -70,4 +70,5 @@ pub const FOUND: &[&str] = &[
     "user: {map: root} + pid + rlimits: {nofile: 1024} + time: {boottime: 1000years}",
     "user: {map: root} + pid + rlimits: {nofile: 1024} + time: {boottime: 10s}",
     "seccomp: {base: none, allow: [execve, write, exit_group], otherwise: kill} + seccomp: strict + command: [/script]",
+    "overlay: {lower: lower,work: work, at: /}",
 ];
