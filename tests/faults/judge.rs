@@ -100,8 +100,9 @@ impl Whole {
         };
         let is_killed = libc::WIFSIGNALED(status) || exit(status).is_some_and(|code| code > 128);
         let is_signal = matches!(deed, Some(Deed::Signal(_)));
-        // What is refused by its plan anyway may have one thing more against it.
-        let most = if self.view.is_none() { self.errors + 1 } else { 1 };
+        // What is refused by its plan anyway may have more against it: all that lies in a
+        // directory which is said to be missing.
+        let most = if self.view.is_none() { usize::MAX } else { 1 };
         let is_said = (self.errors.max(1)..=most.max(self.errors)).contains(&errors.len())
             && errors.iter().all(is_whole);
         match (verdict, exit(status)) {
