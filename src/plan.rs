@@ -129,6 +129,11 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// Whether the supervisor has to stay awake for a limit.
+    pub fn is_limited(&self) -> bool {
+        self.time.is_some() || self.output.is_some()
+    }
+
     /// The shorter of two times counts.
     pub fn limit_time(&mut self, time: Option<Duration>) {
         self.time = [self.time, time].into_iter().flatten().min();

@@ -136,6 +136,25 @@ fn what_one_command_leaves_the_next_does_not_find() {
     eventually("nothing is left", || processes_with("sleep\x001302").is_empty());
 }
 
+/// The flags of an open file are everybody's who has it.
+#[test]
+fn no_two_commands_have_one_standard_input() {
+    let desk = desk(Who::ordinary());
+    let flags =
+        "python3 -c 'import fcntl; print(fcntl.fcntl(0, 3) & 0o4000); fcntl.fcntl(0, 4, 0o4000)'\n";
+    let (_, results) = batch(&desk, &["--jobs", "1", "step1.yaml"], flags.repeat(2).as_bytes());
+    assert_eq!(texts(&results, "stdout"), ["0\n", "0\n"]);
+}
+
+#[test]
+fn what_a_command_prints_acts_on_no_terminal() {
+    let desk = desk(Who::ordinary());
+    let line = script("printf 'A\\302\\233B\\342\\200\\250C\\177'");
+    let (ran, results) = batch(&desk, &["step1.yaml"], line.as_bytes());
+    assert_eq!(texts(&results, "stdout"), ["A\u{9b}B\u{2028}C\u{7f}"]);
+    assert!(ran.out().bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')), "{}", ran.out());
+}
+
 #[test]
 fn what_is_left_in_the_background_is_in_nobody_elses_result() {
     let desk = desk(Who::ordinary());

@@ -102,9 +102,8 @@ impl Batch {
         let maker = self.maker(&recipe, &document, run, known);
         // Each member has its own copy of what is prepared here.
         let maker = RefCell::new(Some(maker));
-        let work = |line: UnixStream, nothing| {
-            maker.take().map_or(COULD_NOT_START, |maker| maker.serve(line, nothing))
-        };
+        let work =
+            |line: UnixStream| maker.take().map_or(COULD_NOT_START, |maker| maker.serve(line));
         self.end(self.shift(&work), output)
     }
 
@@ -130,7 +129,7 @@ impl Batch {
         }
     }
 
-    fn shift(&self, work: &dyn Fn(UnixStream, crew::Nothing) -> u8) -> End {
+    fn shift(&self, work: &dyn Fn(UnixStream) -> u8) -> End {
         let processors = || thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or_else(processors, usize::from);
         match Crew::hire(jobs, work) {

@@ -306,10 +306,16 @@ impl Supervisor<'_> {
             init::pass_on(self.pid, libc::SIGCONT);
             return;
         }
+        let is_at_terminal = self.console.has_terminal() || self.has_relay();
+        // A clock goes on, and a count, and nobody else would end what the command has left
+        // running; only a person at a terminal may stop them.
+        if self.plan.watched.is_limited() && !is_at_terminal {
+            return;
+        }
         let last = self.console.take_back();
         self.step_back();
         // A script that waits for us, and our neighbours, stop as well.
-        let along = match self.console.has_terminal() || self.has_relay() {
+        let along = match is_at_terminal {
             true => Along::Group,
             false => Along::Alone,
         };

@@ -12,7 +12,10 @@ use std::{
     },
 };
 
-use nix::sys::{signalfd::SignalFd, wait::WaitStatus};
+use nix::sys::{
+    signalfd::SignalFd,
+    wait::{Id, WaitPidFlag, WaitStatus, waitid},
+};
 
 use crate::sys::{
     Errno, descriptor,
@@ -20,19 +23,17 @@ use crate::sys::{
     process, signal,
 };
 
-/// `/dev/null`, for reading and writing.
-pub(super) type Nothing = OwnedFd;
-
 /// What a member ends with that could not begin.
 const GAVE_UP: i32 = 125;
 
 /// The members, and who may join.
 pub(super) struct Crew<'a> {
     most: usize,
-    work: &'a dyn Fn(UnixStream, Nothing) -> u8,
+    work: &'a dyn Fn(UnixStream) -> u8,
     members: Vec<Member>,
     before: signal::Before,
     own: OwnedFd,
+    /// `/dev/null`, for reading and writing
     nothing: OwnedFd,
 }
 
@@ -69,7 +70,7 @@ impl<'a> Crew<'a> {
     /// As `signalfd(2)`, `pidfd_open(2)` and `open(2)`.
     pub(super) fn hire(
         most: usize,
-        work: &'a dyn Fn(UnixStream, Nothing) -> u8,
+        work: &'a dyn Fn(UnixStream) -> u8,
     ) -> Result<(Self, SignalFd), Errno> {
         let (before, signals) = signal::hold_endings()?;
         let null = std::fs::File::options().read(true).write(true).open("/dev/null");
@@ -114,14 +115,14 @@ impl<'a> Crew<'a> {
         match namespace::fork()? {
             Side::Parent(pid) => Ok(Member { pid, line: ours, task: None, said: Vec::new() }),
             Side::Child => {
-                let nothing = self.begin(&theirs).unwrap_or_else(|_| process::exit(GAVE_UP));
-                process::exit(i32::from((self.work)(theirs, nothing)))
+                self.begin(&theirs).unwrap_or_else(|_| process::exit(GAVE_UP));
+                process::exit(i32::from((self.work)(theirs)))
             }
         }
     }
 
     /// In the new member: apart from everything of its maker's.
-    fn begin(&self, line: &UnixStream) -> Result<Nothing, Errno> {
+    fn begin(&self, line: &UnixStream) -> Result<(), Errno> {
         signal::release(&self.before)?;
         process::die_with_parent()?;
         if process::is_over(&self.own) {
@@ -131,8 +132,7 @@ impl<'a> Crew<'a> {
         for stream in 0..=2 {
             descriptor::put_at(self.nothing.as_fd(), stream)?;
         }
-        descriptor::close_all_but([line.as_fd(), self.nothing.as_fd()])?;
-        self.nothing.try_clone().map_err(|_| Errno::EMFILE)
+        descriptor::close_all_but([line.as_fd()])
     }
 
     /// Gives a line to somebody idle. Who is gone meanwhile is noticed by its end.
@@ -174,6 +174,19 @@ impl<'a> Crew<'a> {
                 Word::Gone(member.task, member.end())
             }
         }
+    }
+
+    /// A member that is gone, though its line may not be: a child of it that is stuck in
+    /// the kernel still holds that. To hear it waits for nothing any more.
+    pub(super) fn departed(&self) -> Option<usize> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let is_gone = |member: &Member| {
+            let pid = nix::unistd::Pid::from_raw(member.pid);
+            !matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR))
+        };
+        let which = self.members.iter().position(is_gone)?;
+        self.members.get(which)?.line.set_nonblocking(true).ok()?;
+        Some(which)
     }
 
     /// Signals those who are at something.

@@ -5,10 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     io::{BufRead, BufReader, Write},
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::AsFd, unix::net::UnixStream},
     time::{Duration, Instant},
 };
 
@@ -33,7 +30,6 @@ use super::{
         permissions::{Permissions, stopped_status},
         watch::Watch,
     },
-    crew::Nothing,
     job::Job,
 };
 
@@ -96,7 +92,7 @@ fn refused(problems: &[Diagnostic]) -> Account {
 
 impl Maker<'_> {
     /// Answers every line with a line, until there are no more.
-    pub(super) fn serve(mut self, line: UnixStream, nothing: Nothing) -> u8 {
+    pub(super) fn serve(mut self, line: UnixStream) -> u8 {
         let mut lines = BufReader::new(&line);
         let mut text = Vec::new();
         loop {
@@ -110,29 +106,30 @@ impl Maker<'_> {
             let (number, words) = end.split_at(head);
             let number = str::from_utf8(number).ok().and_then(|number| number.parse().ok());
             let words = words.get(1..).unwrap_or_default();
-            let answer = self.answer(number.unwrap_or_default(), words, nothing.as_fd());
+            let answer = self.answer(number.unwrap_or_default(), words);
             if (&line).write_all(&answer).is_err() {
                 return 0;
             }
         }
     }
 
-    fn answer(&mut self, number: u64, line: &[u8], nothing: BorrowedFd) -> Vec<u8> {
+    fn answer(&mut self, number: u64, line: &[u8]) -> Vec<u8> {
         let told = |refusal: Refusal| refused(&[refusal.at(yaml::Path::root())]);
         let (account, printed) = match Job::read(line) {
-            Ok(job) => self.make(job, nothing),
+            Ok(job) => self.make(job),
             Err(refusal) => (told(refusal), Printed::default()),
         };
         Answer::new(number, account, printed).written()
     }
 
     /// Makes a sandbox, and sees it to its end.
-    fn make(&mut self, job: Job, nothing: BorrowedFd) -> (Account, Printed) {
+    fn make(&mut self, job: Job) -> (Account, Printed) {
+        // Opened anew for each: who has one open file with somebody else can talk to them.
         let given = match &job.input {
-            None => descriptor::put_at(nothing, 0),
-            Some(text) => memory_file::with(text.as_bytes())
-                .and_then(|file| descriptor::put_at(file.as_fd(), 0)),
+            None => descriptor::open_to_read(c"/dev/null"),
+            Some(text) => memory_file::with(text.as_bytes()),
         };
+        let given = given.and_then(|file| descriptor::put_at(file.as_fd(), 0));
         if let Err(errno) = given {
             let born = located(self.document, vec![stillborn(Call::MemoryFile.gave(errno))]);
             return (Account { phase: Phase::Steps, ..refused(&born) }, Printed::default());
@@ -273,10 +270,25 @@ impl Answer {
         let is_run = self.account.phase == Phase::Command;
         let mut text = if is_run { RAN.to_vec() } else { vec![DID_NOT_RUN] };
         // Numbers and texts can always be written.
-        let _ = serde_json::to_writer(&mut text, self);
+        let json = serde_json::to_string(self).unwrap_or_default();
+        text.extend_from_slice(harmless(&json).as_bytes());
         text.push(b'\n');
         text
     }
+}
+
+/// The same JSON without what a terminal obeys, and what some readers take for the end of a line.
+fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            _ => text.push(character),
+        }
+    }
+    text
 }
 
 /// What was printed, as text; and the bytes themselves where they are none.

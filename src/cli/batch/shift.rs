@@ -154,7 +154,11 @@ impl<'a> Shift<'a> {
     fn heed_signals(&mut self) {
         while let Some(signal) = signal::next(&self.signals) {
             match signal {
-                libc::SIGCHLD => {}
+                libc::SIGCHLD => {
+                    while let Some(which) = self.crew.departed() {
+                        self.hear(which);
+                    }
+                }
                 signal if signal::is_ignored(signal) => {}
                 // Who asks twice does not want to wait.
                 _ if self.harder.is_some() => self.harder = Some((Instant::now(), END_AT_ONCE)),
