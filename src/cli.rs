@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, IsTerminal, Read, Write},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     process::ExitCode,
 };
 
@@ -308,7 +308,10 @@ impl RecipePath {
         match self.0.parent() {
             Some(parent) if parent.is_absolute() => Ok(parent.components().collect()),
             Some(parent) if self.0.as_os_str() != "-" => {
-                Ok(std::env::current_dir()?.join(parent).components().collect())
+                let folder: PathBuf = std::env::current_dir()?.join(parent).components().collect();
+                // What is not there yet lies in it by its name only.
+                let climbs = parent.components().any(|part| part == Component::ParentDir);
+                Ok(if climbs { folder.canonicalize().unwrap_or(folder) } else { folder })
             }
             _ => std::env::current_dir(),
         }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use images::{Bench, KINDS, is_running};
-use machine::{Who, eventually, own_uid, proc_file};
+use machine::{Desk, Ran, Who, eventually, own_uid, proc_file};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -285,4 +285,16 @@ fn a_signal_stops_the_wait_for_a_program_that_never_serves() {
     let ran = machine::Ran(child.wait_with_output().expect("an end"));
     assert!(ran.err().contains("error[image::interrupted]"), "{}", ran.err());
     assert!(!is_running(program));
+}
+
+#[test]
+fn a_recipe_may_be_named_from_a_folder_below_it() {
+    let desk = Desk::of(Who::ordinary());
+    desk.write(
+        "above.yaml",
+        "isorecipe: 1\nlayers:\n  - user: {map: root}\n  - mount\n  \
+         - overlay: {lower: ., upper: new/upper, work: new/work, at: new/at, create: true}\n",
+    );
+    let line = "mkdir below && cd below && exec ../isorecipe plan ../above.yaml";
+    Ran(desk.shell(&["-c", line]).output().expect("a shell")).succeeds();
 }

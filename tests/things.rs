@@ -54,7 +54,7 @@ fn a_bind_takes_flags_and_may_leave_mounts_out() {
 }
 
 #[test]
-fn a_source_that_need_not_be_there_is_skipped_and_the_plan_says_so() {
+fn a_source_that_need_not_be_there_is_left_out_and_the_plan_says_so() {
     let desk = Desk::of(Who::ordinary());
     desk.make_dir("x");
     let layers = "  - bind: {from: gone, to: x, optional: true}\n  - mask: {at: x/gone, optional: true}\n  - read_only: {at: x/gone, optional: true}\n";

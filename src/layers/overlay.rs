@@ -54,6 +54,13 @@ impl Plan for Overlay {
         }
         // What has no place of its own gets one in memory, below the overlay.
         let needs_memory = self.upper.is_none() || lower.iter().any(Found::needs_place);
+        for found in &lower {
+            if let Found::Directory(path) = found
+                && to.is_above_home(path)
+            {
+                to.at("lower").warn(shows_home(path));
+            }
+        }
         if needs_memory && is_root(to, &at) {
             return to.at("at").refuse(over_root());
         }
@@ -85,6 +92,12 @@ impl Plan for Overlay {
 /// Whether it is where the process starts to walk: what is mounted there, nobody walks to.
 fn is_root(to: &Planner, at: &Path) -> bool {
     to.model().walk(at).is_ok_and(|found| found.at == to.model().mounts.root_position())
+}
+
+fn shows_home(path: &Path) -> Refusal {
+    Refusal::new("overlay::shows_home", "your home directory is in this sandbox")
+        .why(format!("{} is it, or around it", path.display()))
+        .help("if you meant a project, put the recipe into a folder of it, or name the project's path")
 }
 
 fn over_root() -> Refusal {

@@ -310,6 +310,14 @@ impl Planner {
         }
     }
 
+    /// Whether the caller's home lies in a directory, which is not the root of everything.
+    pub fn is_above_home(&self, path: &Path) -> bool {
+        let real = self.is_live.then(|| path.canonicalize().ok()).flatten();
+        let path = real.as_deref().unwrap_or(path);
+        let home = self.host().caller.home.as_ref();
+        path.parent().is_some() && home.is_some_and(|home| home.starts_with(path))
+    }
+
     /// Whether a path leads to something that the recipe itself has made.
     pub fn is_own(&self, path: &Path) -> bool {
         self.model.walk(path).is_ok_and(|found| {

@@ -193,7 +193,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Kind::Sequence(items) => self.visit_items(items, visitor),
             Kind::Scalar(scalar) if scalar.plain => Err(self
                 .wrong_kind("a list")
-                .help(format!("write `[{}]`", printable(&scalar.text)))),
+                .help(format!("write `[{}]`", printable(&listed(&scalar.text))))),
             _ => Err(self.wrong_kind("a list")),
         }
     }
@@ -287,5 +287,32 @@ impl Reader<'_> {
     fn one_of(self, words: Fields) -> Fault {
         self.wrong_kind("one word, or a mapping of one key")
             .help(format!("use one of {}", hint::list(words)))
+    }
+}
+
+/// The words of a line as the items of a list; one that is no word of YAML is quoted.
+fn listed(text: &str) -> String {
+    let plain = |word: &str| {
+        word.chars().all(|c| c.is_alphanumeric() || "-_./=+@%~".contains(c)) && !word.is_empty()
+    };
+    let item = |word: String| if plain(&word) { word } else { format!("{word:?}") };
+    match shlex::split(text) {
+        Some(words) if words.len() > 1 => {
+            words.into_iter().map(item).collect::<Vec<_>>().join(", ")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listed;
+
+    #[test]
+    fn the_words_of_a_line_are_a_list_that_can_be_typed() {
+        assert_eq!(listed("bash"), "bash");
+        assert_eq!(listed("bash -c \"echo hi\""), "bash, -c, \"echo hi\"");
+        assert_eq!(listed("a: b"), "\"a:\", b");
+        assert_eq!(listed("it's"), "it's");
     }
 }
