@@ -118,3 +118,15 @@ fn nobody_is_reached_and_no_secret_is_read() {
         assert!(!ran.out().contains("TMPDIR"), "{}", ran.out());
     }
 }
+
+/// Under limits of memory the plan leaves it to the kernel, and the cause is found all the same.
+#[test]
+fn a_script_that_may_not_be_executed_is_called_that() {
+    for who in Who::all() {
+        let desk = desk(who);
+        desk.write("work/script", "#!/bin/sh\n");
+        let ran = agent(&desk, &[], &["./script"]);
+        assert_eq!(ran.code(), 126);
+        assert!(ran.err().contains("error[command::not_executable]"), "{}", ran.err());
+    }
+}

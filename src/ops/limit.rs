@@ -113,10 +113,9 @@ impl Op {
             | Op::TakeUpCapabilities(_) => false,
             _ => limits.are_few_descriptors(),
         };
-        match is_starved {
-            true => Answer::KernelDecides,
-            false => self.operation().answer(model),
-        }
+        // Asked in any case: what it looks at is wanted when it fails.
+        let answer = self.operation().answer(model);
+        if is_starved { Answer::KernelDecides } else { answer }
     }
 
     /// The answer and, unless it is no, the effect.
