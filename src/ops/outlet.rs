@@ -79,6 +79,10 @@ impl JoinNetwork {
         Program::new(&self.pasta(), words)
     }
 
+    fn has_no_tun(&self) -> bool {
+        self.tools.as_ref().and_then(|tools| tools.tun) == Some(false)
+    }
+
     /// Whether its complaint is about a port of the host.
     fn port_of(&self, complaint: &str) -> Option<u16> {
         let is_about_port = complaint.contains("bind") || complaint.contains("port");
@@ -89,6 +93,12 @@ impl JoinNetwork {
         let mut outside = self.forwards.iter().map(|forward| forward.outside);
         outside.find(|&port| is_about_port && named(port))
     }
+}
+
+fn no_tun(why: String) -> Refusal {
+    Refusal::new("net::no_tun", "`pasta` cannot make an interface in the sandbox").why(why).help(
+        "`sudo modprobe tun`, and `ls -l /dev/net/tun` shows who may open it: `sudo chmod 666 /dev/net/tun` lets everybody",
+    )
 }
 
 impl fmt::Display for JoinNetwork {
@@ -104,7 +114,8 @@ impl fmt::Display for JoinNetwork {
 impl Operation for JoinNetwork {
     fn answer(&self, _: &Model) -> Answer {
         match &self.tools {
-            Some(NetworkTools { pasta: None }) => Answer::No(Call::Program.gave(Errno::ENOENT)),
+            Some(NetworkTools { pasta: None, .. }) => Answer::No(Call::Program.gave(Errno::ENOENT)),
+            Some(tools) if tools.tun == Some(false) => Answer::No(Call::Program.gave(Errno::EIO)),
             _ => Answer::KernelDecides,
         }
     }
@@ -143,28 +154,31 @@ impl Operation for JoinNetwork {
                     .why("a signal stopped isorecipe before")
                     .help("run it again: nothing half done is left")
             }
-            (Call::Program, Errno::EIO) if seen.log.contains("tun") => {
-                Refusal::new("net::no_tun", "`pasta` cannot make an interface in the sandbox")
-                    .why(says)
-                    .help("`ls -l /dev/net/tun` shows who may open it; `sudo chmod 666 /dev/net/tun` lets everybody")
-            }
-            (Call::Program, Errno::EIO) => match self.port_of(&seen.log) {
-                Some(port) => {
-                    let message = format!("port {port} of 127.0.0.1 cannot be listened on");
-                    Refusal::new("net::port_not_free", message).why(says).help(match port {
-                        ..1024 => "take one from 1024 on: those below are root's".to_owned(),
-                        _ => format!("`ss -ltn sport = :{port}` shows who has it; take another"),
-                    })
-                }
-                None => {
-                    let refusal = Refusal::new("net::not_joined", "`pasta` does not join the networks")
+            (Call::Program, Errno::EIO) if seen.log.contains("tun") => no_tun(says),
+            (Call::Program, Errno::EIO) if seen.log.is_empty() && self.has_no_tun() => no_tun(
+                "it takes /dev/net/tun, which you may not open, or which is not there".to_owned(),
+            ),
+            (Call::Program, Errno::EIO) => {
+                match self.port_of(&seen.log) {
+                    Some(port) => {
+                        let message = format!("port {port} of 127.0.0.1 cannot be listened on");
+                        Refusal::new("net::port_not_free", message).why(says).help(match port {
+                            ..1024 => "take one from 1024 on: those below are root's".to_owned(),
+                            _ => {
+                                format!("`ss -ltn sport = :{port}` shows who has it; take another")
+                            }
+                        })
+                    }
+                    None => {
+                        let refusal = Refusal::new("net::not_joined", "`pasta` does not join the networks")
                         .help("`ip route` should show a default route, which it follows; see `pasta(1)`");
-                    match seen.log.is_empty() {
-                        true => refusal.why("it ended without a word"),
-                        false => refusal.why(says),
+                        match seen.log.is_empty() {
+                            true => refusal.why("it ended without a word"),
+                            false => refusal.why(says),
+                        }
                     }
                 }
-            },
+            }
             _ => unexplained(self, fault),
         }
     }
