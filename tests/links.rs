@@ -225,6 +225,11 @@ fn a_place_that_is_exchanged_for_a_link_meanwhile_changes_nothing_outside() {
                 let layer = layer.replace("AT", at).replace("INNER", inner);
                 desk.write("box/r.yaml", &format!("{head}  - {layer}\n"));
                 cases += 1;
+                // What an overlay makes for itself on the host is looked at by the plan only;
+                // SECURITY.md says so.
+                if layer.contains("create: true") && !at.starts_with('/') {
+                    continue;
+                }
                 if cases % every().div_ceil(2) != 0 {
                     continue;
                 }
