@@ -81,7 +81,14 @@ impl Scratch {
     }
 
     fn make(&mut self) {
-        self.empty();
+        // What a case has left may still be at work for a moment.
+        for _ in 0..100 {
+            self.empty();
+            if walk(&self.folder).len() == 1 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
         for name in DIRECTORIES {
             fs::create_dir(self.at(name)).expect("a directory");
         }
